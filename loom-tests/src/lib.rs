@@ -1,0 +1,1 @@
+//! Models of peu's concurrent protocols; empty unless built with `--cfg loom`.

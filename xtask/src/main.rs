@@ -1,0 +1,3 @@
+//! Chores of peu, run as `cargo xtask <name>`.
+
+fn main() {}
