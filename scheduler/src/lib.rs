@@ -1,1 +1,4 @@
 //! peu-scheduler.
+
+mod sync;
+pub mod task;
