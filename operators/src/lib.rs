@@ -1,2 +1,97 @@
 #![forbid(unsafe_code)]
-//! peu-operators.
+//! Async stream operators with the semantics of Apache Flink's Async I/O, over any [`Stream`] and on any executor.
+//!
+//! A stream of records is to be enriched by look-ups that take a while: in a database, over HTTP, from a model. One at
+//! a time is too slow; all at once is too much. [`async_map`](StreamExt::async_map) keeps a bounded number of them in
+//! flight, gives each a timeout, emits the outputs in order or as they come, and decides what a failure means.
+//!
+//! ```
+//! # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+//! # use threads::Threads;
+//! use futures_lite::{StreamExt as _, future::block_on, stream};
+//! use peu_operators::{AsyncOptions, OnError, StreamExt as _};
+//! use std::{io, time::Duration};
+//!
+//! # let runtime = Threads;
+//! let look_up = |tail: &'static str| async move {
+//!     match tail {
+//!         "N14228" => Ok("Boeing 737-824"),
+//!         _ => Err(io::Error::other("no such aircraft")),
+//!     }
+//! };
+//! let options = AsyncOptions::unordered()
+//!     .capacity(256)
+//!     .timeout(Duration::from_millis(500))
+//!     .on_error(OnError::Skip);
+//!
+//! let mut aircraft =
+//!     stream::iter(["N14228", "NONE"]).async_map(&runtime, "aircraft", look_up, options);
+//! block_on(async {
+//!     while let Some(output) = aircraft.next().await {
+//!         assert_eq!(output.unwrap(), "Boeing 737-824");
+//!     }
+//! });
+//! assert_eq!(aircraft.metrics().skipped, 1);
+//! ```
+//!
+//! # How it differs from `buffered` and `buffer_unordered`
+//!
+//! Those poll their futures only when their consumer polls them: a consumer that awaits something else freezes every
+//! request in flight, timeouts included, and one that awaits what such a request holds never wakes up. A stage is a
+//! task of its own. Its requests go on whatever its consumer does, up to the stage's capacity.
+//!
+//! # What a stage promises
+//!
+//! - **Order.** Ordered: outputs leave in the order of their records. Unordered: in the order in which their requests
+//!   woke the stage; those ready at their first poll, or that time out together, in the order of their records.
+//! - **Capacity** bounds the requests in flight and the outputs that the consumer has not taken, together. A full stage
+//!   takes no input and loses none; completions and timeouts go on.
+//! - **One outcome.** A timeout starts when its record is accepted, and ends with the request's result. A result that
+//!   is there when the timer fires wins; afterwards the request is gone, its future dropped.
+//! - **Failures** end the stage with an error that names stage, record, attempt and cause, behind the outputs of all
+//!   earlier records in ordered mode; or they are skipped and counted. A panic is a failure of its record.
+//! - **The end.** When the input ends, every accepted record leaves before the stage does. When the consumer is
+//!   dropped, nothing leaves, and every request is dropped.
+//! - **Fairness.** One poll of a stage's task takes at most 128 turns, each a call of the function or a poll of a
+//!   request. A request that was woken is polled once before any request is polled twice, and the input is asked for a
+//!   record once in each round of those that were woken.
+//!
+//! # What it needs
+//!
+//! Two small traits: [`Spawn`] to run a stage, and [`Timer`] for timeouts. The runtime of `peu` has them; for any other
+//! executor they take a few lines each. This crate knows no socket, no thread and no clock.
+//!
+//! # How it works
+//!
+//! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`,
+//! `alarm.rs`), *execute* lets it, once (`requests.rs`), and *update* lets leave what may (`order.rs`), towards the
+//! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
+//! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
+//!
+//! [`Stream`]: futures_core::Stream
+
+mod alarm;
+mod async_flat_map;
+mod async_map;
+mod error;
+mod input;
+mod metrics;
+mod options;
+mod order;
+mod outlet;
+mod panics;
+mod requests;
+mod runtime;
+mod signals;
+mod stage;
+mod stream_ext;
+mod sync;
+mod turn;
+
+pub use async_flat_map::AsyncFlatMap;
+pub use async_map::AsyncMap;
+pub use error::{Cause, StageError};
+pub use metrics::{Metrics, Monitor};
+pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnError, OnTimeout};
+pub use runtime::{Spawn, Timer};
+pub use stream_ext::StreamExt;

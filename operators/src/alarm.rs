@@ -1,0 +1,62 @@
+//! The one sleep of a stage.
+
+use crate::runtime::Timer;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+/// A timer and at most one sleep on it, however many requests are in flight.
+///
+/// It is set for the oldest request. When that finishes first, the sleep is left as it is: ending early, it costs one
+/// look at the clock and is set anew, which is cheaper than a new sleep for each request. Only when nothing is in
+/// flight is it dropped, so an idle stage is not woken.
+pub(crate) struct Alarm<R: Timer> {
+    timer: R,
+    sleep: Pin<Box<Option<R::Sleep>>>,
+}
+
+impl<R: Timer> Alarm<R> {
+    pub(crate) fn new(timer: R) -> Self {
+        Self {
+            timer,
+            sleep: Box::pin(None),
+        }
+    }
+
+    /// Now and `limit` more; none if no clock ever gets there.
+    pub(crate) fn after(&self, limit: Duration) -> Option<Instant> {
+        self.timer.now().checked_add(limit)
+    }
+
+    pub(crate) fn has_passed(&self, deadline: Instant) -> bool {
+        deadline <= self.timer.now()
+    }
+
+    /// Sleeps until `deadline`, unless a sleep for an earlier one is under way. True: it has ended already.
+    #[must_use]
+    pub(crate) fn set(&mut self, deadline: Instant, waker: &Waker) -> bool {
+        if self.sleep.is_some() {
+            return false;
+        }
+        let sleep = self.timer.sleep_until(deadline);
+        self.sleep.set(Some(sleep));
+        self.rang(waker)
+    }
+
+    pub(crate) fn unset(&mut self) {
+        self.sleep.set(None);
+    }
+
+    /// Whether no sleep is under way: none was set, or it has ended.
+    pub(crate) fn rang(&mut self, waker: &Waker) -> bool {
+        let Some(sleep) = self.sleep.as_mut().as_pin_mut() else {
+            return true;
+        };
+        let ended = sleep.poll(&mut Context::from_waker(waker)).is_ready();
+        if ended {
+            self.sleep.set(None);
+        }
+        ended
+    }
+}

@@ -1,0 +1,94 @@
+//! The consumer's end of a stage whose records have any number of outputs.
+
+use crate::error::StageError;
+use crate::metrics::{Measured, Metrics, Monitor};
+use crate::outlet::Outlet;
+use futures_core::Stream;
+use std::fmt::{self, Debug, Formatter};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// The outputs of a stage: what [`async_flat_map`](crate::StreamExt::async_flat_map) returns.
+///
+/// As [`AsyncMap`](crate::AsyncMap), but a record has as many outputs as its collection has items. They come one behind the other, and
+/// the record keeps its place in the stage until the last of them is taken. The iterator runs in the consumer's poll: if
+/// it panics, that is a panic of the consumer.
+#[must_use = "dropping the outputs of a stage cancels it"]
+pub struct AsyncFlatMap<Outs: IntoIterator> {
+    outlet: Arc<Outlet<Outs>>,
+    /// The outputs of the record that was taken last, and still has its place.
+    current: Option<Outs::IntoIter>,
+}
+
+impl<Outs: IntoIterator> AsyncFlatMap<Outs> {
+    pub(crate) fn new(outlet: Arc<Outlet<Outs>>) -> Self {
+        Self {
+            outlet,
+            current: None,
+        }
+    }
+
+    /// The next output of the current record. With its last output, as far as the iterator knows it, it leaves.
+    fn next_of_current(&mut self) -> Option<Outs::Item> {
+        let outputs = self.current.as_mut()?;
+        let output = outputs.next();
+        if output.is_none() || outputs.size_hint().1 == Some(0) {
+            self.current = None;
+            self.outlet.release();
+        }
+        output
+    }
+}
+
+impl<Outs> AsyncFlatMap<Outs>
+where
+    Outs: IntoIterator + Send + 'static,
+{
+    /// The stage's counters now: of records, not of outputs.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.outlet.metrics()
+    }
+
+    /// A handle that reads the stage's counters while another task owns its outputs.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.outlet.clone())
+    }
+}
+
+impl<Outs: IntoIterator> Stream for AsyncFlatMap<Outs> {
+    type Item = Result<Outs::Item, StageError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(output) = this.next_of_current() {
+                return Poll::Ready(Some(Ok(output)));
+            }
+            match ready!(this.outlet.poll_borrow(cx)) {
+                Some(Ok(outputs)) => this.current = Some(outputs.into_iter()),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// The iterator is never pinned.
+impl<Outs: IntoIterator> Unpin for AsyncFlatMap<Outs> {}
+
+impl<Outs: IntoIterator + Send> Debug for AsyncFlatMap<Outs> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncFlatMap")
+            .field(&self.outlet.metrics())
+            .finish()
+    }
+}
+
+impl<Outs: IntoIterator> Drop for AsyncFlatMap<Outs> {
+    fn drop(&mut self) {
+        self.outlet.leave();
+    }
+}

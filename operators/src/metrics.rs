@@ -1,0 +1,74 @@
+//! What a stage counts.
+
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+
+/// The counters of one stage, as they were when its task last paused.
+///
+/// At rest `accepted == in_flight + completed + skipped`, plus, after a failure or a cancellation, what that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Records taken from the input.
+    pub accepted: u64,
+    /// Requests that have no outcome yet.
+    pub in_flight: usize,
+    /// Results that are finished and that the consumer has not taken, those waiting for their turn included.
+    pub queued: usize,
+    /// Records that ended with an output, whether the function's or a timeout fallback's.
+    pub completed: u64,
+    /// Requests that returned an error or panicked, whatever the error policy made of it.
+    pub failed: u64,
+    /// Records that were left out, by the error policy or by a timeout fallback.
+    pub skipped: u64,
+    /// Requests that ran into the timeout, whatever the fallback made of it.
+    pub timed_out: u64,
+}
+
+/// Reads a stage's [`Metrics`] from anywhere, while another task owns its outputs. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+/// # use threads::Threads;
+/// use futures_lite::{StreamExt as _, future::block_on, stream};
+/// use peu_operators::{AsyncOptions, StreamExt as _};
+/// use std::convert::Infallible;
+///
+/// let doubled = stream::iter(0..100).async_map(
+///     &Threads,
+///     "double",
+///     |n: u64| async move { Ok::<_, Infallible>(2 * n) },
+///     AsyncOptions::unordered().capacity(8),
+/// );
+/// let monitor = doubled.monitor();
+/// assert_eq!(block_on(doubled.count()), 100);
+/// assert_eq!(monitor.metrics().completed, 100);
+/// assert_eq!(monitor.metrics().in_flight, 0);
+/// ```
+#[derive(Clone)]
+pub struct Monitor(Arc<dyn Measured>);
+
+impl Monitor {
+    pub(crate) fn new(stage: Arc<dyn Measured>) -> Self {
+        Self(stage)
+    }
+
+    /// The counters now. Costs one short lock.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.0.metrics()
+    }
+}
+
+impl Debug for Monitor {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Monitor").field(&self.metrics()).finish()
+    }
+}
+
+/// A stage as a [`Monitor`] sees it: without the type of its outputs.
+pub(crate) trait Measured: Send + Sync {
+    fn metrics(&self) -> Metrics;
+}

@@ -1,0 +1,175 @@
+//! How a stage behaves: its order, its capacity, its timeout, and what it makes of failures.
+
+use std::time::Duration;
+
+/// Flink's own default, and as good a guess for a service nobody has measured yet.
+const DEFAULT_CAPACITY: usize = 100;
+
+/// The options of an async stage: [`ordered`](AsyncOptions::ordered) or [`unordered`](AsyncOptions::unordered), then
+/// what should differ from the defaults: capacity 100, no timeout, fail on error.
+///
+/// # Examples
+///
+/// ```
+/// use peu_operators::{AsyncOptions, OnError};
+/// use std::time::Duration;
+///
+/// let options = AsyncOptions::unordered()
+///     .capacity(256)
+///     .timeout(Duration::from_millis(500))
+///     .on_error(OnError::Skip);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until a stage is made with them"]
+pub struct AsyncOptions<Timeout = FailOnTimeout> {
+    pub(crate) mode: Mode,
+    pub(crate) capacity: usize,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_timeout: Timeout,
+    pub(crate) on_error: OnError,
+}
+
+/// In which order outputs leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Ordered,
+    Unordered,
+}
+
+impl AsyncOptions {
+    /// Outputs leave in the order of their records. A slow request holds back all behind it, and they keep their
+    /// share of the capacity until they have left.
+    pub fn ordered() -> Self {
+        Self::new(Mode::Ordered)
+    }
+
+    /// Outputs leave as their requests finish: in the order in which the requests woke the stage; those that were
+    /// ready at once, or that time out together, in the order of their records.
+    pub fn unordered() -> Self {
+        Self::new(Mode::Unordered)
+    }
+
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            capacity: DEFAULT_CAPACITY,
+            timeout: None,
+            on_timeout: FailOnTimeout,
+            on_error: OnError::Fail,
+        }
+    }
+}
+
+impl<Timeout> AsyncOptions<Timeout> {
+    /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
+    /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is 0: such a stage could never make a call.
+    #[track_caller]
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        assert!(
+            capacity > 0,
+            "the capacity of an async stage must be at least 1"
+        );
+        self.capacity = capacity;
+        self
+    }
+
+    /// Gives each request `limit`, from the moment its record is accepted until the request has a result; waiting
+    /// to be emitted is not part of it. One that runs into the limit is dropped, which cancels it, and has failed.
+    ///
+    /// A request is polled a last time before it is given up: a result that is there, but that the stage had no time
+    /// to fetch, still counts.
+    pub fn timeout(self, limit: Duration) -> AsyncOptions {
+        self.with_timeout(limit, FailOnTimeout)
+    }
+
+    /// As [`timeout`](AsyncOptions::timeout), but `fallback` sees the record and decides what becomes of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use peu_operators::{AsyncOptions, Fallback};
+    /// use std::time::Duration;
+    ///
+    /// let options = AsyncOptions::ordered().timeout_with(
+    ///     Duration::from_millis(500),
+    ///     |word: &String| match word.len() {
+    ///         0 => Fallback::Skip,
+    ///         known => Fallback::Output(known),
+    ///     },
+    /// );
+    /// ```
+    pub fn timeout_with<T, Out, F>(self, limit: Duration, fallback: F) -> AsyncOptions<F>
+    where
+        F: FnMut(&T) -> Fallback<Out> + Send + 'static,
+    {
+        self.with_timeout(limit, fallback)
+    }
+
+    fn with_timeout<Other>(self, limit: Duration, on_timeout: Other) -> AsyncOptions<Other> {
+        AsyncOptions {
+            mode: self.mode,
+            capacity: self.capacity,
+            timeout: Some(limit),
+            on_timeout,
+            on_error: self.on_error,
+        }
+    }
+
+    /// What a failure does: a request's error, its timeout (unless a fallback decides), its panic.
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = on_error;
+        self
+    }
+}
+
+/// What a stage makes of a record that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnError {
+    /// The stage ends with the error, and drops the requests that are still in flight. In ordered mode the outputs
+    /// of all records before the failed one are emitted first.
+    #[default]
+    Fail,
+    /// The record has no output, and is counted in [`Metrics::skipped`](crate::Metrics::skipped).
+    Skip,
+}
+
+/// What becomes of a record whose request timed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback<Out> {
+    /// This is its output.
+    Output(Out),
+    /// It has none, and is counted in [`Metrics::skipped`](crate::Metrics::skipped).
+    Skip,
+    /// It has failed, and the error policy decides.
+    Fail,
+}
+
+/// Decides what becomes of a record whose request timed out. Closures do; see [`AsyncOptions::timeout_with`].
+pub trait OnTimeout<T, Out>: Send + 'static {
+    /// Called once for each record that timed out, after its request was dropped.
+    fn on_timeout(&mut self, record: &T) -> Fallback<Out>;
+}
+
+impl<T, Out, F> OnTimeout<T, Out> for F
+where
+    F: FnMut(&T) -> Fallback<Out> + Send + 'static,
+{
+    fn on_timeout(&mut self, record: &T) -> Fallback<Out> {
+        self(record)
+    }
+}
+
+/// A timeout is a failure: what [`AsyncOptions::timeout`] stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FailOnTimeout;
+
+impl<T, Out> OnTimeout<T, Out> for FailOnTimeout {
+    fn on_timeout(&mut self, _record: &T) -> Fallback<Out> {
+        Fallback::Fail
+    }
+}

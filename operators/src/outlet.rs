@@ -1,0 +1,204 @@
+//! The bounded queue between a stage's task and its consumer.
+//!
+//! The stage hands its outputs over in batches, one lock for all that a pause brings; the consumer takes them one at a
+//! time. Every output taken gives its place back, which the stage fetches at its next exchange: so capacity bounds
+//! what is in flight plus what is not taken, and the stage alone does the sums.
+//!
+//! # Why nobody sleeps on
+//!
+//! All of it is under one mutex, and whoever is about to sleep says so under the lock in which it saw nothing to do.
+//!
+//! - The consumer finds no output and no end, and leaves its waker. An exchange that brings either takes the waker.
+//! - The stage finds no room for a record, and is `starving`. A take that gives a place back clears that, and wakes
+//!   the stage through its signal for room. A stage that has room, or no record, is left alone.
+//!
+//! Wakers are called, and outputs of a consumer that left are dropped, after the mutex is released.
+
+use crate::error::{Cause, StageError};
+use crate::metrics::{Measured, Metrics};
+use crate::sync::Mutex;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// The queue; the stage and its consumer have it in common.
+pub(crate) struct Outlet<Out> {
+    state: Mutex<State<Out>>,
+    /// Wakes the stage: there is room, or the consumer left.
+    room: Waker,
+}
+
+struct State<Out> {
+    outputs: VecDeque<Out>,
+    /// Places given back by the consumer and not yet fetched by the stage.
+    returned: usize,
+    /// The stage has a record at hand, and no room.
+    starving: bool,
+    /// The consumer's task, while it waits.
+    consumer: Option<Waker>,
+    /// The consumer was dropped.
+    left: bool,
+    end: End,
+    /// As the stage last told; `queued` without `outputs`.
+    metrics: Metrics,
+}
+
+enum End {
+    NotYet,
+    /// To be told once, behind the last output.
+    Failed(StageError),
+    Told,
+}
+
+/// What the stage brings to an exchange.
+pub(crate) struct Offer<'a, Out> {
+    /// Outputs to hand over; empty afterwards.
+    pub(crate) outputs: &'a mut VecDeque<Out>,
+    /// Free places; grows by what the consumer has given back.
+    pub(crate) room: &'a mut usize,
+    /// Whether the stage waits for room, should there be none.
+    pub(crate) starving: bool,
+    /// The end, behind these outputs.
+    pub(crate) end: Option<Result<(), StageError>>,
+    pub(crate) metrics: Metrics,
+}
+
+/// Whether the consumer is there to take anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Consumer {
+    Present,
+    /// The stage owes its end.
+    Left,
+}
+
+impl<Out> Outlet<Out> {
+    pub(crate) fn new(room: Waker) -> Self {
+        let state = State {
+            outputs: VecDeque::new(),
+            returned: 0,
+            starving: false,
+            consumer: None,
+            left: false,
+            end: End::NotYet,
+            metrics: Metrics::default(),
+        };
+        Self {
+            state: Mutex::new(state),
+            room,
+        }
+    }
+
+    /// The stage's side: hands outputs over and fetches room.
+    pub(crate) fn exchange(&self, offer: Offer<'_, Out>) -> Consumer {
+        let mut state = self.state.lock();
+        state.metrics = offer.metrics;
+        if state.left {
+            return Consumer::Left;
+        }
+        let news = !offer.outputs.is_empty() || offer.end.is_some();
+        state.outputs.append(offer.outputs);
+        *offer.room += mem::take(&mut state.returned);
+        state.starving = offer.starving && *offer.room == 0;
+        match offer.end {
+            Some(Ok(())) => state.end = End::Told,
+            Some(Err(error)) => state.end = End::Failed(error),
+            None => {}
+        }
+        let consumer = if news { state.consumer.take() } else { None };
+        drop(state);
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+        Consumer::Present
+    }
+
+    /// The stage's side: its task is dropped. If it had not come to its end, the consumer is told.
+    pub(crate) fn abandon(&self, stage: &Arc<str>) {
+        let mut state = self.state.lock();
+        if state.left || !matches!(state.end, End::NotYet) {
+            return;
+        }
+        state.end = End::Failed(StageError::of_stage(Arc::clone(stage), Cause::Cancelled));
+        let consumer = state.consumer.take();
+        drop(state);
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+
+    /// The consumer's side: the next output, whose place is given back at once.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Result<Out, StageError>>> {
+        self.take(cx, 1)
+    }
+
+    /// As `poll_take`, but the place stays taken until `release`.
+    pub(crate) fn poll_borrow(&self, cx: &Context<'_>) -> Poll<Option<Result<Out, StageError>>> {
+        self.take(cx, 0)
+    }
+
+    fn take(&self, cx: &Context<'_>, places: usize) -> Poll<Option<Result<Out, StageError>>> {
+        let mut state = self.state.lock();
+        if let Some(output) = state.outputs.pop_front() {
+            let starving = state.give_back(places);
+            drop(state);
+            if starving {
+                self.room.wake_by_ref();
+            }
+            return Poll::Ready(Some(Ok(output)));
+        }
+        match mem::replace(&mut state.end, End::Told) {
+            End::Failed(error) => Poll::Ready(Some(Err(error))),
+            End::Told => Poll::Ready(None),
+            End::NotYet => {
+                state.end = End::NotYet;
+                // Dropped behind the lock, as every waker: it may be the last reference to a task.
+                let replaced = match &state.consumer {
+                    Some(known) if known.will_wake(cx.waker()) => None,
+                    _ => state.consumer.replace(cx.waker().clone()),
+                };
+                drop(state);
+                drop(replaced);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The consumer's side: gives back the place of a borrowed output.
+    pub(crate) fn release(&self) {
+        let starving = self.state.lock().give_back(1);
+        if starving {
+            self.room.wake_by_ref();
+        }
+    }
+
+    /// The consumer's side: it is dropped. What waits for it is dropped too, and the stage is told to end.
+    pub(crate) fn leave(&self) {
+        let mut state = self.state.lock();
+        state.left = true;
+        let outputs = mem::take(&mut state.outputs);
+        let consumer = state.consumer.take();
+        drop(state);
+        self.room.wake_by_ref();
+        drop((outputs, consumer));
+    }
+}
+
+impl<Out> State<Out> {
+    /// Whether the stage must be woken.
+    #[must_use]
+    fn give_back(&mut self, places: usize) -> bool {
+        self.returned += places;
+        places > 0 && mem::take(&mut self.starving)
+    }
+}
+
+impl<Out: Send> Measured for Outlet<Out> {
+    fn metrics(&self) -> Metrics {
+        let state = self.state.lock();
+        let mut metrics = state.metrics;
+        metrics.queued += state.outputs.len();
+        metrics
+    }
+}

@@ -1,0 +1,45 @@
+//! All that a stage needs from the executor it runs on: a place to run, and a clock.
+
+use std::future::Future;
+use std::time::Instant;
+
+/// Runs a future as a task of its own.
+///
+/// A stage is such a task: its requests make progress whether or not its consumer polls. It ends when its input has
+/// ended and its outputs are handed over, or soon after its consumer is dropped; nobody joins it.
+///
+/// The future does not panic, short of a [`Debug`](std::fmt::Debug), `Drop` or [`Timer`] of yours that does. An
+/// executor that is shut down may drop the future at any time, even inside [`spawn`](Spawn::spawn): the consumer then
+/// gets what was finished, followed by an error that says so.
+///
+/// # Examples
+///
+/// Any executor will do. Here is the plainest one: a thread for each task, and a thread for each sleep.
+///
+/// ```
+#[doc = include_str!("../doc/threads.rs")]
+/// # Threads.spawn(async {});
+/// ```
+pub trait Spawn {
+    /// Starts `task` and returns at once. Dropping the task is the only permitted failure.
+    fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static;
+}
+
+/// Tells the time and waits for it. Only stages with a timeout ask.
+///
+/// A stage keeps one sleep however many requests are in flight, and none while nothing is, so a sleep need not be
+/// cheap. It keeps a clone of its timer, so a timer is usually a handle. [`Spawn`] shows one for threads.
+pub trait Timer: Clone + Send + 'static {
+    /// What [`sleep_until`](Timer::sleep_until) returns. Dropping it cancels the sleep.
+    type Sleep: Future<Output = ()> + Send + 'static;
+
+    /// The time by the clock that `sleep_until` follows. It never goes back.
+    fn now(&self) -> Instant;
+
+    /// A future that is ready once `now()` is `deadline` or later; at once if that has passed.
+    ///
+    /// Timeouts are as precise as this is. A sleep that is ready too early costs a poll and ends no request.
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
+}

@@ -1,0 +1,212 @@
+//! A stage: the state of one async operator, and the task that drives it.
+
+use crate::alarm::Alarm;
+use crate::error::{BoxError, Cause, StageError};
+use crate::input::Input;
+use crate::metrics::Metrics;
+use crate::options::{AsyncOptions, Mode, OnTimeout};
+use crate::order::Order;
+use crate::outlet::{Consumer, Offer, Outlet};
+use crate::requests::Requests;
+use crate::runtime::Timer;
+use crate::signals::{INPUT, ROOM, Signals, TIMER};
+use futures_core::Stream;
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// How many turns a stage takes before it lets other tasks of its worker run.
+///
+/// A turn is a call of the user's function or a poll of its future: some ten nanoseconds to a few microseconds. 128 of
+/// them spread the cost of a pause thin, and are done well before another task of the worker would notice.
+const TURNS_PER_POLL: usize = 128;
+
+/// One async operator: input, requests in flight, entries on their way out.
+pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, R: Timer> {
+    pub(crate) name: Arc<str>,
+    pub(crate) function: F,
+    pub(crate) options: AsyncOptions<G>,
+    pub(crate) input: Input<S, T>,
+    pub(crate) requests: Requests<T, Fut>,
+    pub(crate) order: Order<Out>,
+    pub(crate) alarm: Alarm<R>,
+    /// What woke the stage.
+    pub(crate) signals: Signals,
+    /// Emitted, and not yet handed over.
+    pub(crate) outgoing: VecDeque<Out>,
+    outlet: Arc<Outlet<Out>>,
+    /// How many more records may be accepted: the capacity, less every record that has not left. An output leaves when
+    /// the consumer takes it.
+    pub(crate) room: usize,
+    /// A record may be had, and there is no room for it.
+    starving: bool,
+    /// What ends the stage once its entries have left; the end of its input, if that is over.
+    pub(crate) last: Result<(), StageError>,
+    /// Nothing is left to do but to tell this.
+    end: Option<Result<(), StageError>>,
+    over: bool,
+    /// `in_flight` and `queued` are filled in when they are told.
+    pub(crate) metrics: Metrics,
+}
+
+impl<S, T, F, Fut, Out, G, R> Stage<S, T, F, Fut, Out, G, R>
+where
+    S: Stream,
+    R: Timer,
+{
+    /// The stage, and the consumer's end of its outlet.
+    pub(crate) fn new(
+        name: Arc<str>,
+        input: Input<S, T>,
+        function: F,
+        options: AsyncOptions<G>,
+        timer: R,
+    ) -> (Self, Arc<Outlet<Out>>) {
+        let mut signals = Signals::new();
+        signals.raise(INPUT);
+        let outlet = Arc::new(Outlet::new(signals.waker(ROOM).clone()));
+        let stage = Self {
+            name,
+            function,
+            input,
+            requests: Requests::new(),
+            order: match options.mode {
+                Mode::Ordered => Order::ordered(),
+                Mode::Unordered => Order::unordered(),
+            },
+            alarm: Alarm::new(timer),
+            signals,
+            outgoing: VecDeque::new(),
+            outlet: Arc::clone(&outlet),
+            room: options.capacity,
+            starving: false,
+            last: Ok(()),
+            end: None,
+            over: false,
+            metrics: Metrics::default(),
+            options,
+        };
+        (stage, outlet)
+    }
+
+    /// Hands over what was emitted, and fetches the room that the consumer made.
+    pub(crate) fn exchange(&mut self) {
+        let mut metrics = self.metrics;
+        metrics.in_flight = self.requests.len();
+        metrics.queued = self.order.len() - self.requests.len();
+        let consumer = self.outlet.exchange(Offer {
+            outputs: &mut self.outgoing,
+            room: &mut self.room,
+            starving: self.starving,
+            end: self.end.take(),
+            metrics,
+        });
+        if consumer == Consumer::Left {
+            self.stop();
+        } else if self.starving && self.room > 0 {
+            self.starving = false;
+            self.signals.raise(INPUT);
+        }
+    }
+
+    /// There is a record to accept, perhaps, and no room: asks the consumer for some.
+    pub(crate) fn starve(&mut self) {
+        self.starving = true;
+        self.exchange();
+    }
+
+    /// Ends the stage if its input is over and all its entries have left.
+    pub(crate) fn finish_if_drained(&mut self) {
+        if self.input.is_over() && self.order.len() == 0 && !self.over {
+            let last = std::mem::replace(&mut self.last, Ok(()));
+            self.finish(last);
+        }
+    }
+
+    /// Ends the stage, now, with what it has emitted so far.
+    pub(crate) fn finish(&mut self, end: Result<(), StageError>) {
+        self.end = Some(end);
+        self.stop();
+    }
+
+    /// Drops the input and every request.
+    fn stop(&mut self) {
+        self.over = true;
+        self.input.close();
+        self.requests.clear();
+        self.order.clear();
+        self.alarm.unset();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Sees to it that the oldest request in flight is not forgotten.
+    fn set_alarm(&mut self) {
+        match self.requests.next_deadline() {
+            None => self.alarm.unset(),
+            Some((_, deadline)) => {
+                if self.alarm.set(deadline, self.signals.waker(TIMER)) {
+                    self.signals.raise(TIMER);
+                }
+            }
+        }
+    }
+}
+
+/// The task: turns while there is something to do, then a pause.
+impl<S, T, F, Fut, Out, E, G, R> Future for Stage<S, T, F, Fut, Out, G, R>
+where
+    S: Stream,
+    T: Clone + Debug,
+    F: FnMut(T) -> Fut,
+    Fut: Future<Output = Result<Out, E>>,
+    E: Into<BoxError>,
+    G: OnTimeout<T, Out>,
+    R: Timer,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let stage = self.get_mut();
+        stage.signals.gather();
+        for _ in 0..TURNS_PER_POLL {
+            if !stage.turn() {
+                break;
+            }
+        }
+        stage.exchange();
+        if stage.over {
+            return Poll::Ready(());
+        }
+        stage.set_alarm();
+        if !stage.signals.park(cx.waker()) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// Nothing is pinned in place: the futures, the input and the sleep have boxes of their own.
+impl<S: Stream, T, F, Fut, Out, G, R: Timer> Unpin for Stage<S, T, F, Fut, Out, G, R> {}
+
+impl<S: Stream, T, F, Fut, Out, G, R: Timer> Drop for Stage<S, T, F, Fut, Out, G, R> {
+    fn drop(&mut self) {
+        self.outlet.abandon(&self.name);
+    }
+}
+
+impl<S: Stream, T, F, Fut, Out, G, R: Timer> Stage<S, T, F, Fut, Out, G, R>
+where
+    T: Debug,
+{
+    /// The error of a record in flight. No stage retries yet: each attempt is the first.
+    pub(crate) fn error(&self, request: usize, cause: Cause) -> StageError {
+        let (number, record) = (self.requests.number(request), self.requests.record(request));
+        StageError::of_record(Arc::clone(&self.name), number, record, 1, cause)
+    }
+}

@@ -1,0 +1,186 @@
+//! The operators, as methods of every stream.
+
+use crate::async_flat_map::AsyncFlatMap;
+use crate::async_map::AsyncMap;
+use crate::error::BoxError;
+use crate::input::Input;
+use crate::options::{AsyncOptions, OnTimeout};
+use crate::outlet::Outlet;
+use crate::runtime::{Spawn, Timer};
+use crate::stage::Stage;
+use futures_core::Stream;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+/// The async operators, for every [`Stream`]. Import it as `use peu_operators::StreamExt as _`.
+pub trait StreamExt: Stream + Sized + Send + 'static {
+    /// Calls an async function for each record, many at a time: Flink's Async I/O.
+    ///
+    /// The stage runs as a task of its own, from now on: it takes records while it has room, keeps their requests in
+    /// flight together, and emits their outputs in the order that the options name. It goes on when its consumer is
+    /// slow, until it is full. `name` stands for the stage in its errors.
+    ///
+    /// `function` gets a clone of each record; the stage keeps the record itself while the request runs, to name it in
+    /// an error or to ask the timeout fallback about it. Records that are large are best an [`Arc`].
+    ///
+    /// # Cost
+    ///
+    /// A stage allocates one box and one waker for each request that was ever in flight at the same time, and reuses
+    /// them. A record allocates nothing. Neither the function's future nor its output is boxed.
+    ///
+    /// # Errors
+    ///
+    /// The stream yields one [`StageError`](crate::StageError), and then ends, when a record fails and the policy is
+    /// [`OnError::Fail`](crate::OnError::Fail), when the input panics, or when the runtime drops the stage's task. A
+    /// function or future that panics has failed as one that returned an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, OnError, StreamExt as _};
+    ///
+    /// let numbers = stream::iter(["1", "two", "3"]).async_map(
+    ///     &Threads,
+    ///     "parse",
+    ///     |text| async move { text.parse::<u32>() },
+    ///     AsyncOptions::ordered().on_error(OnError::Skip),
+    /// );
+    /// let numbers: Vec<u32> = block_on(numbers.map(Result::unwrap).collect());
+    /// assert_eq!(numbers, [1, 3]);
+    /// ```
+    fn async_map<R, F, Fut, Out, E, G>(
+        self,
+        runtime: &R,
+        name: impl Into<Arc<str>>,
+        function: F,
+        options: AsyncOptions<G>,
+    ) -> AsyncMap<Out>
+    where
+        Self::Item: Clone + Debug + Send,
+        R: Spawn + Timer,
+        F: FnMut(Self::Item) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Out, E>> + Send + 'static,
+        Out: Send + 'static,
+        E: Into<BoxError>,
+        G: OnTimeout<Self::Item, Out>,
+    {
+        let input = Input::new(self, Ok);
+        AsyncMap::new(start(input, runtime, name.into(), function, options))
+    }
+
+    /// As [`async_map`](StreamExt::async_map), for a function that has any number of outputs for a record: a `Vec`, an
+    /// `Option`, an array.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, StreamExt as _};
+    /// use std::convert::Infallible;
+    ///
+    /// let words = stream::iter(["poll, execute", "", "update"]).async_flat_map(
+    ///     &Threads,
+    ///     "split",
+    ///     |line| async move { Ok::<Vec<_>, Infallible>(line.split_terminator(", ").collect()) },
+    ///     AsyncOptions::ordered(),
+    /// );
+    /// let words: Vec<&str> = block_on(words.map(Result::unwrap).collect());
+    /// assert_eq!(words, ["poll", "execute", "update"]);
+    /// ```
+    fn async_flat_map<R, F, Fut, Outs, E, G>(
+        self,
+        runtime: &R,
+        name: impl Into<Arc<str>>,
+        function: F,
+        options: AsyncOptions<G>,
+    ) -> AsyncFlatMap<Outs>
+    where
+        Self::Item: Clone + Debug + Send,
+        R: Spawn + Timer,
+        F: FnMut(Self::Item) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Outs, E>> + Send + 'static,
+        Outs: IntoIterator + Send + 'static,
+        E: Into<BoxError>,
+        G: OnTimeout<Self::Item, Outs>,
+    {
+        let input = Input::new(self, Ok);
+        AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
+    }
+
+    /// As [`async_map`](StreamExt::async_map), for an input that may fail: a reader, or a stage further up.
+    ///
+    /// The first error of the input is its end. What was accepted before is drained, in either mode, and then the error
+    /// is passed on: that of a stage further up as it is, any other as [`Cause::Input`](crate::Cause::Input).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, StreamExt as _};
+    /// use std::convert::Infallible;
+    ///
+    /// let parse = |text: &'static str| async move { text.parse::<u32>() };
+    /// let double = |n: u32| async move { Ok::<_, Infallible>(2 * n) };
+    /// let mut doubled = stream::iter(["1", "two", "3"])
+    ///     .async_map(&Threads, "parse", parse, AsyncOptions::ordered())
+    ///     .try_async_map(&Threads, "double", double, AsyncOptions::unordered());
+    /// block_on(async {
+    ///     assert_eq!(doubled.next().await.unwrap().unwrap(), 2);
+    ///     assert_eq!(doubled.next().await.unwrap().unwrap_err().stage(), "parse");
+    ///     assert!(doubled.next().await.is_none());
+    /// });
+    /// ```
+    fn try_async_map<R, T, InputError, F, Fut, Out, E, G>(
+        self,
+        runtime: &R,
+        name: impl Into<Arc<str>>,
+        function: F,
+        options: AsyncOptions<G>,
+    ) -> AsyncMap<Out>
+    where
+        Self: Stream<Item = Result<T, InputError>>,
+        T: Clone + Debug + Send + 'static,
+        InputError: Into<BoxError> + 'static,
+        R: Spawn + Timer,
+        F: FnMut(T) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Out, E>> + Send + 'static,
+        Out: Send + 'static,
+        E: Into<BoxError>,
+        G: OnTimeout<T, Out>,
+    {
+        let input = Input::new(self, |item: Self::Item| item.map_err(Into::into));
+        AsyncMap::new(start(input, runtime, name.into(), function, options))
+    }
+}
+
+impl<S: Stream + Send + 'static> StreamExt for S {}
+
+fn start<S, T, R, F, Fut, Out, E, G>(
+    input: Input<S, T>,
+    runtime: &R,
+    name: Arc<str>,
+    function: F,
+    options: AsyncOptions<G>,
+) -> Arc<Outlet<Out>>
+where
+    S: Stream + Send + 'static,
+    T: Clone + Debug + Send + 'static,
+    R: Spawn + Timer,
+    F: FnMut(T) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Out, E>> + Send + 'static,
+    Out: Send + 'static,
+    E: Into<BoxError>,
+    G: OnTimeout<T, Out>,
+{
+    let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
+    runtime.spawn(stage);
+    outlet
+}
