@@ -1,3 +1,38 @@
 //! Chores of peu, run as `cargo xtask <name>`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod job;
+mod loom;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask <chore>
+
+  loom [MODEL…]
+      Run every model of loom-tests/tests, or the named ones, and each model's twins, which must fail.
+  check-job INPUT REPORT OUTPUT DEAD_LETTERS
+      Check what the main job wrote: every line is JSON, and the counts agree with its report and its input.";
+
+/// A chore's result: what it found wrong is told on stderr by `main`.
+type Result<T> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["loom", ref models @ ..] => loom::run(models),
+        ["check-job", input, report, output, dead_letters] => {
+            job::check(input, report, output, dead_letters)
+        }
+        _ => Err(HELP.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
