@@ -1,0 +1,218 @@
+//! Where a stage begins and ends, and what else can go wrong around it.
+
+mod kit;
+
+use kit::{Answer, Bench, Calls, Feed, Tap, World, ms};
+use peu_operators::{AsyncOptions, Cause, OnError, StreamExt as _};
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+#[test]
+fn an_input_that_panics_ends_the_stage_behind_what_it_gave() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let mut bench = Bench::new(options);
+        bench.push([1]);
+        bench.feed.panic();
+        bench.world.run();
+        assert!(bench.feed.is_dropped());
+        assert_eq!(bench.calls.live(), [1], "it is drained, as at any end");
+        bench.complete(1);
+        assert_eq!(bench.take_all(), [10]);
+        let error = bench.take_error();
+        assert_eq!(error.record(), None);
+        assert!(matches!(error.cause(), Cause::InputPanicked(_)));
+        assert_eq!(
+            error.to_string(),
+            "stage `stage`: its input panicked: scripted panic of the input"
+        );
+    }
+}
+
+#[test]
+fn an_input_that_fails_ends_the_stage_behind_what_it_gave() {
+    let world = World::new();
+    let input = [Ok(1), Err(io::Error::other("torn")), Ok(2)];
+    let double = |n: u64| async move { Ok::<_, Infallible>(2 * n) };
+    let options = AsyncOptions::unordered();
+    let stage = futures_lite::stream::iter(input).try_async_map(&world, "double", double, options);
+    let mut out = Tap::new(stage);
+    world.run();
+    assert_eq!(out.next_now().unwrap().unwrap(), 2);
+    let error = out.next_now().unwrap().unwrap_err();
+    assert!(matches!(error.cause(), Cause::Input(_)));
+    assert_eq!(error.to_string(), "stage `double`: its input failed: torn");
+    assert!(out.is_over());
+}
+
+#[test]
+fn a_failure_outranks_an_end_of_input_that_comes_behind_it() {
+    let mut bench = Bench::new(AsyncOptions::ordered());
+    bench.push([1, 2]);
+    bench.feed.panic();
+    bench.answer(2, Answer::Refused);
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10]);
+    assert_eq!(bench.take_error().record(), Some(2));
+}
+
+#[test]
+fn a_runtime_that_drops_the_task_is_told_to_the_consumer() {
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout(ms(10)));
+    bench.push([1, 2]);
+    bench.complete(1);
+    assert!(bench.out.poll().is_ready());
+    assert!(bench.out.poll().is_pending());
+    bench.complete(2);
+    bench.push([3]);
+    let _ = bench.out.wakes();
+    bench.world.close();
+    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.take_one(), Some(20), "what was finished is kept");
+    assert!(matches!(bench.take_error().cause(), Cause::Cancelled));
+}
+
+#[test]
+fn a_waiting_consumer_is_woken_when_the_task_is_dropped() {
+    let mut bench = Bench::new(AsyncOptions::unordered());
+    bench.push([1]);
+    assert!(bench.out.poll().is_pending());
+    bench.world.close();
+    assert_eq!(bench.out.wakes(), 1);
+    assert!(matches!(bench.take_error().cause(), Cause::Cancelled));
+}
+
+#[test]
+fn a_runtime_that_is_gone_is_told_to_the_consumer() {
+    let world = World::new();
+    world.close();
+    let (_feed, source) = Feed::new();
+    let calls = Calls::new();
+    let stage = source.async_map(
+        &world,
+        "late",
+        move |n| calls.call(n),
+        AsyncOptions::ordered(),
+    );
+    let mut out = Tap::new(stage);
+    let error = out.next_now().unwrap().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("stage `late`: its task was dropped")
+    );
+    assert!(out.is_over());
+}
+
+/// A future whose `drop` panics; ready when it has an output.
+struct Grudge(Option<u64>);
+
+impl Future for Grudge {
+    type Output = Result<u64, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0
+            .map_or(Poll::Pending, |output| Poll::Ready(Ok(output)))
+    }
+}
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("a grudge");
+    }
+}
+
+#[test]
+fn a_future_that_panics_when_dropped_harms_nobody() {
+    let world = World::new();
+    let mut out = Tap::new(
+        futures_lite::stream::iter(1..=4).async_map(
+            &world,
+            "grudge",
+            |n: u64| Grudge(n.is_multiple_of(2).then_some(n)),
+            AsyncOptions::unordered()
+                .timeout(ms(10))
+                .on_error(OnError::Skip),
+        ),
+    );
+    world.run();
+    assert_eq!(out.next_now().unwrap().unwrap(), 2);
+    assert_eq!(out.next_now().unwrap().unwrap(), 4);
+    world.advance(ms(10));
+    world.run();
+    assert!(out.is_over());
+    assert_eq!(world.tasks(), 0);
+}
+
+#[test]
+fn only_requests_that_were_woken_are_polled() {
+    let bench = Bench::new(AsyncOptions::unordered());
+    bench.push(1..=100);
+    bench.complete(50);
+    bench.calls.wake(7);
+    bench.calls.wake(7);
+    bench.world.run();
+    assert_eq!(bench.calls.polls(50), 2);
+    assert_eq!(
+        bench.calls.polls(7),
+        2,
+        "two wake-ups before a poll are one"
+    );
+    assert_eq!(bench.calls.polls(49), 1);
+}
+
+#[test]
+fn a_consumer_is_woken_once_for_all_that_a_pause_of_the_stage_brings() {
+    let mut bench = Bench::new(AsyncOptions::unordered());
+    bench.push(1..=3);
+    assert!(bench.out.poll().is_pending());
+    for record in 1..=3 {
+        bench.calls.answer(record, Answer::Output(record));
+    }
+    bench.world.run();
+    assert_eq!(bench.out.wakes(), 1);
+    assert_eq!(bench.take_all(), [1, 2, 3]);
+}
+
+#[test]
+fn an_idle_stage_is_not_polled() {
+    let mut bench = Bench::new(AsyncOptions::unordered().capacity(2));
+    bench.push([1]);
+    assert!(bench.out.poll().is_pending());
+    let polls = bench.world.polls();
+    assert!(
+        bench.out.poll().is_pending(),
+        "a consumer that polls again wakes nobody"
+    );
+    bench.world.run();
+    assert_eq!(bench.world.polls(), polls);
+    bench.complete(1);
+    let polls = bench.world.polls();
+    assert_eq!(bench.take_one(), Some(10));
+    assert_eq!(
+        bench.world.polls(),
+        polls,
+        "a stage that has room is not told of more"
+    );
+}
+
+#[test]
+#[should_panic(expected = "the capacity of an async stage must be at least 1")]
+fn a_capacity_of_none_is_refused() {
+    let _ = AsyncOptions::ordered().capacity(0);
+}
+
+#[test]
+fn a_stage_and_its_outputs_may_move_between_threads() {
+    fn assert_send<T: Send>(_: &T) {}
+    let world = World::new();
+    let stage = futures_lite::stream::iter(0..1).async_map(
+        &world,
+        "sent",
+        |_| pending::<Result<std::cell::Cell<u64>, Infallible>>(),
+        AsyncOptions::ordered(),
+    );
+    assert_send(&stage);
+}

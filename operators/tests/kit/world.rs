@@ -1,0 +1,173 @@
+use super::tap::Count;
+use peu_operators::{Spawn, Timer};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// More polls than any test needs: a task that keeps waking itself is found, and the test does not hang.
+const POLLS_TO_SETTLE: usize = 100_000;
+
+/// An executor of one thread whose tasks run only in [`World::run`], and a clock that only [`World::advance`] moves.
+#[derive(Clone)]
+pub(crate) struct World(Arc<Mutex<State>>);
+
+struct State {
+    tasks: Vec<Task>,
+    polls: usize,
+    now: Instant,
+    sleeps: BTreeMap<(Instant, u64), Option<Waker>>,
+    next_sleep: u64,
+    closed: bool,
+}
+
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    woken: Arc<Count>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            tasks: Vec::new(),
+            polls: 0,
+            now: Instant::now(),
+            sleeps: BTreeMap::new(),
+            next_sleep: 0,
+            closed: false,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no task panics under this lock")
+    }
+
+    /// Polls every task that was woken, until none is.
+    pub(crate) fn run(&self) {
+        for _ in 0..POLLS_TO_SETTLE {
+            if !self.poll_one() {
+                return;
+            }
+        }
+        panic!("a task keeps waking itself");
+    }
+
+    /// Polls one woken task, once. False: none is woken.
+    pub(crate) fn poll_one(&self) -> bool {
+        let task = {
+            let mut state = self.state();
+            let woken = state.tasks.iter().position(|task| task.woken.take() > 0);
+            let Some(woken) = woken else {
+                return false;
+            };
+            state.polls += 1;
+            state.tasks.swap_remove(woken)
+        };
+        let Task { mut future, woken } = task;
+        let waker = Waker::from(Arc::clone(&woken));
+        if future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+        {
+            self.state().tasks.push(Task { future, woken });
+        }
+        true
+    }
+
+    /// Moves the clock, and wakes whoever slept until now.
+    pub(crate) fn advance(&self, by: Duration) {
+        let due = {
+            let mut state = self.state();
+            state.now += by;
+            let now = state.now;
+            let due = state.sleeps.iter_mut();
+            let due = due.take_while(|((deadline, _), _)| *deadline <= now);
+            due.filter_map(|(_, waker)| waker.take())
+                .collect::<Vec<_>>()
+        };
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// Drops every task, and those to come, as a runtime does that is shut down.
+    pub(crate) fn close(&self) {
+        let tasks = {
+            let mut state = self.state();
+            state.closed = true;
+            mem::take(&mut state.tasks)
+        };
+        drop(tasks);
+    }
+
+    /// How many tasks have not ended.
+    pub(crate) fn tasks(&self) -> usize {
+        self.state().tasks.len()
+    }
+
+    /// How often any task was polled.
+    pub(crate) fn polls(&self) -> usize {
+        self.state().polls
+    }
+
+    /// How many sleeps are under way.
+    pub(crate) fn sleeps(&self) -> usize {
+        self.state().sleeps.len()
+    }
+}
+
+impl Spawn for World {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: F) {
+        let (future, woken) = (Box::pin(task), Arc::new(Count::default()));
+        woken.add();
+        if !self.state().closed {
+            self.state().tasks.push(Task { future, woken });
+        }
+    }
+}
+
+impl Timer for World {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        self.state().now
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        let mut state = self.state();
+        let key = (deadline, state.next_sleep);
+        state.next_sleep += 1;
+        state.sleeps.insert(key, None);
+        drop(state);
+        Sleep {
+            world: self.clone(),
+            key,
+        }
+    }
+}
+
+pub(crate) struct Sleep {
+    world: World,
+    key: (Instant, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.world.state();
+        if self.key.0 <= state.now {
+            return Poll::Ready(());
+        }
+        state.sleeps.insert(self.key, Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.world.state().sleeps.remove(&self.key);
+    }
+}

@@ -1,0 +1,172 @@
+//! Family T: timeouts.
+
+mod kit;
+
+use kit::{Answer, Bench, ms};
+use peu_operators::{AsyncOptions, Cause, Fallback, OnError};
+use std::time::Duration;
+
+#[test]
+fn t01_the_timeout_starts_when_the_record_is_accepted() {
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let bench = Bench::new(options.capacity(1).timeout(ms(10)));
+    bench.push([1, 2]);
+    bench.advance(9);
+    assert_eq!(bench.calls.live(), [1]);
+    bench.advance(1);
+    assert_eq!(bench.calls.live(), [2], "2 waited 10 ms to be accepted");
+    bench.advance(9);
+    assert_eq!(bench.calls.live(), [2], "and has its own 10 ms");
+    bench.advance(1);
+    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.out.stream().metrics().timed_out, 2);
+}
+
+#[test]
+fn t01_waiting_for_emission_is_not_part_of_it() {
+    let options = AsyncOptions::ordered().on_error(OnError::Skip);
+    let mut bench = Bench::new(options.timeout(ms(10)));
+    bench.push([1]);
+    bench.advance(5);
+    bench.push([2]);
+    bench.complete(2);
+    bench.advance(1_000);
+    assert_eq!(bench.out.stream().metrics().timed_out, 1, "only 1");
+    bench.advance(1_000);
+    assert_eq!(
+        bench.take_all(),
+        [20],
+        "and no wait for the consumer either"
+    );
+}
+
+#[test]
+fn t02_on_timeout_the_request_is_dropped_then_the_fallback_decides() {
+    let seen = kit::Calls::new();
+    let fallback = {
+        let seen = seen.clone();
+        move |record: &u64| {
+            drop(seen.call(*record));
+            match *record {
+                1 => Fallback::Output(111),
+                2 => Fallback::Skip,
+                _ => Fallback::Fail,
+            }
+        }
+    };
+    let mut bench = Bench::new(AsyncOptions::ordered().timeout_with(ms(10), fallback));
+    bench.push([1, 2]);
+    bench.advance(10);
+    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.take_all(), [111]);
+    bench.push([3, 4]);
+    bench.advance(10);
+    let error = bench.take_error();
+    assert_eq!(error.record(), Some(3));
+    assert!(matches!(error.cause(), Cause::TimedOut(limit) if *limit == ms(10)));
+    assert_eq!(
+        error.to_string(),
+        "stage `stage`, record 3 (3), attempt 1: no result within 10ms"
+    );
+    assert_eq!(
+        seen.made(),
+        [1, 2, 3],
+        "4 was cancelled with the stage, not timed out"
+    );
+    let metrics = bench.out.stream().metrics();
+    assert_eq!(
+        (metrics.timed_out, metrics.skipped, metrics.completed),
+        (3, 1, 1)
+    );
+    assert_eq!(metrics.failed, 0, "no request returned an error");
+}
+
+#[test]
+fn t02_failure_is_the_default() {
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout(ms(10)));
+    bench.push([1]);
+    bench.advance(10);
+    assert!(matches!(bench.take_error().cause(), Cause::TimedOut(_)));
+}
+
+#[test]
+fn t03_a_result_after_the_timeout_changes_nothing() {
+    let fallback = |_: &u64| Fallback::Output(111);
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout_with(ms(10), fallback));
+    bench.push([1]);
+    bench.advance(10);
+    bench.complete(1);
+    bench.push([2]);
+    bench.calls.wake(1);
+    bench.world.run();
+    assert_eq!(bench.take_all(), [111]);
+    assert_eq!(bench.calls.live(), [2], "whose slot was that of 1");
+    let metrics = bench.out.stream().metrics();
+    assert_eq!((metrics.completed, metrics.timed_out), (1, 1));
+}
+
+#[test]
+fn t04_a_completed_record_leaves_no_timer_behind() {
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout(ms(10)));
+    bench.push(1..=3);
+    assert_eq!(bench.world.sleeps(), 1, "one sleep for the whole stage");
+    bench.complete(2);
+    bench.complete(1);
+    assert_eq!(bench.world.sleeps(), 1);
+    bench.complete(3);
+    assert_eq!(bench.world.sleeps(), 0);
+    bench.advance(1_000);
+    assert_eq!(bench.take_all(), [20, 10, 30]);
+    assert_eq!(bench.out.stream().metrics().timed_out, 0);
+}
+
+#[test]
+fn t04_a_sleep_set_for_a_record_that_completed_ends_no_other() {
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let mut bench = Bench::new(options.timeout(ms(10)));
+    bench.push([1]);
+    bench.advance(6);
+    bench.push([2]);
+    bench.complete(1);
+    bench.advance(4);
+    assert_eq!(bench.calls.live(), [2]);
+    bench.advance(5);
+    assert_eq!(bench.calls.live(), [2]);
+    bench.advance(1);
+    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.take_all(), [10]);
+}
+
+#[test]
+fn t05_a_result_that_is_there_when_the_timer_fires_wins() {
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout(ms(10)));
+    bench.push([1, 2]);
+    bench.calls.answer(2, Answer::Output(20));
+    bench.world.advance(ms(10));
+    bench.calls.answer(1, Answer::Output(10));
+    bench.world.run();
+    let mut outputs = bench.take_all();
+    outputs.sort_unstable();
+    assert_eq!(outputs, [10, 20]);
+    assert_eq!(bench.out.stream().metrics().timed_out, 0);
+}
+
+#[test]
+fn limits_at_the_ends_of_their_range_are_limits() {
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout(Duration::MAX));
+    bench.push([1]);
+    assert_eq!(bench.world.sleeps(), 0, "no clock gets there");
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10]);
+
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let mut bench = Bench::new(options.timeout(Duration::ZERO));
+    bench.calls.answer(2, Answer::Output(20));
+    bench.push([1, 2]);
+    assert_eq!(
+        bench.take_all(),
+        [20],
+        "ready at its first poll, and the only one"
+    );
+    assert_eq!(bench.calls.live(), []);
+}
