@@ -147,3 +147,17 @@ mod model {
         }
     }
 }
+
+/// Whether the calibration twin `name` is on: a build for models can break one named rule, to prove that its model sees
+/// it. Always `false` outside of models, where the compiler removes the branch.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) const fn twin(_name: &str) -> bool {
+    false
+}
+
+#[cfg(loom)]
+pub(crate) fn twin(name: &str) -> bool {
+    static ON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    ON.get_or_init(|| std::env::var("PEU_TWIN").ok()).as_deref() == Some(name)
+}

@@ -88,6 +88,12 @@ pub(super) fn allocate<F: Future, S: Schedule>(future: F, scheduler: Arc<S>) -> 
     NonNull::from(Box::leak(cell)).cast()
 }
 
+/// How many bytes a task of these types takes.
+#[cfg(test)]
+pub(super) const fn bytes<F: Future, S>() -> usize {
+    size_of::<Cell<F, S>>()
+}
+
 /// The scheduler of a task that `allocate::<_, S>` made.
 ///
 /// # Safety

@@ -5,6 +5,7 @@ use super::error::JoinError;
 use super::id::Id;
 use super::runnable::TaskRef;
 use super::state::{JoinSlot, Leave};
+use crate::sync::twin;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -82,9 +83,8 @@ impl<T> JoinHandle<T> {
     /// A handle that can abort the task and no more. It can be cloned, and doesn't know the type of the result.
     pub fn abort_handle(&self) -> AbortHandle {
         // SAFETY: the handle's reference keeps the task alive.
-        AbortHandle {
-            task: unsafe { TaskRef::to(self.task) },
-        }
+        let task = unsafe { TaskRef::to(self.task) };
+        AbortHandle { task }
     }
 
     /// Has `waker` woken when the task completes, instead of the one before; false if it is complete already.
@@ -108,45 +108,34 @@ impl<T> JoinHandle<T> {
         self.replace_waker(waker.clone(), now.has_join_waker())
     }
 
-    fn replace_waker(&mut self, waker: Waker, full: bool) -> bool {
-        let header = self.header();
-        #[cfg(not(peu_twin = "join_waker_swapped_in_place"))]
-        let old = if full {
-            if header.state.take_back_waker() == JoinSlot::Complete {
+    /// `full`: the slot has a waker already. False if the task is complete.
+    fn replace_waker(&self, waker: Waker, full: bool) -> bool {
+        let slot = &self.header().join_waker;
+        let mut old = None;
+        if full && !twin("join-swap-in-place") {
+            if self.header().state.take_back_waker() == JoinSlot::Complete {
                 return false;
             }
             // SAFETY: the slot was full and is ours again; what is read out is never read again.
-            Some(
-                header
-                    .join_waker
-                    .with(|slot| unsafe { (*slot).assume_init_read() }),
-            )
-        } else {
-            None
-        };
-        #[cfg(peu_twin = "join_waker_swapped_in_place")]
-        let old: Option<Waker> = None;
-        // SAFETY: JOIN_WAKER is clear, so the slot is ours, and empty.
-        header
-            .join_waker
-            .with_mut(|slot| unsafe { (*slot).write(waker) });
-        #[cfg(peu_twin = "join_waker_swapped_in_place")]
-        if full {
-            return true;
+            old = Some(slot.with(|slot| unsafe { (*slot).assume_init_read() }));
         }
-        let published = header.state.publish_waker() == JoinSlot::Done;
+        // SAFETY: JOIN_WAKER is clear, so the slot is ours, and empty.
+        slot.with_mut(|slot| unsafe { (*slot).write(waker) });
+        let published = self.header().state.publish_waker() == JoinSlot::Done;
         if !published {
             // SAFETY: the task completed without seeing the waker, so the slot is ours for good, and full.
-            drop(
-                header
-                    .join_waker
-                    .with(|slot| unsafe { (*slot).assume_init_read() }),
-            );
+            drop(slot.with(|slot| unsafe { (*slot).assume_init_read() }));
         }
         drop(old);
         published
     }
 
+    /// The result, if the task is complete and it was not returned yet.
+    pub(super) fn take_if_finished(&mut self) -> Option<Result<T, JoinError>> {
+        (!self.taken && self.is_finished()).then(|| self.take_outcome())
+    }
+
+    /// The task is complete.
     fn take_outcome(&mut self) -> Result<T, JoinError> {
         let mut outcome = MaybeUninit::<Outcome<T>>::uninit();
         self.taken = true;

@@ -31,16 +31,33 @@
 
 mod cell;
 mod error;
+mod group;
 mod id;
 mod join;
+mod join_set;
 mod owned;
 mod runnable;
 mod state;
+#[cfg(any(test, loom))]
+#[cfg_attr(
+    not(loom),
+    allow(
+        unreachable_pub,
+        reason = "models reach it from another crate, unit tests don't"
+    )
+)]
+#[allow(missing_docs, reason = "for models only")]
+pub(crate) mod testing;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod waker;
 
+pub(crate) use cell::Header;
 pub use error::JoinError;
+pub use group::{TaskGroup, group};
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
+pub use join_set::JoinSet;
 pub(crate) use owned::Owned;
 pub(crate) use runnable::Runnable;
 

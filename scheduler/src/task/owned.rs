@@ -16,12 +16,9 @@ use crossbeam_utils::CachePadded;
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
 
-/// Shards per thread that spawns. With one each, 4 threads would meet somewhere 9 times of 10; with four each the average
-/// thread meets another with a chance of 1 in 5, and a meeting costs a contended lock, no more.
-const SHARDS_PER_THREAD: usize = 4;
-
-/// Shards are 128 bytes each, so this bounds the list's own memory to 8 KiB.
-const MAX_SHARDS: usize = 64;
+/// Threads that spawn are about as many as cores. With 8 of them in 32 shards, one in five meets another in its shard, and
+/// a meeting costs a contended lock, no more. A power of two, so that a mask picks the shard; 128 bytes each, 4 KiB in all.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 32 };
 
 /// The tasks of one runtime.
 pub(crate) struct Owned {
@@ -48,15 +45,17 @@ pub(crate) struct Links {
 }
 
 impl Owned {
-    /// A list for tasks that about so many threads spawn; with 1, a single shard.
-    pub(crate) fn new(threads: usize) -> Owned {
-        let shards = match threads {
-            0 | 1 => 1,
-            more => more
-                .saturating_mul(SHARDS_PER_THREAD)
-                .min(MAX_SHARDS)
-                .next_power_of_two(),
-        };
+    /// A list for tasks that many threads spawn.
+    pub(crate) fn new() -> Owned {
+        Owned::with_shards(SHARDS)
+    }
+
+    /// A list for tasks that nearly always the same thread spawns: a single shard.
+    pub(crate) fn for_one_thread() -> Owned {
+        Owned::with_shards(1)
+    }
+
+    fn with_shards(shards: usize) -> Owned {
         let shard = || Shard {
             head: None,
             len: 0,

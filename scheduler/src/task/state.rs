@@ -13,7 +13,7 @@
 //! Every transition is a method below that makes one atomic read-modify-write (or none, when there is nothing to
 //! change) and returns what its caller now owes. `README.md` beside this file argues that they fit together.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, twin};
 
 /// A [`Runnable`](super::Runnable) of the task exists (in a queue, or in the hands of whoever moves it), or, while
 /// `RUNNING`, must be made as soon as the poll has returned. Set at birth and by a wake or an abort; cleared when a poll
@@ -223,15 +223,12 @@ impl State {
 
     /// The poll returned `Pending`.
     pub(super) fn pause(&self) -> Pause {
-        #[cfg(peu_twin = "pause_forgets_wake")]
-        return self.update(|now| (now.without(RUNNING | SCHEDULED).fewer(1), Pause::Idle));
-        #[cfg(not(peu_twin = "pause_forgets_wake"))]
         self.update(|now| {
             if now.is(CANCELLED) {
                 return (now, Pause::Cancel);
             }
             let next = now.without(RUNNING);
-            if now.is(SCHEDULED) {
+            if now.is(SCHEDULED) && !twin("task-pause-forgets-wake") {
                 return (next, Pause::Reschedule);
             }
             // Not the last: a task that isn't complete is in the list, or was flagged CANCELLED by who took it out.
@@ -293,11 +290,7 @@ impl State {
     /// A complete task is never polled again, so there the load is enough.
     pub(super) fn wake_by_ref(&self) -> Wake {
         let now = self.load();
-        if now.is(COMPLETE) {
-            return Wake::Nothing;
-        }
-        #[cfg(peu_twin = "wake_scheduled_by_load")]
-        if now.is(SCHEDULED) {
+        if now.is(COMPLETE) || (now.is(SCHEDULED) && twin("task-wake-scheduled-by-load")) {
             return Wake::Nothing;
         }
         self.update(|now| {
@@ -337,8 +330,7 @@ impl State {
             if now.is(COMPLETE) {
                 return (now, Cancel::Elsewhere);
             }
-            #[cfg(not(peu_twin = "cancel_claims_running"))]
-            if now.is(RUNNING) {
+            if now.is(RUNNING) && !twin("task-cancel-claims-running") {
                 return (now.with(CANCELLED), Cancel::Elsewhere);
             }
             (now.with(RUNNING | CANCELLED), Cancel::Claimed)
@@ -349,8 +341,7 @@ impl State {
     pub(super) fn publish_waker(&self) -> JoinSlot {
         self.update(|now| {
             debug_assert!(now.is(JOIN_HANDLE) && !now.is(JOIN_WAKER));
-            #[cfg(not(peu_twin = "join_waker_no_recheck"))]
-            if now.is(COMPLETE) {
+            if now.is(COMPLETE) && !twin("join-publish-no-recheck") {
                 return (now, JoinSlot::Complete);
             }
             (now.with(JOIN_WAKER), JoinSlot::Done)

@@ -1,0 +1,269 @@
+//! A small pool of threads for what can only block: name look-ups, files without a better way, a library's blocking call.
+//!
+//! Threads are started on demand, up to a bound, and end when they have been idle for a while. What finds no thread waits in
+//! the queue, in order. Everything is under one mutex: a job costs far more than the lock.
+//!
+//! # No job is lost
+//!
+//! Who submits looks, under the lock, at the number of idle threads against the number of queued jobs: if every queued job has an
+//! idle thread to itself, it notifies one; else it starts a thread, or leaves the job to those that run, when there are as many as
+//! may be. A thread that wants to end (its wait timed out) decides so under the same lock, and only when the queue is empty;
+//! from that moment it is no longer counted, so no submitter relies on it.
+
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Settings of the pool.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) max_threads: usize,
+    pub(crate) keep_alive: Duration,
+    pub(crate) name: String,
+}
+
+/// The pool. Shared by the runtime and its handles.
+pub(crate) struct Blocking {
+    settings: Settings,
+    owned: Owned,
+    state: Mutex<State>,
+    /// A job was queued, or the pool closes.
+    jobs: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Runnable>,
+    /// Threads that wait for a job.
+    idle: usize,
+    /// Threads that have not ended.
+    threads: usize,
+    started: usize,
+    closed: bool,
+}
+
+impl Blocking {
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Blocking {
+            settings,
+            owned: Owned::for_one_thread(),
+            state: Mutex::new(State::default()),
+            jobs: Condvar::new(),
+            ended: Condvar::new(),
+        })
+    }
+
+    /// Queues a job. After [`close`](Self::close) it is cancelled at once.
+    pub(crate) fn spawn<F, T>(self: &Arc<Self>, job: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (runnable, handle) = task::spawn(Job(Some(job)), self.clone());
+        self.schedule(runnable);
+        self.staff();
+        handle
+    }
+
+    /// Takes no more jobs, cancels those that have not begun, and waits for the threads, until `deadline` if there is
+    /// one. Returns how many are still in a job.
+    pub(crate) fn close(&self, deadline: Option<Instant>) -> usize {
+        self.owned.close_and_cancel_all();
+        let mut state = self.state.lock();
+        state.closed = true;
+        let unrun = std::mem::take(&mut state.queue);
+        self.jobs.notify_all();
+        drop(state);
+        drop(unrun);
+        let mut state = self.state.lock();
+        while state.threads > 0 {
+            match deadline {
+                None => self.ended.wait(&mut state),
+                Some(deadline) => {
+                    if self.ended.wait_until(&mut state, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        state.threads
+    }
+
+    /// How many threads there are now.
+    pub(crate) fn threads(&self) -> usize {
+        self.state.lock().threads
+    }
+
+    /// A job was queued: sees to it that a thread will take it.
+    fn staff(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if state.idle >= state.queue.len() {
+            self.jobs.notify_one();
+            return;
+        }
+        if state.threads == self.settings.max_threads {
+            return;
+        }
+        let pool = self.clone();
+        let name = format!("{}-{}", self.settings.name, state.started);
+        if std::thread::Builder::new()
+            .name(name)
+            .spawn(move || pool.work())
+            .is_ok()
+        {
+            state.threads += 1;
+            state.started += 1;
+        } else if state.threads == 0 {
+            // No thread is there, and the system gives none: better cancelled than never run.
+            let unrun = std::mem::take(&mut state.queue);
+            drop(state);
+            drop(unrun);
+        }
+    }
+
+    /// A thread's life.
+    fn work(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                drop(state);
+                job.run();
+                state = self.state.lock();
+                continue;
+            }
+            if state.closed || !self.wait_for_job(&mut state) {
+                break;
+            }
+        }
+        state.threads -= 1;
+        self.ended.notify_all();
+    }
+
+    /// `false`: nothing came for as long as an idle thread is kept.
+    fn wait_for_job(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        state.idle += 1;
+        let timed_out = self
+            .jobs
+            .wait_for(state, self.settings.keep_alive)
+            .timed_out();
+        state.idle -= 1;
+        !timed_out || !state.queue.is_empty()
+    }
+}
+
+// SAFETY: `may_drop_here` may be true everywhere, for `spawn` takes only what is Send; `is_inside` is never true.
+unsafe impl Schedule for Blocking {
+    fn schedule(&self, task: Runnable) {
+        let mut state = self.state.lock();
+        if state.closed {
+            drop(state);
+            return drop(task);
+        }
+        state.queue.push_back(task);
+    }
+
+    fn reschedule(&self, task: Runnable) {
+        self.schedule(task);
+    }
+
+    fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    fn may_drop_here(&self) -> bool {
+        true
+    }
+}
+
+/// A closure as a task of one poll.
+struct Job<F>(Option<F>);
+
+impl<F> Unpin for Job<F> {}
+
+impl<F: FnOnce() -> T, T> Future for Job<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+        let job = self.0.take().expect("a job is polled once");
+        Poll::Ready(job())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::block_on;
+    use std::sync::mpsc;
+
+    fn pool(max_threads: usize, keep_alive: Duration) -> Arc<Blocking> {
+        Blocking::new(Settings {
+            max_threads,
+            keep_alive,
+            name: "test".into(),
+        })
+    }
+
+    #[test]
+    fn runs_every_job_with_no_more_threads_than_allowed() {
+        let pool = pool(3, Duration::from_secs(10));
+        let handles: Vec<_> = (0..100).map(|n| pool.spawn(move || n)).collect();
+        let sum: i32 = handles
+            .into_iter()
+            .map(|handle| block_on(handle).unwrap())
+            .sum();
+        assert_eq!(sum, 4950);
+        assert!((1..=3).contains(&pool.threads()));
+        assert_eq!(pool.close(None), 0);
+    }
+
+    #[test]
+    fn idle_threads_end() {
+        let pool = pool(2, Duration::ZERO);
+        block_on(pool.spawn(|| ())).unwrap();
+        while pool.threads() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(block_on(pool.spawn(|| 1)).unwrap(), 1, "and start again");
+        assert_eq!(pool.close(None), 0);
+    }
+
+    #[test]
+    fn a_panic_is_the_jobs_own() {
+        let pool = pool(1, Duration::from_secs(10));
+        assert!(
+            block_on(pool.spawn(|| panic!("on purpose")))
+                .unwrap_err()
+                .is_panic()
+        );
+        assert_eq!(block_on(pool.spawn(|| 1)).unwrap(), 1);
+        pool.close(None);
+    }
+
+    #[test]
+    fn closing_cancels_what_has_not_begun_and_reports_what_runs() {
+        let pool = pool(1, Duration::from_secs(10));
+        let (release, wait) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        let running = pool.spawn(move || {
+            begun.send(()).unwrap();
+            wait.recv()
+        });
+        let waiting = pool.spawn(|| ());
+        has_begun.recv().unwrap();
+        assert_eq!(pool.close(Some(Instant::now())), 1);
+        assert!(block_on(waiting).unwrap_err().is_cancelled());
+        drop(release);
+        assert!(block_on(running).unwrap().is_err());
+        assert!(
+            block_on(pool.spawn(|| ())).unwrap_err().is_cancelled(),
+            "closed"
+        );
+        assert_eq!(pool.close(None), 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! What the scheduler asks of whatever brings it events: a turn that can be claimed, a bell, and a clock.
+//!
+//! The scheduler knows no file descriptor and no operating system's queue. It sleeps *in* a driver, because whoever
+//! waits for events may as well be the one who sleeps; and a driver belongs to no worker, so that a worker which
+//! is stuck in a long poll takes no driver with it.
+
+use std::time::{Duration, Instant};
+
+/// A source of events that one thread at a time may wait in.
+///
+/// # Contract
+///
+/// - [`Turns::poll`] is exclusive: a second thread that polls meanwhile gets [`Polled::Claimed`] at once. The claim ends
+///   before `poll` returns, so nothing that runs afterwards can hold it.
+/// - [`unpark`](Driver::unpark) is sticky: it ends the `poll` under way or, if there is none, the next one.
+/// - With `None` as timeout, `poll` returns when there is an event, a due timer, or an unpark; it may return
+///   early with `Ready(0)`, which callers take as a reason to look around.
+///
+/// # Example
+///
+/// A driver without events, for a scheduler that only computes:
+///
+/// ```
+/// use peu_scheduler::{Driver, Polled, Turns};
+/// use std::sync::{Arc, Condvar, Mutex};
+/// use std::time::{Duration, Instant};
+///
+/// #[derive(Default, Clone)]
+/// struct Bell(Arc<(Mutex<bool>, Condvar)>);
+///
+/// impl Driver for Bell {
+///     fn turns(&self) -> Box<dyn Turns> { Box::new(self.clone()) }
+///     fn unpark(&self) { *self.0.0.lock().unwrap() = true; self.0.1.notify_one(); }
+///     fn now(&self) -> Instant { Instant::now() }
+/// }
+///
+/// impl Turns for Bell {
+///     fn poll(&mut self, timeout: Option<Duration>) -> Polled {
+///         let Ok(rung) = self.0.0.try_lock() else { return Polled::Claimed };
+///         let limit = timeout.unwrap_or(Duration::from_secs(3600));
+///         *self.0.1.wait_timeout_while(rung, limit, |rung| !*rung).unwrap().0 = false;
+///         Polled::Ready(0)
+///     }
+///     fn update(&mut self) {}
+/// }
+///
+/// let scheduler = peu_scheduler::Builder::new().workers(2).build(Arc::new(Bell::default())).unwrap();
+/// let handle = scheduler.handle();
+/// assert_eq!(peu_scheduler::block_on(async { handle.spawn(async { 6 * 7 }).await.unwrap() }), 42);
+/// ```
+pub trait Driver: Send + Sync + 'static {
+    /// A new set of buffers for one thread that takes turns.
+    fn turns(&self) -> Box<dyn Turns>;
+
+    /// Ends the poll under way, or the next one. Any thread may call it, at any time.
+    fn unpark(&self);
+
+    /// The time, by the clock that the driver's timers run on.
+    fn now(&self) -> Instant;
+}
+
+/// One thread's part in a [`Driver`].
+pub trait Turns: Send {
+    /// Poll and execute: waits for at most `timeout` (`None`: as long as it takes), and gathers whom to tell.
+    fn poll(&mut self, timeout: Option<Duration>) -> Polled;
+
+    /// Update: tells them. Wakers and callbacks run here, on this thread, with no lock held.
+    fn update(&mut self);
+}
+
+/// What came of a [`Turns::poll`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// Another thread has the turn.
+    Claimed,
+    /// So many wakers and callbacks wait for [`Turns::update`].
+    Ready(usize),
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A driver that nobody ever sleeps in.
+    pub(crate) struct NoDriver;
+
+    impl Driver for NoDriver {
+        fn turns(&self) -> Box<dyn Turns> {
+            unreachable!("nobody polls this driver")
+        }
+        fn unpark(&self) {}
+        fn now(&self) -> Instant {
+            Instant::now()
+        }
+    }
+}

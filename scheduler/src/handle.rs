@@ -1,0 +1,191 @@
+//! The way into a scheduler: spawning, from any thread, and knowing which scheduler one is in.
+
+use crate::blocking::Blocking;
+use crate::local::LocalShared;
+use crate::metrics::WorkerMetrics;
+use crate::shared::Shared;
+use crate::sync::Arc;
+use crate::task::{self, JoinHandle, Schedule};
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+
+/// Spawns tasks on a scheduler. Cheap to clone; any thread may hold one, also beyond the scheduler's end.
+///
+/// # Example
+///
+/// ```
+/// # use peu_scheduler::Handle;
+/// async fn both(handle: Handle) -> Result<u32, peu_scheduler::task::JoinError> {
+///     let left = handle.spawn(async { 20 });
+///     let right = handle.spawn_blocking(|| 22);
+///     Ok(left.await? + right.await?)
+/// }
+/// # let _ = both;
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    flavor: Flavor,
+}
+
+#[derive(Clone)]
+enum Flavor {
+    Stealing(Arc<Shared>),
+    Local(Arc<LocalShared>),
+}
+
+impl Handle {
+    pub(crate) fn stealing(shared: Arc<Shared>) -> Self {
+        Handle {
+            flavor: Flavor::Stealing(shared),
+        }
+    }
+
+    pub(crate) fn local(shared: Arc<LocalShared>) -> Self {
+        Handle {
+            flavor: Flavor::Local(shared),
+        }
+    }
+
+    /// Starts a task. It runs whether or not the handle is awaited; dropping the handle detaches it.
+    ///
+    /// After the scheduler has shut down, the future is dropped at once and the handle says cancelled.
+    ///
+    /// Costs one allocation. From a worker of the same scheduler: no lock but the shard of the task list, no system call
+    /// unless a sleeping sibling is worth waking; from elsewhere: a push to the shared queue, and a wake if everybody sleeps.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match &self.flavor {
+            Flavor::Stealing(shared) => {
+                let (task, handle) = task::spawn(future, shared.clone());
+                shared.schedule(task);
+                handle
+            }
+            Flavor::Local(shared) => {
+                let (task, handle) = task::spawn(future, shared.clone());
+                shared.schedule(task);
+                handle
+            }
+        }
+    }
+
+    /// Runs a closure that may block on a thread of the small pool for such things.
+    ///
+    /// The pool is bounded, and more closures wait in order: closures that wait for each other can deadlock it. Aborting
+    /// takes effect only before the closure has begun. After the scheduler has shut down, or if the system gives no
+    /// thread, the closure is dropped unrun and the handle says cancelled.
+    pub fn spawn_blocking<F, T>(&self, job: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.blocking().spawn(job)
+    }
+
+    /// Makes this the current scheduler of the calling thread until the guard is dropped. Guards nest, and must be dropped in
+    /// reverse order.
+    pub fn enter(&self) -> EnterGuard<'_> {
+        let previous = CURRENT.replace(Some(self.clone()));
+        EnterGuard {
+            previous,
+            not_send: PhantomData,
+        }
+    }
+
+    /// The scheduler that the calling thread is inside of, if any.
+    pub fn try_current() -> Option<Handle> {
+        CURRENT
+            .try_with(|current| current.borrow().clone())
+            .ok()
+            .flatten()
+    }
+
+    /// The scheduler that the calling thread is inside of.
+    ///
+    /// # Panics
+    ///
+    /// Outside of any.
+    #[track_caller]
+    pub fn current() -> Handle {
+        Self::with_current(Handle::clone)
+    }
+
+    /// Calls `f` with the scheduler that the calling thread is inside of, without cloning its handle.
+    ///
+    /// # Panics
+    ///
+    /// Outside of any.
+    #[track_caller]
+    pub fn with_current<R>(f: impl FnOnce(&Handle) -> R) -> R {
+        CURRENT.with(|current| match &*current.borrow() {
+            Some(handle) => f(handle),
+            None => panic!("{OUTSIDE}"),
+        })
+    }
+
+    /// The workers' counters, added up. All 0 for a local scheduler but `polls` and `turns`.
+    pub fn metrics(&self) -> WorkerMetrics {
+        match &self.flavor {
+            Flavor::Stealing(shared) => {
+                WorkerMetrics::sum(shared.workers.iter().map(|worker| &*worker.stats))
+            }
+            Flavor::Local(shared) => WorkerMetrics::sum(std::iter::once(&shared.stats)),
+        }
+    }
+
+    /// How many threads the pool for blocking closures has now.
+    pub fn blocking_threads(&self) -> usize {
+        self.blocking().threads()
+    }
+
+    fn blocking(&self) -> &Arc<Blocking> {
+        match &self.flavor {
+            Flavor::Stealing(shared) => &shared.blocking,
+            Flavor::Local(shared) => &shared.blocking,
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flavor = match &self.flavor {
+            Flavor::Stealing(_) => "stealing",
+            Flavor::Local(_) => "local",
+        };
+        f.debug_struct("Handle")
+            .field("flavor", &flavor)
+            .finish_non_exhaustive()
+    }
+}
+
+const OUTSIDE: &str = "there is no current peu runtime on this thread: call this inside `block_on` or a task of a \
+                       runtime, or while a guard of `Handle::enter` lives, or use a `Handle`";
+
+thread_local! {
+    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+}
+
+/// Restores the thread's previous scheduler when dropped.
+#[must_use = "the scheduler is the current one only while the guard lives"]
+pub struct EnterGuard<'a> {
+    previous: Option<Handle>,
+    /// A thread's own, and bound to the handle that was entered.
+    not_send: PhantomData<(*const (), &'a Handle)>,
+}
+
+impl Drop for EnterGuard<'_> {
+    fn drop(&mut self) {
+        let left = CURRENT.replace(self.previous.take());
+        drop(left);
+    }
+}
+
+impl fmt::Debug for EnterGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").finish_non_exhaustive()
+    }
+}

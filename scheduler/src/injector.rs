@@ -1,0 +1,90 @@
+//! The queue that every worker looks at and every thread may push to: crossbeam's `SegQueue`.
+//!
+//! loom can't see into `SegQueue`, so models get a mutex around a `VecDeque` instead, with an emptiness check that is as weak as
+//! the real one's caller may assume: a relaxed load, ordered by nothing but the fences of the idle protocol.
+
+#[cfg(not(loom))]
+pub(crate) use real::Injector;
+
+#[cfg(loom)]
+pub use modelled::Injector;
+
+#[cfg(not(loom))]
+mod real {
+    use crossbeam_queue::SegQueue;
+
+    /// An unbounded queue of what came from outside, or did not fit into a ring.
+    pub(crate) struct Injector<T>(SegQueue<T>);
+
+    impl<T> Injector<T> {
+        pub(crate) fn new() -> Self {
+            Injector(SegQueue::new())
+        }
+
+        pub(crate) fn push(&self, item: T) {
+            self.0.push(item);
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            self.0.pop()
+        }
+
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
+        }
+    }
+}
+
+#[cfg(loom)]
+mod modelled {
+    use crate::sync::{AtomicUsize, Mutex, Ordering};
+    use std::collections::VecDeque;
+
+    /// The model's stand-in.
+    pub struct Injector<T> {
+        queue: Mutex<VecDeque<T>>,
+        len: AtomicUsize,
+    }
+
+    impl<T> Injector<T> {
+        /// Empty.
+        pub fn new() -> Self {
+            Injector {
+                queue: Mutex::new(VecDeque::new()),
+                len: AtomicUsize::new(0),
+            }
+        }
+
+        /// Appends.
+        pub fn push(&self, item: T) {
+            let mut queue = self.queue.lock();
+            queue.push_back(item);
+            // ORDERING: Relaxed on purpose: see the module's text.
+            self.len.store(queue.len(), Ordering::Relaxed);
+        }
+
+        /// Takes the oldest.
+        pub fn pop(&self) -> Option<T> {
+            let mut queue = self.queue.lock();
+            let item = queue.pop_front();
+            // ORDERING: Relaxed on purpose: see the module's text.
+            self.len.store(queue.len(), Ordering::Relaxed);
+            item
+        }
+
+        /// Whether it seems empty.
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+
+        /// How many it seems to hold.
+        pub fn len(&self) -> usize {
+            // ORDERING: Relaxed on purpose: see the module's text.
+            self.len.load(Ordering::Relaxed)
+        }
+    }
+}

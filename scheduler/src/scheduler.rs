@@ -1,0 +1,305 @@
+//! The work-stealing scheduler as a whole: started by its builder, ended by `shutdown` or drop.
+
+use crate::blocking::{Blocking, Settings};
+use crate::driver::Driver;
+use crate::handle::Handle;
+use crate::ring::{Owner, ring};
+use crate::shared::Shared;
+use crate::sync::Arc;
+use crate::task::Header;
+use crate::worker::Worker;
+use std::fmt;
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The most workers that a scheduler has. The idle protocol counts them in halves of a word, and its lock is taken in turn by
+/// all of them; beyond a few hundred, several runtimes serve better.
+const MAX_WORKERS: usize = 1024;
+
+/// How long a thread for blocking closures stays when it has nothing to do. Long enough that bursts reuse it.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Bound of the pool for blocking closures. It is for names, files and library calls, which a handful of threads serve; a
+/// bound well above that leaves room for closures that wait.
+const MAX_BLOCKING_THREADS: usize = 64;
+
+type Hook = std::sync::Arc<dyn Fn() + Send + Sync>;
+
+/// Settings of a scheduler.
+///
+/// # Example
+///
+/// See [`Driver`].
+#[derive(Clone)]
+pub struct Builder {
+    workers: usize,
+    thread_name: String,
+    on_start: Option<Hook>,
+    on_stop: Option<Hook>,
+    blocking: Settings,
+}
+
+impl Builder {
+    /// One worker per core that the process may use, threads named `peu`.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a builder is begun with `new`, as std's are"
+    )]
+    pub fn new() -> Self {
+        Builder {
+            workers: thread::available_parallelism().map_or(1, usize::from),
+            thread_name: "peu".into(),
+            on_start: None,
+            on_stop: None,
+            blocking: Settings {
+                max_threads: MAX_BLOCKING_THREADS,
+                keep_alive: KEEP_ALIVE,
+                name: "peu-blocking".into(),
+            },
+        }
+    }
+
+    /// How many worker threads: from 1 to 1024; [`build`](Builder::build) refuses other numbers.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// What the threads are called: workers `name-0`, `name-1` and so on, those for blocking closures `name-blocking-0`.
+    /// Linux shows the first 15 bytes.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self.blocking.name = format!("{}-blocking", self.thread_name);
+        self
+    }
+
+    /// Called on each worker before its first task.
+    #[must_use]
+    pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_start = Some(std::sync::Arc::new(hook));
+        self
+    }
+
+    /// Called on each worker after its last task.
+    #[must_use]
+    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_stop = Some(std::sync::Arc::new(hook));
+        self
+    }
+
+    /// The most threads for blocking closures; 64 unless set. 0 is taken as 1.
+    #[must_use]
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.blocking.max_threads = threads.max(1);
+        self
+    }
+
+    /// How long such a thread is kept when it has nothing to do; 10 seconds unless set.
+    #[must_use]
+    pub fn blocking_keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.blocking.keep_alive = keep_alive;
+        self
+    }
+
+    pub(crate) fn blocking_pool(&self) -> Arc<Blocking> {
+        Blocking::new(self.blocking.clone())
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// When the number of workers is 0 or above 1024, or the system gives no thread; those already started are ended again.
+    pub fn build(self, driver: std::sync::Arc<dyn Driver>) -> io::Result<Scheduler> {
+        if self.workers == 0 || self.workers > MAX_WORKERS {
+            let message = format!(
+                "cannot start {} workers: ask for 1 to {MAX_WORKERS}",
+                self.workers
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let (owners, thieves): (Vec<Owner<Header>>, Vec<_>) =
+            (0..self.workers).map(|_| ring()).unzip();
+        let shared = Arc::new(Shared::new(driver, thieves, self.blocking_pool()));
+        let (ended, all_ended) = mpsc::channel();
+        let mut scheduler = Scheduler {
+            shared,
+            threads: Vec::new(),
+            all_ended,
+            ended: false,
+        };
+        for (index, owner) in owners.into_iter().enumerate() {
+            scheduler.start_worker(&self, index, owner, ended.clone())?;
+        }
+        Ok(scheduler)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("thread_name", &self.thread_name)
+            .field("max_blocking_threads", &self.blocking.max_threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Worker threads that share tasks. Dropping it shuts it down and waits for its threads, without a limit: see
+/// [`shutdown`](Scheduler::shutdown) for one with a limit.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    threads: Vec<Option<thread::JoinHandle<()>>>,
+    /// Every worker sends its index as the last thing it does.
+    all_ended: mpsc::Receiver<usize>,
+    ended: bool,
+}
+
+impl Scheduler {
+    /// The way in.
+    pub fn handle(&self) -> Handle {
+        Handle::stealing(self.shared.clone())
+    }
+
+    /// Ends the scheduler, and waits at most `timeout` for its threads (`None`: without a limit).
+    ///
+    /// 1. From now on a spawn is cancelled at once.
+    /// 2. Every task is cancelled: a future that no worker is polling is dropped here and now; the others are dropped by
+    ///    their worker when that poll returns.
+    /// 3. The workers are woken; each drops what is left in its queues and ends.
+    /// 4. Blocking closures that have not begun are dropped.
+    /// 5. The threads are joined. What has not ended by then is left to itself and reported: it holds no lock of the
+    ///    scheduler, and ends when its poll or closure returns.
+    /// 6. What was pushed to the shared queue meanwhile is dropped.
+    ///
+    /// Wakers and handles that outlive all this are harmless: a wake finds its task finished. Called on one of its own workers, it
+    /// does not wait for that one.
+    pub fn shutdown(mut self, timeout: Option<Duration>) -> Shutdown {
+        let report = self.end(timeout);
+        self.ended = true;
+        report
+    }
+
+    fn end(&mut self, timeout: Option<Duration>) -> Shutdown {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.shared.close();
+        self.join_workers(deadline);
+        let workers = self.threads.iter().flatten().count();
+        let closures = self.shared.blocking.close(deadline);
+        self.shared.drain_injector();
+        Shutdown { workers, closures }
+    }
+
+    fn join_workers(&mut self, deadline: Option<Instant>) {
+        let me = thread::current().id();
+        let is_me = |thread: &Option<thread::JoinHandle<()>>| {
+            thread.as_ref().is_some_and(|t| t.thread().id() == me)
+        };
+        if let Some(own) = self.threads.iter_mut().find(|thread| is_me(thread)) {
+            drop(own.take());
+        }
+        while self.threads.iter().any(Option::is_some) {
+            let ended = match deadline {
+                None => self.all_ended.recv().ok(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.all_ended.recv_timeout(left).ok()
+                }
+            };
+            let Some(index) = ended else { break };
+            if let Some(thread) = self.threads[index].take() {
+                // A worker catches what its tasks panic with; what is left to lose here is a hook's panic, already reported.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    fn start_worker(
+        &mut self,
+        builder: &Builder,
+        index: usize,
+        owner: Owner<Header>,
+        ended: mpsc::Sender<usize>,
+    ) -> io::Result<()> {
+        let (shared, on_start, on_stop) = (
+            self.shared.clone(),
+            builder.on_start.clone(),
+            builder.on_stop.clone(),
+        );
+        let handle = self.handle();
+        let life = move || {
+            let _ended = SendOnDrop(ended, index);
+            let _guard = handle.enter();
+            on_start.iter().for_each(|hook| hook());
+            Worker::new(index, shared, owner).run();
+            on_stop.iter().for_each(|hook| hook());
+        };
+        let thread = thread::Builder::new()
+            .name(format!("{}-{index}", builder.thread_name))
+            .spawn(life)?;
+        self.threads.push(Some(thread));
+        Ok(())
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _nothing_is_left = self.end(None);
+        }
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("workers", &self.threads.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says that a worker has ended, also when a hook of its has panicked.
+struct SendOnDrop(mpsc::Sender<usize>, usize);
+
+impl Drop for SendOnDrop {
+    fn drop(&mut self) {
+        // The receiver is gone when the scheduler did not wait for this worker.
+        let _ = self.0.send(self.1);
+    }
+}
+
+/// What had not ended when a shutdown's time was over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "it says what is still running"]
+pub struct Shutdown {
+    /// Workers that are still in a poll.
+    pub workers: usize,
+    /// Blocking closures that are still running.
+    pub closures: usize,
+}
+
+impl Shutdown {
+    /// Whether everything has ended.
+    pub fn is_complete(&self) -> bool {
+        *self == Shutdown::default()
+    }
+}
+
+impl fmt::Display for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shutdown {
+                workers: 0,
+                closures: 0,
+            } => write!(f, "everything has ended"),
+            Shutdown { workers, closures } => write!(
+                f,
+                "still running when the time was over: {workers} workers in a poll, {closures} blocking closures"
+            ),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the workers of one scheduler share, and how a task finds its way to one of them.
+
+use crate::blocking::Blocking;
+use crate::context;
+use crate::driver::Driver;
+use crate::idle::Idle;
+use crate::injector::Injector;
+use crate::lifo::Lifo;
+use crate::meter::WAKING_COSTS;
+use crate::metrics::Stats;
+use crate::park::Parker;
+use crate::ring::Thief;
+use crate::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::task::{Header, Owned, Runnable, Schedule};
+use crossbeam_utils::CachePadded;
+
+/// One per scheduler.
+pub(crate) struct Shared {
+    pub(crate) driver: std::sync::Arc<dyn Driver>,
+    pub(crate) workers: Box<[Remote]>,
+    pub(crate) idle: Idle,
+    /// Tasks from outside, and what overflowed a ring.
+    pub(crate) injector: Injector<Runnable>,
+    /// Every task that is not finished, so that shutdown can drop them.
+    pub(crate) owned: Owned,
+    pub(crate) blocking: Arc<Blocking>,
+    closing: AtomicBool,
+}
+
+/// What others may touch of a worker.
+pub(crate) struct Remote {
+    pub(crate) parker: Parker,
+    pub(crate) thief: Thief<Header>,
+    pub(crate) lifo: CachePadded<Lifo<Header>>,
+    pub(crate) stats: CachePadded<Stats>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        driver: std::sync::Arc<dyn Driver>,
+        thieves: Vec<Thief<Header>>,
+        blocking: Arc<Blocking>,
+    ) -> Self {
+        let remote = |thief| Remote {
+            parker: Parker::new(),
+            thief,
+            lifo: CachePadded::new(Lifo::new()),
+            stats: CachePadded::default(),
+        };
+        Shared {
+            driver,
+            idle: Idle::new(thieves.len()),
+            workers: thieves.into_iter().map(remote).collect(),
+            injector: Injector::new(),
+            owned: Owned::new(),
+            blocking,
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// A task comes from a thread that is none of the workers, or back from a worker whose ring is full.
+    pub(crate) fn inject(&self, task: Runnable) {
+        self.injector.push(task);
+        if self.idle.all_sleep_after_push() || (self.idle.could_help() && self.injector_is_slow()) {
+            self.wake_one();
+        }
+        if self.is_closing() {
+            // The workers may have looked into the injector for the last time.
+            self.drain_injector();
+        }
+    }
+
+    /// Wakes a sleeper, if there is one, to look for work. Says whether there was one.
+    pub(crate) fn wake_one(&self) -> bool {
+        let woken = self
+            .idle
+            .take_sleeper(|worker| &self.workers[worker].parker);
+        if let Some(worker) = woken {
+            self.workers[worker].parker.unpark(&*self.driver);
+        }
+        woken.is_some()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `close`; what it guards is behind locks of its own, so that this only
+        // has to be seen in the end.
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Shutdown, steps 1 to 3: see [`Scheduler::shutdown`](crate::Scheduler::shutdown).
+    pub(crate) fn close(&self) {
+        // ORDERING: Release pairs with the Acquire in `is_closing`.
+        self.closing.store(true, Ordering::Release);
+        // ORDERING: SeqCst fence pairs with the fence of `all_sleep_after_push`: who pushes after the last drain sees `closing`.
+        fence(Ordering::SeqCst);
+        self.owned.close_and_cancel_all();
+        for worker in &self.workers {
+            worker.parker.unpark(&*self.driver);
+        }
+    }
+
+    /// Drops what is queued for nobody; a task that is dropped unrun is cancelled.
+    pub(crate) fn drain_injector(&self) {
+        while let Some(task) = self.injector.pop() {
+            drop(task);
+        }
+    }
+
+    /// Whether the injector holds more than running workers drain in the time that waking another costs.
+    fn injector_is_slow(&self) -> bool {
+        let mean = self
+            .workers
+            .iter()
+            .map(|w| w.stats.mean_poll.get())
+            .max()
+            .unwrap_or(0);
+        mean.saturating_mul(self.injector.len()) as u128 > WAKING_COSTS.as_nanos()
+    }
+}
+
+// SAFETY: every thread may drop these futures, for `Handle::spawn` takes only what is Send; `is_inside` is true on a worker of this
+// scheduler, which holds an `Arc` of it for as long as it runs.
+unsafe impl Schedule for Shared {
+    fn schedule(&self, task: Runnable) {
+        context::with_worker(self, |worker| match worker {
+            Some(worker) => worker.push(task),
+            None => self.inject(task),
+        });
+    }
+
+    fn reschedule(&self, task: Runnable) {
+        context::with_worker(self, |worker| match worker {
+            Some(worker) => worker.push_behind(task),
+            None => self.inject(task),
+        });
+    }
+
+    fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    fn may_drop_here(&self) -> bool {
+        true
+    }
+
+    fn is_inside(&self) -> bool {
+        context::with_worker(self, |worker| worker.is_some())
+    }
+}

@@ -1,0 +1,133 @@
+//! A worker with nothing to do: where it sleeps, and how it rises.
+//!
+//! The rules that hold here, and why, are told in `idle`; how the sleep itself is entered and ended, in `park`.
+
+use crate::driver::Polled;
+use crate::watch::{Finding, TICK};
+use crate::worker::Worker;
+
+impl Worker {
+    /// Sleeps until there may be something to do.
+    pub(crate) fn sleep(&self) {
+        self.lap();
+        self.stats().sleeps.add(1);
+        let idle = &self.shared.idle;
+        idle.fall_asleep(self.index, self.searching.replace(false));
+        if !self.shared.injector.is_empty() || self.shared.is_closing() {
+            return self.rise();
+        }
+        if idle.somebody_is_awake() && idle.try_watch(self.index) {
+            self.keep_watch();
+        } else {
+            self.sleep_in_driver();
+        }
+    }
+
+    /// Claims the driver's turn and sleeps in it; if another has it, sleeps on its own parker.
+    fn sleep_in_driver(&self) {
+        let parker = &self.here().parker;
+        if !parker.enter_driver() {
+            return self.rise();
+        }
+        let polled = self.turns.borrow_mut().poll(None);
+        let notified = parker.leave_driver();
+        match polled {
+            Polled::Claimed if !notified => drop(parker.park(None)),
+            Polled::Claimed => {}
+            Polled::Ready(n) => return self.rise_with(n),
+        }
+        self.rise();
+    }
+
+    /// Sleeps with a bound, and looks at the others each time that it ends.
+    fn keep_watch(&self) {
+        let mut watch = self.watch.borrow_mut();
+        watch.begin(&self.shared, self.index);
+        loop {
+            let notified = if watch.has_driver() {
+                match self.watch_driver() {
+                    (Polled::Ready(n), _) if n > 0 => {
+                        drop(watch);
+                        return self.rise_with(n);
+                    }
+                    (Polled::Claimed, notified) => {
+                        watch.release_driver();
+                        notified
+                    }
+                    (_, notified) => notified,
+                }
+            } else {
+                self.here().parker.park(Some(TICK))
+            };
+            if notified || self.shared.is_closing() {
+                break;
+            }
+            self.stats().ticks.add(1);
+            match watch.tick(&self.shared, self.index) {
+                Finding::Nothing => {}
+                Finding::Driver => self.stats().rescues.add(1),
+                Finding::Stuck(victim) if self.rescue(victim) => break,
+                Finding::Stuck(_) => {}
+                Finding::Injector => {
+                    self.stats().rescues.add(1);
+                    break;
+                }
+                Finding::Quiet if self.shared.idle.retire_watch(self.index) => {
+                    drop(watch);
+                    return self.sleep_in_driver();
+                }
+                Finding::Quiet => {}
+            }
+        }
+        drop(watch);
+        self.rise();
+    }
+
+    /// The watch has taken the driver from a worker that does not come back to it.
+    fn watch_driver(&self) -> (Polled, bool) {
+        let parker = &self.here().parker;
+        if !parker.enter_driver() {
+            return (Polled::Ready(0), true);
+        }
+        let polled = self.turns.borrow_mut().poll(Some(TICK));
+        (polled, parker.leave_driver())
+    }
+
+    /// Takes what waits behind a poll that does not end: half of the ring, and the slot.
+    fn rescue(&self, victim: usize) -> bool {
+        let victim = &self.shared.workers[victim];
+        let slot = victim.lifo.take();
+        let ring = victim.thief.steal_into(&self.ring);
+        let found = slot.is_some() || ring.is_some();
+        for task in ring.into_iter().chain(slot) {
+            self.push_behind(Self::task(task));
+        }
+        self.stats().rescues.add(usize::from(found));
+        found
+    }
+
+    /// Off the list of sleepers; the events of the turn are delivered once somebody keeps watch again.
+    fn rise_with(&self, n: usize) {
+        self.rise();
+        if n > 0 {
+            self.see_to_watch();
+        }
+        self.deliver(n);
+    }
+
+    /// Off the list of sleepers, by itself or because a waker took it off.
+    fn rise(&self) {
+        let idle = &self.shared.idle;
+        let woken_by_another = !idle.rise(self.index);
+        self.searching.set(woken_by_another);
+        idle.leave_watch(self.index);
+        self.risen.set(true);
+    }
+
+    /// Rule W: a worker that goes to run tasks leaves no sleepers without a watch.
+    pub(crate) fn see_to_watch(&self) {
+        if self.shared.idle.is_unwatched() {
+            self.wake_one();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A scheduler that is a queue, for unit tests and models: whoever calls `run_one` is its worker.
+
+use super::{Owned, Runnable, Schedule};
+use crate::sync::{Arc, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::thread::ThreadId;
+
+pub use super::JoinHandle;
+
+/// A handle on the queue; clones are the same queue.
+#[derive(Clone)]
+pub struct TestScheduler(Arc<Queue>);
+
+pub(super) struct Queue {
+    /// `None` once the scheduler is shut down.
+    tasks: Mutex<Option<VecDeque<Runnable>>>,
+    owned: Owned,
+    /// How many tasks came by `reschedule`.
+    rescheduled: Mutex<usize>,
+    inside: bool,
+    home: Option<ThreadId>,
+}
+
+impl TestScheduler {
+    /// A scheduler whose wakes by value take the way of a foreign thread.
+    pub fn new() -> TestScheduler {
+        TestScheduler::with(false, None)
+    }
+
+    /// One that says that every thread is inside it. The caller keeps it alive.
+    pub fn inside() -> TestScheduler {
+        TestScheduler::with(true, None)
+    }
+
+    /// One for futures that must not leave the calling thread.
+    pub fn local() -> TestScheduler {
+        TestScheduler::with(false, Some(std::thread::current().id()))
+    }
+
+    fn with(inside: bool, home: Option<ThreadId>) -> TestScheduler {
+        TestScheduler(Arc::new(Queue {
+            tasks: Mutex::new(Some(VecDeque::new())),
+            owned: Owned::new(),
+            rescheduled: Mutex::new(0),
+            inside,
+            home,
+        }))
+    }
+
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (task, handle) = super::spawn(future, self.0.clone());
+        self.0.schedule(task);
+        handle
+    }
+
+    /// For a scheduler made by `local`, on its thread.
+    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        assert!(self.0.home.is_some() && self.0.may_drop_here());
+        // SAFETY: the scheduler's thread is this one, and `run_one` checks it too.
+        let (task, handle) = unsafe { super::spawn_local(future, self.0.clone()) };
+        self.0.schedule(task);
+        handle
+    }
+
+    /// Runs the task that has waited longest; false if there is none.
+    pub fn run_one(&self) -> bool {
+        assert!(self.0.may_drop_here());
+        let next = self.0.tasks.lock().as_mut().and_then(VecDeque::pop_front);
+        next.map(Runnable::run).is_some()
+    }
+
+    /// Runs tasks until none is scheduled.
+    pub fn run_all(&self) {
+        while self.run_one() {}
+    }
+
+    /// Drops the task that has waited longest without running it; false if there is none.
+    pub fn drop_one(&self) -> bool {
+        let next = self.0.tasks.lock().as_mut().and_then(VecDeque::pop_front);
+        next.map(drop).is_some()
+    }
+
+    /// How many tasks are scheduled.
+    pub fn scheduled(&self) -> usize {
+        self.0.tasks.lock().as_ref().map_or(0, VecDeque::len)
+    }
+
+    pub fn rescheduled(&self) -> usize {
+        *self.0.rescheduled.lock()
+    }
+
+    /// How many tasks are not complete.
+    pub fn alive(&self) -> usize {
+        self.0.owned.len()
+    }
+
+    /// Closes the list, then the queue: what a runtime does when it ends.
+    pub fn shutdown(&self) {
+        self.0.owned.close_and_cancel_all();
+        let tasks = self.0.tasks.lock().take();
+        drop(tasks);
+    }
+
+    /// How many handles and tasks hold the scheduler.
+    #[cfg(not(loom))]
+    pub(super) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}
+
+impl fmt::Debug for TestScheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TestScheduler")
+    }
+}
+
+impl Queue {
+    fn push(&self, task: Runnable) {
+        let mut tasks = self.tasks.lock();
+        if let Some(tasks) = tasks.as_mut() {
+            return tasks.push_back(task);
+        }
+        drop(tasks);
+        drop(task);
+    }
+}
+
+// SAFETY: `inside` is set only where the test keeps the scheduler alive to its end; `home` is compared truly.
+unsafe impl Schedule for Queue {
+    fn schedule(&self, task: Runnable) {
+        self.push(task);
+    }
+
+    fn reschedule(&self, task: Runnable) {
+        *self.rescheduled.lock() += 1;
+        self.push(task);
+    }
+
+    fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    fn may_drop_here(&self) -> bool {
+        self.home
+            .is_none_or(|home| home == std::thread::current().id())
+    }
+
+    fn is_inside(&self) -> bool {
+        self.inside
+    }
+}

@@ -1,0 +1,112 @@
+//! The four properties of the scheduler, each on real threads. Bounds are generous, for a loaded machine: what is tested is
+//! that the promised thing happens at all while somebody is stuck, and that nothing happens while nothing should.
+
+mod support;
+
+use peu_scheduler::{block_on, yield_now};
+use std::sync::mpsc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+use support::{LONG, event, eventually, scheduler};
+
+/// P1: a task that an event woke blocks its worker for 2 s; events that come meanwhile are delivered by others.
+#[test]
+fn p1_events_are_delivered_while_a_woken_task_blocks_its_worker() {
+    for workers in [2, 4] {
+        let (scheduler, posts) = scheduler(workers);
+        let handle = scheduler.handle();
+        let (give, wakers) = mpsc::channel::<Waker>();
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+
+        let give_first = give.clone();
+        let stuck = handle.spawn(async move {
+            event(|waker| give_first.send(waker).unwrap()).await;
+            begun.send(()).unwrap();
+            blocked.recv_timeout(LONG).unwrap(); // blocks the worker that took the turn
+        });
+        posts.post(wakers.recv().unwrap());
+        has_begun.recv().unwrap();
+
+        let start = Instant::now();
+        let mut served = 0;
+        while start.elapsed() < Duration::from_secs(2) {
+            let (give, done) = (give.clone(), handle.clone());
+            let task = done.spawn(async move { event(|waker| give.send(waker).unwrap()).await });
+            posts.post(
+                wakers
+                    .recv_timeout(LONG)
+                    .expect("a task spawned meanwhile is polled"),
+            );
+            let waited = Instant::now();
+            block_on(task).unwrap();
+            assert!(
+                waited.elapsed() < Duration::from_secs(1),
+                "delivered by the watch, not by the stuck worker"
+            );
+            served += 1;
+        }
+        assert!(served >= 2);
+        assert!(!stuck.is_finished());
+        release.send(()).unwrap();
+        block_on(stuck).unwrap();
+    }
+}
+
+/// P2: once settled, a scheduler with nothing to do takes no turns and the watch does not look.
+#[test]
+fn p2_an_idle_scheduler_makes_no_wake_ups() {
+    for workers in [1, 2, 8] {
+        let (scheduler, posts) = scheduler(workers);
+        let handle = scheduler.handle();
+        block_on(handle.spawn(yield_now())).unwrap();
+        let settled = || {
+            let before = (handle.metrics(), posts.polls());
+            std::thread::sleep(Duration::from_millis(300));
+            before == (handle.metrics(), posts.polls())
+        };
+        eventually("300 ms in which nothing happens", settled);
+        assert!(settled(), "and again: it stays so");
+    }
+}
+
+/// P3: with nobody stuck, the watch steps in never, and costs nothing per task.
+#[test]
+fn p3_the_watch_leaves_workers_alone_that_make_progress() {
+    let (scheduler, _posts) = scheduler(2);
+    let handle = scheduler.handle();
+    for _ in 0..200 {
+        block_on(handle.spawn(async {
+            for _ in 0..100 {
+                yield_now().await;
+            }
+        }))
+        .unwrap();
+    }
+    let metrics = handle.metrics();
+    assert!(metrics.polls >= 20_000);
+    // A machine that takes a worker off its core for a whole tick makes it look stuck, hence not exactly 0.
+    assert!(metrics.rescues < 100, "{metrics:?}");
+}
+
+/// P4: tasks queued behind a poll that does not end are run by an idle sibling.
+#[test]
+fn p4_tasks_behind_a_long_poll_are_stolen() {
+    let (scheduler, _posts) = scheduler(2);
+    let handle = scheduler.handle();
+    let inner = handle.clone();
+    let (done, all_done) = mpsc::channel();
+    let waited = block_on(handle.spawn(async move {
+        for n in 0..5 {
+            let done = done.clone();
+            drop(inner.spawn(async move { done.send(n).unwrap() }));
+        }
+        // This poll blocks; the five, one of them in the LIFO slot, wait on this very worker.
+        let mut seen: Vec<i32> = (0..5)
+            .map(|_| all_done.recv_timeout(LONG).expect("stolen"))
+            .collect();
+        seen.sort();
+        seen
+    }));
+    assert_eq!(waited.unwrap(), [0, 1, 2, 3, 4]);
+}
