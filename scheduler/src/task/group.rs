@@ -168,3 +168,187 @@ impl<E> fmt::Debug for TaskGroup<E> {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::task::testing::TestScheduler;
+    use std::future::{pending, ready};
+    use std::io;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    type Member = Result<(), io::Error>;
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn failing() -> Member {
+        Err(io::Error::other("the first"))
+    }
+
+    /// Holds `token` until it is dropped.
+    async fn hold(token: Arc<()>) -> Member {
+        pending::<()>().await;
+        drop(token);
+        Ok(())
+    }
+
+    #[test]
+    fn all_have_ended_when_the_group_returns() {
+        let scheduler = TestScheduler::new();
+        let mut group = pin!(group(async |group: &TaskGroup<io::Error>| {
+            assert!(group.is_empty());
+            for _ in 0..3 {
+                group.insert(scheduler.spawn(ready(Ok(()))));
+            }
+            assert_eq!(group.len(), 3);
+            Ok("the body's")
+        }));
+        assert!(poll(group.as_mut()).is_pending());
+        scheduler.run_one();
+        assert!(poll(group.as_mut()).is_pending());
+        scheduler.run_all();
+        let Poll::Ready(result) = poll(group) else {
+            panic!("all have ended")
+        };
+        assert_eq!(result.unwrap(), "the body's");
+        assert_eq!(scheduler.holders(), 1);
+    }
+
+    /// Runs a group whose first member holds a token and whose body does not end by itself, lets `second` fail it,
+    /// and returns the error.
+    fn failed_by(second: impl Future<Output = Member> + Send + 'static) -> io::Error {
+        let scheduler = TestScheduler::new();
+        let token = Arc::new(());
+        let in_body = token.clone();
+        let mut group = pin!(group(async |group: &TaskGroup<io::Error>| {
+            group.insert(scheduler.spawn(hold(token.clone())));
+            group.insert(scheduler.spawn(second));
+            let _in_body = in_body;
+            pending::<Member>().await
+        }));
+        assert!(poll(group.as_mut()).is_pending());
+        scheduler.run_all();
+        assert_eq!(Arc::strong_count(&token), 3);
+        assert!(
+            poll(group.as_mut()).is_pending(),
+            "the first has still to end"
+        );
+        assert_eq!(Arc::strong_count(&token), 2, "the body is gone");
+        scheduler.run_all();
+        assert_eq!(Arc::strong_count(&token), 1);
+        let Poll::Ready(result) = poll(group) else {
+            panic!("all have ended")
+        };
+        result.unwrap_err()
+    }
+
+    #[test]
+    fn the_first_error_cancels_the_rest() {
+        assert_eq!(failed_by(ready(failing())).to_string(), "the first");
+    }
+
+    #[test]
+    fn a_panic_cancels_the_rest() {
+        let error = failed_by(async { panic!("a member") });
+        let error = error.into_inner().unwrap().downcast::<JoinError>().unwrap();
+        assert!(error.is_panic());
+        assert!(error.to_string().ends_with("panicked: a member"));
+    }
+
+    #[test]
+    fn the_bodys_error_cancels_the_rest() {
+        let scheduler = TestScheduler::new();
+        let token = Arc::new(());
+        let mut group = pin!(group(async |group: &TaskGroup<io::Error>| {
+            group.insert(scheduler.spawn(hold(token.clone())));
+            failing()
+        }));
+        assert!(poll(group.as_mut()).is_pending());
+        scheduler.run_all();
+        assert_eq!(Arc::strong_count(&token), 1);
+        let Poll::Ready(result) = poll(group) else {
+            panic!("all have ended")
+        };
+        assert_eq!(result.unwrap_err().to_string(), "the first");
+    }
+
+    #[test]
+    fn a_member_that_fails_after_the_body_has_ended_counts() {
+        let scheduler = TestScheduler::new();
+        let mut group = pin!(group(async |group: &TaskGroup<io::Error>| {
+            group.insert(scheduler.spawn(ready(failing())));
+            group.insert(scheduler.spawn(hold(Arc::new(()))));
+            Ok(())
+        }));
+        assert!(poll(group.as_mut()).is_pending());
+        scheduler.run_all();
+        assert!(poll(group.as_mut()).is_pending());
+        scheduler.run_all();
+        let Poll::Ready(result) = poll(group) else {
+            panic!("all have ended")
+        };
+        assert_eq!(result.unwrap_err().to_string(), "the first");
+    }
+
+    #[test]
+    fn dropping_the_group_drops_its_futures_before_it_returns() {
+        for run in [false, true] {
+            let scheduler = TestScheduler::new();
+            let token = Arc::new(());
+            let mut group = Box::pin(group(async |group: &TaskGroup<io::Error>| {
+                group.insert(scheduler.spawn(hold(token.clone())));
+                group.insert(scheduler.spawn(hold(token.clone())));
+                Ok(())
+            }));
+            assert!(poll(group.as_mut()).is_pending());
+            if run {
+                scheduler.run_all();
+            }
+            assert_eq!(Arc::strong_count(&token), 3);
+            drop(group);
+            assert_eq!((Arc::strong_count(&token), scheduler.alive()), (1, 0));
+            scheduler.run_all();
+            assert_eq!(scheduler.holders(), 1);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_body_cancels_in_place_and_goes_through() {
+        let scheduler = TestScheduler::new();
+        let token = Arc::new(());
+        let mut group = Box::pin(group(async |group: &TaskGroup<io::Error>| -> Member {
+            group.insert(scheduler.spawn(hold(token.clone())));
+            panic!("the body")
+        }));
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(group.as_mut()))).is_err());
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn a_group_may_be_a_task_and_groups_nest() {
+        let scheduler = TestScheduler::new();
+        let token = Arc::new(());
+        let nested = |scheduler: TestScheduler, token| {
+            group(async move |group: &TaskGroup<io::Error>| {
+                group.insert(scheduler.spawn(hold(token)));
+                Ok(())
+            })
+        };
+        let inner = (scheduler.clone(), token.clone());
+        let outer = scheduler.clone();
+        let handle = scheduler.spawn(group(async move |group: &TaskGroup<io::Error>| {
+            group.insert(outer.spawn(nested(inner.0, inner.1)));
+            Ok(())
+        }));
+        scheduler.run_all();
+        assert_eq!(Arc::strong_count(&token), 2);
+        handle.abort();
+        scheduler.run_one();
+        assert_eq!(Arc::strong_count(&token), 1, "all the way down, in place");
+        assert!(handle.is_finished());
+    }
+}

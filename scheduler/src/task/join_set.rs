@@ -261,3 +261,160 @@ impl Wake for EntryWaker {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::task::testing::TestScheduler;
+    use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct CountWakes(AtomicUsize);
+
+    impl Wake for CountWakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll<T>(set: &mut JoinSet<T>) -> Poll<Option<Result<T, JoinError>>> {
+        set.poll_join_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The next result, which must be there.
+    fn next<T>(set: &mut JoinSet<T>) -> Option<Result<T, JoinError>> {
+        match poll(set) {
+            Poll::Ready(next) => next,
+            Poll::Pending => panic!("no task has ended"),
+        }
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_ends() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        assert!(
+            next(&mut set).is_none(),
+            "an empty set has nothing to wait for"
+        );
+        let early = scheduler.spawn(ready(0));
+        scheduler.run_all();
+        for n in 1..=3 {
+            set.insert(scheduler.spawn(ready(n)));
+        }
+        assert!(poll(&mut set).is_pending());
+        set.insert(early);
+        assert_eq!(
+            next(&mut set).unwrap().unwrap(),
+            0,
+            "it had ended before it came in"
+        );
+        assert!(poll(&mut set).is_pending());
+        assert_eq!(set.len(), 3);
+        scheduler.run_all();
+        for n in 1..=3 {
+            assert_eq!(next(&mut set).unwrap().unwrap(), n);
+        }
+        assert!(set.is_empty());
+        assert!(next(&mut set).is_none());
+        drop(set);
+        assert_eq!(scheduler.holders(), 1);
+    }
+
+    #[test]
+    fn one_end_costs_one_wake_and_one_look() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        for _ in 0..100 {
+            set.insert(scheduler.spawn(pending::<()>()));
+        }
+        let last = set.insert(scheduler.spawn(pending()));
+        scheduler.run_all();
+        let wakes = Arc::new(CountWakes(AtomicUsize::new(0)));
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(set.poll_join_next(&mut cx).is_pending());
+        assert!(set.poll_join_next(&mut cx).is_pending());
+        last.abort();
+        scheduler.run_all();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(set.ended.state.lock().places.len(), 1);
+        let Poll::Ready(Some(Err(error))) = set.poll_join_next(&mut cx) else {
+            panic!("it has ended")
+        };
+        assert!(error.is_cancelled());
+        assert_eq!(error.id(), last.id());
+        assert!(set.poll_join_next(&mut cx).is_pending());
+        assert_eq!(set.len(), 100);
+    }
+
+    #[test]
+    fn a_task_put_in_after_the_poll_wakes_too() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        set.insert(scheduler.spawn(pending::<()>()));
+        let wakes = Arc::new(CountWakes(AtomicUsize::new(0)));
+        assert!(
+            set.poll_join_next(&mut Context::from_waker(&Waker::from(wakes.clone())))
+                .is_pending()
+        );
+        let ended = scheduler.spawn(ready(()));
+        scheduler.run_all();
+        set.insert(ended);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn panics_are_results_like_others() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        set.insert(scheduler.spawn(async { panic!("one of two") }));
+        set.insert(scheduler.spawn(ready(())));
+        scheduler.run_all();
+        let results = futures_lite::future::block_on(set.join_all());
+        assert_eq!(results.len(), 2);
+        assert!(results[0].as_ref().unwrap_err().is_panic());
+        assert!(results[1].is_ok());
+    }
+
+    #[test]
+    fn dropping_the_set_aborts_and_detaching_does_not() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        let tasks = [
+            set.insert(scheduler.spawn(pending::<()>())),
+            set.insert(scheduler.spawn(pending())),
+        ];
+        scheduler.run_all();
+        drop(set);
+        scheduler.run_all();
+        assert!(tasks.iter().all(AbortHandle::is_finished));
+
+        let mut set = JoinSet::new();
+        let task = set.insert(scheduler.spawn(pending::<()>()));
+        set.detach_all();
+        assert!(set.is_empty());
+        drop(set);
+        scheduler.run_all();
+        assert!(!task.is_finished());
+        task.abort();
+        scheduler.run_all();
+        assert!(task.is_finished());
+        drop((task, tasks));
+        assert_eq!(scheduler.holders(), 1);
+    }
+
+    #[test]
+    fn a_shut_down_set_is_empty() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        set.insert(scheduler.spawn(pending::<()>()));
+        set.insert(scheduler.spawn(ready(())));
+        let mut shutdown = std::pin::pin!(set.shutdown());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(shutdown.as_mut().poll(&mut cx).is_pending());
+        scheduler.run_all();
+        assert!(shutdown.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(scheduler.alive(), 0);
+    }
+}
