@@ -1,0 +1,168 @@
+//! Each rung of the ladder is started as a user would start it, and echoes: several connections at once, and more bytes
+//! than all the buffers on the way hold.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// Long enough for a loaded machine, short enough to tell that a server hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const CONNECTIONS: usize = 16;
+
+#[test]
+fn rung_0_blocking_echo() {
+    echoes(&Rung::start("00_blocking_echo"));
+}
+
+#[test]
+fn rung_1_mio_loop() {
+    echoes(&Rung::start("01_mio_loop"));
+}
+
+#[test]
+fn rung_2_poll_execute_update() {
+    let rung = Rung::start("02_poll_execute_update");
+    echoes(&rung);
+    answers_with_files(&rung);
+}
+
+/// Lines come back on every connection while all are open, and a stream longer than any buffer comes back whole.
+fn echoes(rung: &Rung) {
+    let mut streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| rung.connect()).collect();
+    for round in 0..3 {
+        for (index, stream) in streams.iter_mut().enumerate() {
+            stream
+                .write_all(format!("round {round} of {index}\n").as_bytes())
+                .unwrap();
+        }
+        for (index, stream) in streams.iter_mut().enumerate() {
+            assert_eq!(line(stream), format!("round {round} of {index}\n"));
+        }
+    }
+    drop(streams);
+    let senders: Vec<_> = (0..4)
+        .map(|index| long_stream(rung.connect(), index))
+        .collect();
+    senders
+        .into_iter()
+        .for_each(|sender| sender.join().unwrap());
+}
+
+/// Sends and receives at the same time, so that neither side's buffers decide.
+fn long_stream(stream: TcpStream, index: usize) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let sent: String = (0..200_000)
+            .map(|number| format!("{index}:{number}\n"))
+            .collect();
+        let expected = sent.clone();
+        let mut writer = stream.try_clone().unwrap();
+        let sender = thread::spawn(move || {
+            writer.write_all(sent.as_bytes()).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut received = String::new();
+        (&stream).read_to_string(&mut received).unwrap();
+        sender.join().unwrap();
+        assert!(
+            received == expected,
+            "{} bytes came back of {}",
+            received.len(),
+            expected.len()
+        );
+    })
+}
+
+/// A file of many pieces, while another connection is served; and no file of any other folder.
+fn answers_with_files(rung: &Rung) {
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap();
+    let (mut reader, mut other) = (rung.connect(), rung.connect());
+    reader
+        .write_all(b"<Cargo.lock\nand a line behind it\n")
+        .unwrap();
+    other.write_all(b"meanwhile\n").unwrap();
+    assert_eq!(line(&mut other), "meanwhile\n");
+    reader.shutdown(Shutdown::Write).unwrap();
+    let mut received = String::new();
+    reader.read_to_string(&mut received).unwrap();
+    assert_eq!(received, lock + "and a line behind it\n");
+    for name in [
+        "../Cargo.toml",
+        "/etc/passwd",
+        "..",
+        "",
+        "src",
+        "no-such-file",
+    ] {
+        other
+            .write_all(format!("<{name}\nend\n").as_bytes())
+            .unwrap();
+        let answer = line(&mut other);
+        assert!(answer.contains("file"), "{name}: {answer}");
+        assert_eq!(line(&mut other), "end\n");
+    }
+}
+
+/// Reads to the end of a line, byte by byte: what follows it stays in the stream.
+fn line(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while bytes.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// An example under way. It ends with this.
+struct Rung {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Rung {
+    fn start(name: &str) -> Rung {
+        let mut process = Command::new(example(name))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot start {name}: {error}; `cargo build --examples` builds it")
+            });
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        let address = first
+            .trim()
+            .strip_prefix("listening on ")
+            .expect(&first)
+            .parse()
+            .unwrap();
+        Rung { process, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+}
+
+impl Drop for Rung {
+    fn drop(&mut self) {
+        // It may have ended by itself, and then the test has failed already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Examples are built beside the folder of this test's own program.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
