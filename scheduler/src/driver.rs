@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 ///
 /// - [`Turns::poll`] is exclusive: a second thread that polls meanwhile gets [`Polled::Claimed`] at once. The claim ends
 ///   before `poll` returns, so nothing that runs afterwards can hold it.
-/// - [`unpark`](Driver::unpark) is sticky: it ends the `poll` under way or, if there is none, the next one.
+/// - [`unpark`](Driver::unpark) is sticky: it ends the `poll` under way or, if there is none, the next one, whoever makes it.
+/// - Because that next one may be another thread's, `poll` has a last look: once the caller has the turn, and from a
+///   moment on from which every unpark ends this very poll, it calls `may_sleep`, and does not wait if the answer is no.
 /// - With `None` as timeout, `poll` returns when there is an event, a due timer, or an unpark; it may return
 ///   early with `Ready(0)`, which callers take as a reason to look around.
 ///
@@ -25,26 +27,33 @@ use std::time::{Duration, Instant};
 /// use std::sync::{Arc, Condvar, Mutex};
 /// use std::time::{Duration, Instant};
 ///
-/// #[derive(Default, Clone)]
-/// struct Bell(Arc<(Mutex<bool>, Condvar)>);
+/// #[derive(Default)]
+/// struct Bell { claim: Mutex<()>, rung: Mutex<bool>, changed: Condvar }
 ///
-/// impl Driver for Bell {
+/// #[derive(Default, Clone)]
+/// struct Silent(Arc<Bell>);
+///
+/// impl Driver for Silent {
 ///     fn turns(&self) -> Box<dyn Turns> { Box::new(self.clone()) }
-///     fn unpark(&self) { *self.0.0.lock().unwrap() = true; self.0.1.notify_one(); }
+///     fn unpark(&self) { *self.0.rung.lock().unwrap() = true; self.0.changed.notify_one(); }
 ///     fn now(&self) -> Instant { Instant::now() }
 /// }
 ///
-/// impl Turns for Bell {
-///     fn poll(&mut self, timeout: Option<Duration>) -> Polled {
-///         let Ok(rung) = self.0.0.try_lock() else { return Polled::Claimed };
-///         let limit = timeout.unwrap_or(Duration::from_secs(3600));
-///         *self.0.1.wait_timeout_while(rung, limit, |rung| !*rung).unwrap().0 = false;
+/// impl Turns for Silent {
+///     fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled {
+///         let Ok(_claim) = self.0.claim.try_lock() else { return Polled::Claimed };
+///         let mut rung = self.0.rung.lock().unwrap();
+///         if may_sleep() {
+///             let limit = timeout.unwrap_or(Duration::from_secs(3600));
+///             rung = self.0.changed.wait_timeout_while(rung, limit, |rung| !*rung).unwrap().0;
+///         }
+///         *rung = false;
 ///         Polled::Ready(0)
 ///     }
 ///     fn update(&mut self) {}
 /// }
 ///
-/// let scheduler = peu_scheduler::Builder::new().workers(2).build(Arc::new(Bell::default())).unwrap();
+/// let scheduler = peu_scheduler::Builder::new().workers(2).build(Arc::new(Silent::default())).unwrap();
 /// let handle = scheduler.handle();
 /// assert_eq!(peu_scheduler::block_on(async { handle.spawn(async { 6 * 7 }).await.unwrap() }), 42);
 /// ```
@@ -61,8 +70,9 @@ pub trait Driver: Send + Sync + 'static {
 
 /// One thread's part in a [`Driver`].
 pub trait Turns: Send {
-    /// Poll and execute: waits for at most `timeout` (`None`: as long as it takes), and gathers whom to tell.
-    fn poll(&mut self, timeout: Option<Duration>) -> Polled;
+    /// Poll and execute: waits for at most `timeout` (`None`: as long as it takes) if `may_sleep` still says so at the last
+    /// moment, and gathers whom to tell.
+    fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled;
 
     /// Update: tells them. Wakers and callbacks run here, on this thread, with no lock held.
     fn update(&mut self);

@@ -48,3 +48,11 @@ pub use local::{LocalScheduler, LocalTurn, spawn_local};
 pub use metrics::WorkerMetrics;
 pub use scheduler::{Builder, Scheduler, Shutdown};
 pub use yield_now::{YieldNow, yield_now};
+
+/// What models need to drive the real code.
+#[cfg(loom)]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for models only")]
+pub mod internals {
+    pub use crate::task::testing::{TestScheduler, cancel_now};
+}

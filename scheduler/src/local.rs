@@ -66,7 +66,7 @@ pub(crate) struct LocalShared {
 /// #     fn now(&self) -> Instant { Instant::now() }
 /// # }
 /// # impl Turns for Silent {
-/// #     fn poll(&mut self, _: Option<Duration>) -> Polled { Polled::Ready(0) }
+/// #     fn poll(&mut self, _: Option<Duration>, _: &dyn Fn() -> bool) -> Polled { Polled::Ready(0) }
 /// #     fn update(&mut self) {}
 /// # }
 /// use peu_scheduler::{Builder, LocalScheduler, spawn_local};
@@ -208,7 +208,7 @@ impl LocalScheduler {
     }
 
     fn poll_driver(&self, timeout: Option<Duration>) {
-        let polled = self.turns.borrow_mut().poll(timeout);
+        let polled = self.turns.borrow_mut().poll(timeout, &|| true);
         match polled {
             Polled::Ready(0) => {}
             Polled::Ready(_) => self.turns.borrow_mut().update(),

@@ -17,6 +17,12 @@
 //! park token and a driver's unpark both stay set until the next sleep takes them. Leaving is a swap to `EMPTY` and not a
 //! store, because it must acquire what the waker wrote before it rang.
 //!
+//! The driver's bell is shared, and a turn of another worker may swallow it: one that looks at the driver between two tasks,
+//! just before the sleeper has the claim. Therefore the sleeper looks at its word once more when it has the claim
+//! ([`is_notified`](Parker::is_notified), by way of `may_sleep`). The waker swaps the word, then rings; the driver orders the ring before the
+//! turn that swallowed it, and that before ours (see the contract of `Driver`); so a bell that was swallowed is seen in the word, and
+//! one that was not ends our poll.
+//!
 //! A bell may ring late, for a sleep that has ended by itself. The next sleep then ends early; every caller treats
 //! that as a reason to look around again and nothing more.
 
@@ -85,6 +91,12 @@ impl Parker {
     /// The driver has returned. Says whether the worker was notified meanwhile.
     pub fn leave_driver(&self) -> bool {
         self.leave()
+    }
+
+    /// Whether a notification waits. For the sleeper's last look before it sleeps in the driver.
+    pub fn is_notified(&self) -> bool {
+        // ORDERING: Relaxed: a swallowed bell orders the waker's swap before this load, through the driver.
+        !twin("park-no-last-look") && self.word.load(Ordering::Relaxed) == NOTIFIED
     }
 
     /// Whether the worker sleeps in the driver just now, for who prefers to wake another.

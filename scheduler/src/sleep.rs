@@ -29,7 +29,10 @@ impl Worker {
         if !parker.enter_driver() {
             return self.rise();
         }
-        let polled = self.turns.borrow_mut().poll(None);
+        let polled = self
+            .turns
+            .borrow_mut()
+            .poll(None, &|| !parker.is_notified());
         let notified = parker.leave_driver();
         match polled {
             Polled::Claimed if !notified => drop(parker.park(None)),
@@ -89,7 +92,10 @@ impl Worker {
         if !parker.enter_driver() {
             return (Polled::Ready(0), true);
         }
-        let polled = self.turns.borrow_mut().poll(Some(TICK));
+        let polled = self
+            .turns
+            .borrow_mut()
+            .poll(Some(TICK), &|| !parker.is_notified());
         (polled, parker.leave_driver())
     }
 

@@ -10,6 +10,10 @@
     reason = "one list for the whole crate, the same with and without loom"
 )]
 
+// The standard one for models too: loom's can't hold a `dyn` nor be a method's receiver, and no protocol of this crate
+// rests on what an Arc's count orders.
+pub(crate) use std::sync::Arc;
+
 #[cfg(not(loom))]
 pub(crate) use real::*;
 
@@ -19,7 +23,6 @@ pub(crate) use model::*;
 #[cfg(not(loom))]
 mod real {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
-    pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
@@ -51,16 +54,25 @@ mod real {
 #[cfg(loom)]
 mod model {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
-    pub(crate) use loom::thread;
     use std::fmt;
     use std::ops::{Deref, DerefMut};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
+
+    /// loom's threads. loom knows no time: a bounded wait is an unbounded one.
+    pub(crate) mod thread {
+        pub(crate) use loom::thread::*;
+        use std::time::Duration;
+
+        pub(crate) fn park_timeout(_timeout: Duration) {
+            park();
+        }
+    }
 
     /// loom's mutex with `parking_lot`'s interface.
+    #[derive(Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
@@ -116,9 +128,18 @@ mod model {
         }
     }
 
-    /// loom's condition variable with `parking_lot`'s interface. loom knows no time: a bounded wait is an unbounded one.
+    /// loom's condition variable with `parking_lot`'s interface; its waits have no end either.
     #[derive(Debug)]
     pub(crate) struct Condvar(loom::sync::Condvar);
+
+    /// No wait ever times out.
+    pub(crate) struct WaitTimeoutResult;
+
+    impl WaitTimeoutResult {
+        pub(crate) fn timed_out(&self) -> bool {
+            false
+        }
+    }
 
     impl Condvar {
         pub(crate) fn new() -> Condvar {
@@ -134,8 +155,22 @@ mod model {
             );
         }
 
-        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _timeout: Duration) {
+        pub(crate) fn wait_for<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            _timeout: Duration,
+        ) -> WaitTimeoutResult {
             self.wait(guard);
+            WaitTimeoutResult
+        }
+
+        pub(crate) fn wait_until<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            _deadline: Instant,
+        ) -> WaitTimeoutResult {
+            self.wait(guard);
+            WaitTimeoutResult
         }
 
         pub(crate) fn notify_one(&self) {

@@ -16,6 +16,7 @@
 //! most `(LIFO_STREAK + 1) * n` polls of own tasks and as many from the injector as fall due between them.
 
 use crate::budget;
+use crate::driver::Polled;
 use crate::ring::CAPACITY;
 use crate::task::Runnable;
 use crate::worker::Worker;
@@ -150,8 +151,11 @@ impl Worker {
 
     /// A turn of the driver that does not wait.
     fn glance(&self) {
-        let polled = self.turns.borrow_mut().poll(Some(Duration::ZERO));
-        if let crate::driver::Polled::Ready(n) = polled {
+        let polled = self
+            .turns
+            .borrow_mut()
+            .poll(Some(Duration::ZERO), &|| false);
+        if let Polled::Ready(n) = polled {
             self.deliver(n);
         }
     }

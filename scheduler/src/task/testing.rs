@@ -1,13 +1,13 @@
 //! A scheduler that is a queue, for unit tests and models: whoever calls `run_one` is its worker.
 
-use super::{Owned, Runnable, Schedule};
+#[cfg(loom)]
+use super::AbortHandle;
+use super::{JoinHandle, Owned, Runnable, Schedule};
 use crate::sync::{Arc, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::thread::ThreadId;
-
-pub use super::JoinHandle;
 
 /// A handle on the queue; clones are the same queue.
 #[derive(Clone)]
@@ -116,6 +116,12 @@ impl TestScheduler {
     pub(super) fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
     }
+}
+
+/// What a task group does to its members when it is dropped.
+#[cfg(loom)]
+pub fn cancel_now(task: AbortHandle) {
+    task.cancel_now();
 }
 
 impl fmt::Debug for TestScheduler {

@@ -71,7 +71,7 @@ struct Turn {
 }
 
 impl Turns for Turn {
-    fn poll(&mut self, timeout: Option<Duration>) -> Polled {
+    fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled {
         let inner = &self.posts.0;
         let _claim = match inner.claim.try_lock() {
             Ok(claim) => claim,
@@ -80,6 +80,11 @@ impl Turns for Turn {
         };
         inner.polls.fetch_add(1, Ordering::Relaxed);
         let state = inner.state.lock().unwrap();
+        let timeout = if may_sleep() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
         let quiet = |state: &mut State| state.posted.is_empty() && !state.bell;
         let mut state = match timeout {
             None => inner.changed.wait_while(state, quiet).unwrap(),
