@@ -1,0 +1,470 @@
+//! The stage against an oracle: a model so slow and plain that it is right, and thousands of random schedules that must
+//! give what it gives.
+
+mod kit;
+
+use kit::{Answer, Bench, ms};
+use peu_operators::{AsyncOptions, Cause, Fallback, OnError};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::{HashMap, VecDeque};
+
+/// Milliseconds.
+const TIMEOUT: u64 = 10;
+
+#[derive(Clone, Debug)]
+struct Setting {
+    ordered: bool,
+    capacity: usize,
+    timeout: Option<Limit>,
+    on_error: OnError,
+}
+
+/// A timeout's fallback.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limit {
+    Fail,
+    Skip,
+    Output,
+}
+
+/// One step of a schedule; the stage runs after each.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A record comes; with an answer, its request is ready at its first poll.
+    Push(Option<Answer>),
+    /// Requests in flight get answers, and then the clock moves, before the stage can look.
+    Progress(Vec<(Index, Answer)>, u64),
+    /// The consumer takes some outputs. Between these steps it stalls.
+    Take(usize),
+    End,
+    /// The consumer is dropped.
+    Cancel,
+}
+
+fn settings() -> impl Strategy<Value = Setting> {
+    let timeout = prop::option::weighted(
+        0.7,
+        prop::sample::select(vec![Limit::Fail, Limit::Skip, Limit::Output]),
+    );
+    let on_error = prop::sample::select(vec![OnError::Fail, OnError::Skip, OnError::Skip]);
+    (any::<bool>(), 1_usize..6, timeout, on_error).prop_map(
+        |(ordered, capacity, timeout, on_error)| Setting {
+            ordered,
+            capacity,
+            timeout,
+            on_error,
+        },
+    )
+}
+
+fn answers() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        12 => (0_u64..1_000).prop_map(Answer::Output),
+        2 => Just(Answer::Refused),
+        1 => Just(Answer::Panic),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let at_first_poll = prop_oneof![
+        8 => Just(None),
+        4 => answers().prop_map(Some),
+        1 => Just(Some(Answer::PanicInCall)),
+    ];
+    let completions = vec((any::<Index>(), answers()), 0..4);
+    prop_oneof![
+        30 => at_first_poll.prop_map(Step::Push),
+        30 => (completions, prop_oneof![Just(0), 1..2 * TIMEOUT])
+            .prop_map(|(completions, by)| Step::Progress(completions, by)),
+        20 => (1_usize..4).prop_map(Step::Take),
+        1 => Just(Step::End),
+        1 => Just(Step::Cancel),
+    ]
+}
+
+/// The model: a list of entries that is looked through from the start whenever anything happens.
+struct Oracle {
+    setting: Setting,
+    now: u64,
+    /// Not accepted yet.
+    input: VecDeque<u64>,
+    input_over: bool,
+    /// A full stage does not look at its input, and so does not see its end.
+    end_seen: bool,
+    entries: Vec<Entry>,
+    /// Emitted, not taken.
+    emitted: VecDeque<Result<u64, Failure>>,
+    over: bool,
+    presets: HashMap<u64, Answer>,
+    made: Vec<u64>,
+    completed: u64,
+    failed: u64,
+    skipped: u64,
+    timed_out: u64,
+}
+
+struct Entry {
+    record: u64,
+    deadline: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Running,
+    Output(u64),
+    Skipped,
+    Failed(Reason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reason {
+    Refused,
+    Panicked,
+    TimedOut,
+}
+
+/// The record, and what became of it.
+type Failure = (u64, Reason);
+
+impl Oracle {
+    fn new(setting: Setting) -> Self {
+        Self {
+            setting,
+            now: 0,
+            input: VecDeque::new(),
+            input_over: false,
+            end_seen: false,
+            entries: Vec::new(),
+            emitted: VecDeque::new(),
+            over: false,
+            presets: HashMap::new(),
+            made: Vec::new(),
+            completed: 0,
+            failed: 0,
+            skipped: 0,
+            timed_out: 0,
+        }
+    }
+
+    fn push(&mut self, record: u64, answer: Option<Answer>) {
+        self.presets.extend(answer.map(|answer| (record, answer)));
+        self.input.push_back(record);
+        self.settle();
+    }
+
+    fn progress(&mut self, completions: &[(u64, Answer)], by: u64) {
+        for (record, answer) in completions {
+            self.complete(*record, *answer);
+        }
+        self.now += by;
+        while let Some(record) = self.overdue() {
+            self.time_out(record);
+        }
+        self.settle();
+    }
+
+    fn take(&mut self) -> Option<Result<u64, Failure>> {
+        let taken = self.emitted.pop_front();
+        self.settle();
+        taken
+    }
+
+    fn end(&mut self) {
+        self.input_over = true;
+        self.settle();
+    }
+
+    fn cancel(&mut self) {
+        self.over = true;
+        self.entries.clear();
+    }
+
+    fn live(&self) -> Vec<u64> {
+        let running = self.entries.iter().filter(|e| e.state == State::Running);
+        running.map(|entry| entry.record).collect()
+    }
+
+    fn overdue(&self) -> Option<u64> {
+        self.setting.timeout?;
+        let mut running = self.entries.iter().filter(|e| e.state == State::Running);
+        let overdue = running.find(|entry| entry.deadline <= self.now)?;
+        Some(overdue.record)
+    }
+
+    fn time_out(&mut self, record: u64) {
+        self.timed_out += 1;
+        let state = match self.setting.timeout {
+            Some(Limit::Output) => State::Output(record + 7_000),
+            Some(Limit::Skip) => State::Skipped,
+            _ => self.failure(Reason::TimedOut),
+        };
+        self.become_of(record, state);
+    }
+
+    /// The first outcome of a record counts.
+    fn complete(&mut self, record: u64, answer: Answer) {
+        if !self.live().contains(&record) {
+            return;
+        }
+        let state = match answer {
+            Answer::Output(output) => State::Output(output),
+            Answer::Refused => self.failure(Reason::Refused),
+            Answer::Panic | Answer::PanicInCall => self.failure(Reason::Panicked),
+        };
+        self.become_of(record, state);
+    }
+
+    fn failure(&mut self, reason: Reason) -> State {
+        self.failed += u64::from(reason != Reason::TimedOut);
+        match self.setting.on_error {
+            OnError::Skip => State::Skipped,
+            _ => State::Failed(reason),
+        }
+    }
+
+    fn become_of(&mut self, record: u64, state: State) {
+        let entry = self.entries.iter_mut().find(|e| e.record == record);
+        let entry = entry.expect("only a running request has an outcome");
+        entry.state = state;
+        match state {
+            State::Output(_) => self.completed += 1,
+            State::Skipped => self.skipped += 1,
+            _ => {}
+        }
+        if matches!(state, State::Failed(_)) {
+            self.input.clear();
+            self.end_seen = true;
+            let this = self.entries.iter().position(|e| e.record == record);
+            self.entries.truncate(this.unwrap() + 1);
+        }
+        self.emit();
+    }
+
+    fn emit(&mut self) {
+        while let Some(next) = self.next_to_leave() {
+            let entry = self.entries.remove(next);
+            match entry.state {
+                State::Output(output) => self.emitted.push_back(Ok(output)),
+                State::Failed(reason) => {
+                    self.emitted.push_back(Err((entry.record, reason)));
+                    self.cancel();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn next_to_leave(&self) -> Option<usize> {
+        let mut entries = self.entries.iter();
+        let next = entries.position(|entry| entry.state != State::Running)?;
+        (next == 0 || !self.setting.ordered).then_some(next)
+    }
+
+    /// Accepts what there is room for.
+    fn settle(&mut self) {
+        while !self.end_seen && self.entries.len() + self.emitted.len() < self.setting.capacity {
+            match self.input.pop_front() {
+                Some(record) => self.accept(record),
+                None if self.input_over => self.end_seen = true,
+                None => break,
+            }
+        }
+        self.over |= self.end_seen && self.entries.is_empty();
+    }
+
+    fn accept(&mut self, record: u64) {
+        self.made.push(record);
+        self.entries.push(Entry {
+            record,
+            deadline: self.now + TIMEOUT,
+            state: State::Running,
+        });
+        if let Some(answer) = self.presets.get(&record) {
+            self.complete(record, *answer);
+        }
+    }
+}
+
+/// The stage and the oracle, side by side.
+struct Pair {
+    bench: Option<Bench>,
+    oracle: Oracle,
+    pushed: u64,
+    ended: bool,
+}
+
+impl Pair {
+    fn new(setting: Setting) -> Self {
+        let options = match setting.ordered {
+            true => AsyncOptions::ordered(),
+            false => AsyncOptions::unordered(),
+        };
+        let options = options
+            .capacity(setting.capacity)
+            .on_error(setting.on_error);
+        let limit = ms(TIMEOUT);
+        let bench = match setting.timeout {
+            None => Bench::new(options),
+            Some(Limit::Fail) => Bench::new(options.timeout(limit)),
+            Some(Limit::Skip) => Bench::new(options.timeout_with(limit, |_: &u64| Fallback::Skip)),
+            Some(Limit::Output) => Bench::new(
+                options.timeout_with(limit, |record: &u64| Fallback::Output(record + 7_000)),
+            ),
+        };
+        Self {
+            bench: Some(bench),
+            oracle: Oracle::new(setting),
+            pushed: 0,
+            ended: false,
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let Some(bench) = &mut self.bench else {
+            return Ok(());
+        };
+        match step {
+            Step::Push(answer) if !self.ended => {
+                self.pushed += 1;
+                let record = self.pushed;
+                if let Some(answer) = answer {
+                    bench.calls.answer(record, *answer);
+                }
+                bench.push([record]);
+                if !self.oracle.over {
+                    self.oracle.push(record, *answer);
+                }
+            }
+            Step::Push(_) => {}
+            Step::Progress(completions, by) => {
+                let live = self.oracle.live();
+                let mut chosen: Vec<(u64, Answer)> = Vec::new();
+                for (index, answer) in completions.iter().filter(|_| !live.is_empty()) {
+                    let record = *index.get(&live);
+                    if chosen.iter().all(|(other, _)| *other != record) {
+                        chosen.push((record, *answer));
+                        bench.calls.answer(record, *answer);
+                    }
+                }
+                bench.advance(*by);
+                self.oracle.progress(&chosen, *by);
+            }
+            Step::Take(outputs) => {
+                for _ in 0..*outputs {
+                    take(bench, &mut self.oracle)?;
+                }
+            }
+            Step::End => {
+                self.ended = true;
+                bench.end();
+                self.oracle.end();
+            }
+            Step::Cancel => return self.cancel(),
+        }
+        self.compare()
+    }
+
+    fn cancel(&mut self) -> Result<(), TestCaseError> {
+        let Some(bench) = self.bench.take() else {
+            return Ok(());
+        };
+        drop(bench.out);
+        bench.world.run();
+        prop_assert_eq!(bench.calls.live(), []);
+        prop_assert_eq!(bench.world.tasks(), 0);
+        prop_assert!(bench.feed.is_dropped());
+        Ok(())
+    }
+
+    fn compare(&self) -> Result<(), TestCaseError> {
+        let (Some(bench), oracle) = (&self.bench, &self.oracle) else {
+            return Ok(());
+        };
+        prop_assert_eq!(bench.calls.made(), &oracle.made[..]);
+        prop_assert_eq!(bench.calls.live(), oracle.live());
+        prop_assert_eq!(bench.world.tasks() == 0, oracle.over);
+        let timers = oracle.setting.timeout.is_some() && !oracle.live().is_empty();
+        prop_assert_eq!(bench.world.sleeps(), usize::from(timers));
+        let metrics = bench.out.stream().metrics();
+        prop_assert_eq!(metrics.accepted, oracle.made.len() as u64);
+        prop_assert_eq!(metrics.completed, oracle.completed);
+        prop_assert_eq!(metrics.failed, oracle.failed);
+        prop_assert_eq!(metrics.skipped, oracle.skipped);
+        prop_assert_eq!(metrics.timed_out, oracle.timed_out);
+        prop_assert_eq!(metrics.in_flight, oracle.live().len());
+        let outputs = oracle
+            .emitted
+            .iter()
+            .filter(|output| output.is_ok())
+            .count();
+        let queued = outputs + oracle.entries.len() - oracle.live().len();
+        prop_assert_eq!(metrics.queued, queued);
+        Ok(())
+    }
+
+    /// Whatever the schedule, the stage comes to its end once its requests have answers and its outputs are taken.
+    fn run_down(&mut self) -> Result<(), TestCaseError> {
+        self.step(&Step::End)?;
+        for _ in 0..=self.pushed {
+            let answers = self.oracle.live();
+            if let Some(bench) = &self.bench {
+                for record in &answers {
+                    bench.calls.answer(*record, Answer::Output(*record));
+                }
+                bench.world.run();
+            }
+            let answers: Vec<_> = answers
+                .into_iter()
+                .map(|record| (record, Answer::Output(record)))
+                .collect();
+            self.oracle.progress(&answers, 0);
+            self.compare()?;
+            self.step(&Step::Take(self.oracle.setting.capacity + 1))?;
+        }
+        if let Some(bench) = &mut self.bench {
+            bench.assert_over();
+        }
+        Ok(())
+    }
+}
+
+fn take(bench: &mut Bench, oracle: &mut Oracle) -> Result<(), TestCaseError> {
+    let output = bench.out.next_now();
+    bench.world.run();
+    let output = output.map(|output| {
+        output.map_err(|error| {
+            let reason = match error.cause() {
+                Cause::Failed(_) => Reason::Refused,
+                Cause::Panicked(_) => Reason::Panicked,
+                Cause::TimedOut(_) => Reason::TimedOut,
+                other => panic!("an error that no one scripted: {other}"),
+            };
+            (error.record().expect("a record is to blame"), reason)
+        })
+    });
+    prop_assert_eq!(output, oracle.take());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_schedule_gives_what_the_oracle_gives(
+        setting in settings(),
+        schedule in vec(steps(), 1..60),
+    ) {
+        let mut pair = Pair::new(setting);
+        for step in &schedule {
+            pair.step(step)?;
+        }
+        pair.run_down()?;
+    }
+}
