@@ -1,0 +1,175 @@
+//! A future that completes at a deadline.
+
+use super::saturating_add;
+use crate::Reactor;
+use crate::timers::TimerKey;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+/// Waits until `duration` has passed since this call.
+///
+/// A duration of zero completes at the first poll. One that reaches beyond what an [`Instant`] can hold, such as
+/// [`Duration::MAX`], means "practically never": 30 years. For precision and cost see the [module](super).
+///
+/// # Cancel safety
+/// Dropping it cancels the timer, and nothing else happens.
+///
+/// # Panics
+/// If this thread is in no runtime: no reactor was [entered](Reactor::enter).
+/// [`Sleep::with_reactor`] does not need one.
+///
+/// # Examples
+/// ```
+/// use peu_reactor::{Reactor, time::sleep};
+/// use std::time::{Duration, Instant};
+///
+/// let reactor = Reactor::new()?;
+/// let _entered = reactor.enter();
+/// let start = Instant::now();
+/// let pause = sleep(Duration::from_millis(2));
+/// assert_eq!(pause.deadline().duration_since(start).as_millis(), 2);
+/// # std::io::Result::Ok(())
+/// ```
+#[track_caller]
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(saturating_add(Instant::now(), duration))
+}
+
+/// Waits until `deadline`. One in the past completes at the first poll.
+///
+/// Cancel safety and panics are those of [`sleep`].
+#[track_caller]
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    let reactor = Reactor::current().expect(
+        "no reactor: a timer was made on a thread that is in no runtime; make it inside block_on or a task, \
+         after Reactor::enter, or by Sleep::with_reactor",
+    );
+    Sleep {
+        reactor,
+        deadline,
+        timer: None,
+    }
+}
+
+/// A future that completes at its deadline, made by [`sleep`] and [`sleep_until`].
+///
+/// It is [`Unpin`], so `(&mut sleep).await` waits for it in a loop or a `select!` without moving it. It can be
+/// [reset](Sleep::reset) to be used again, and polled again after it has completed: it is then ready at once.
+///
+/// # Panics
+/// Polling it panics if its deadline is ahead and its runtime is gone (see the [module](super)).
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    reactor: Reactor,
+    deadline: Instant,
+    /// `Some` from the first poll that finds the deadline ahead. The timer itself may have fired since.
+    timer: Option<TimerKey>,
+}
+
+impl Sleep {
+    /// Waits until `deadline` by the timers of this reactor, rather than of the current one.
+    ///
+    /// # Examples
+    /// ```
+    /// use peu_reactor::{Reactor, time::Sleep};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let pause = Sleep::with_reactor(Instant::now() + Duration::from_secs(1), &reactor);
+    /// assert!(!pause.is_elapsed());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn with_reactor(deadline: Instant, reactor: &Reactor) -> Sleep {
+        Sleep {
+            reactor: reactor.clone(),
+            deadline,
+            timer: None,
+        }
+    }
+
+    /// When it completes.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether the deadline has passed, by the clock: polling it would then complete it.
+    pub fn is_elapsed(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Moves the deadline, whether it has passed or not.
+    ///
+    /// A task that waits is woken at the new deadline and need not poll again for that.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        if let Some(waker) = self.take_timer() {
+            self.timer = self.reactor.insert_timer(deadline, waker);
+        }
+    }
+
+    /// Completes at the deadline, if the task may still go on in this poll: one whose deadlines have all passed, such as
+    /// an interval that catches up, still lets others run.
+    pub(super) fn poll_budgeted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_deadline(cx));
+        if (self.reactor.inner().budget)() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Completes at the deadline.
+    ///
+    /// The clock decides, not the timer, which is only there to wake the task: a deadline that was moved into the past
+    /// need not wait for the reactor's next turn.
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_elapsed() {
+            drop(self.take_timer());
+            return Poll::Ready(());
+        }
+        if self
+            .timer
+            .is_some_and(|timer| self.reactor.update_timer(timer, cx.waker()))
+        {
+            return Poll::Pending;
+        }
+        self.timer = self.reactor.insert_timer(self.deadline, cx.waker().clone());
+        assert!(
+            self.timer.is_some(),
+            "runtime gone: a sleep cannot outlive the runtime in which it was made"
+        );
+        Poll::Pending
+    }
+
+    /// Cancels the timer if there is one. The waker is that of the task that waits for it.
+    fn take_timer(&mut self) -> Option<Waker> {
+        self.timer
+            .take()
+            .and_then(|timer| self.reactor.remove_timer(timer))
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().poll_budgeted(cx)
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.take_timer();
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
