@@ -13,6 +13,7 @@
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,6 +25,31 @@ pub(crate) struct Settings {
     pub(crate) max_threads: usize,
     pub(crate) keep_alive: Duration,
     pub(crate) name: String,
+}
+
+/// A handle of the pool of threads for what can only block; from [`Builder::blocking_pool`](crate::Builder::blocking_pool).
+///
+/// It knows nothing of the scheduler that it is given to, so a driver may hold one and leave blocking work to it.
+#[derive(Clone)]
+pub struct BlockingPool(pub(crate) Arc<Blocking>);
+
+impl BlockingPool {
+    /// Runs a closure that may block: see [`Handle::spawn_blocking`](crate::Handle::spawn_blocking).
+    pub fn spawn<F, T>(&self, job: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.0.spawn(job)
+    }
+}
+
+impl fmt::Debug for BlockingPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingPool")
+            .field("threads", &self.0.threads())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The pool. Shared by the runtime and its handles.

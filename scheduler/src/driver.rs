@@ -53,7 +53,9 @@ use std::time::{Duration, Instant};
 ///     fn update(&mut self) {}
 /// }
 ///
-/// let scheduler = peu_scheduler::Builder::new().workers(2).build(Arc::new(Silent::default())).unwrap();
+/// let builder = peu_scheduler::Builder::new().workers(2);
+/// let pool = builder.blocking_pool();
+/// let scheduler = builder.build(Arc::new(Silent::default()), pool).unwrap();
 /// let handle = scheduler.handle();
 /// assert_eq!(peu_scheduler::block_on(async { handle.spawn(async { 6 * 7 }).await.unwrap() }), 42);
 /// ```

@@ -42,6 +42,7 @@ mod worker;
 mod yield_now;
 
 pub use block_on::block_on;
+pub use blocking::BlockingPool;
 pub use driver::{Driver, Polled, Turns};
 pub use handle::{EnterGuard, Handle};
 pub use local::{LocalScheduler, LocalTurn, spawn_local};

@@ -12,13 +12,12 @@
 //! descriptor readable, and the host knows to take a turn.
 
 use crate::block_on::refuse_on_worker;
-use crate::blocking::Blocking;
+use crate::blocking::{Blocking, BlockingPool};
 use crate::budget;
 use crate::driver::{Driver, Polled, Turns};
 use crate::handle::Handle;
 use crate::injector::Injector;
 use crate::metrics::Stats;
-use crate::scheduler::Builder;
 use crate::sync::{Arc, AtomicBool, Ordering, fence, twin};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
 use std::cell::{Cell, RefCell};
@@ -72,7 +71,7 @@ pub(crate) struct LocalShared {
 /// use peu_scheduler::{Builder, LocalScheduler, spawn_local};
 /// use std::rc::Rc;
 ///
-/// let local = LocalScheduler::new(Builder::new(), Arc::new(Silent));
+/// let local = LocalScheduler::new(Arc::new(Silent), Builder::new().blocking_pool());
 /// let shared = Rc::new(20);
 /// let sum = local.block_on(async {
 ///     let other = shared.clone(); // not Send
@@ -99,15 +98,15 @@ pub struct LocalTurn {
 }
 
 impl LocalScheduler {
-    /// A scheduler on this thread. Of the builder's settings those of the pool for blocking closures count.
-    pub fn new(builder: Builder, driver: std::sync::Arc<dyn Driver>) -> Self {
+    /// A scheduler on this thread. It closes the pool when it is dropped.
+    pub fn new(driver: std::sync::Arc<dyn Driver>, pool: BlockingPool) -> Self {
         let turns = driver.turns();
         let shared = LocalShared {
             driver,
             thread: thread::current().id(),
             injector: Injector::new(),
             owned: Owned::for_one_thread(),
-            blocking: builder.blocking_pool(),
+            blocking: pool.0,
             stats: Stats::default(),
             asleep: AtomicBool::new(true),
             closing: AtomicBool::new(false),

@@ -1,6 +1,6 @@
 //! The work-stealing scheduler as a whole: started by its builder, ended by `shutdown` or drop.
 
-use crate::blocking::{Blocking, Settings};
+use crate::blocking::{Blocking, BlockingPool, Settings};
 use crate::driver::Driver;
 use crate::handle::Handle;
 use crate::ring::{Owner, ring};
@@ -105,8 +105,10 @@ impl Builder {
         self
     }
 
-    pub(crate) fn blocking_pool(&self) -> Arc<Blocking> {
-        Blocking::new(self.blocking.clone())
+    /// A pool for blocking closures with these settings, to be given to [`build`](Self::build). It starts its threads on
+    /// demand, and is closed with the scheduler.
+    pub fn blocking_pool(&self) -> BlockingPool {
+        BlockingPool(Blocking::new(self.blocking.clone()))
     }
 
     /// Starts the workers.
@@ -114,7 +116,11 @@ impl Builder {
     /// # Errors
     ///
     /// When the number of workers is 0 or above 1024, or the system gives no thread; those already started are ended again.
-    pub fn build(self, driver: std::sync::Arc<dyn Driver>) -> io::Result<Scheduler> {
+    pub fn build(
+        self,
+        driver: std::sync::Arc<dyn Driver>,
+        pool: BlockingPool,
+    ) -> io::Result<Scheduler> {
         if self.workers == 0 || self.workers > MAX_WORKERS {
             let message = format!(
                 "cannot start {} workers: ask for 1 to {MAX_WORKERS}",
@@ -124,7 +130,7 @@ impl Builder {
         }
         let (owners, thieves): (Vec<Owner<Header>>, Vec<_>) =
             (0..self.workers).map(|_| ring()).unzip();
-        let shared = Arc::new(Shared::new(driver, thieves, self.blocking_pool()));
+        let shared = Arc::new(Shared::new(driver, thieves, pool.0));
         let (ended, all_ended) = mpsc::channel();
         let mut scheduler = Scheduler {
             shared,

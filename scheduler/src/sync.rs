@@ -88,19 +88,9 @@ mod model {
             ))
         }
 
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
-        }
-
         pub(crate) fn get_mut(&mut self) -> &mut T {
             self.0
                 .get_mut()
-                .expect("a model that panicked has failed already")
-        }
-
-        pub(crate) fn into_inner(self) -> T {
-            self.0
-                .into_inner()
                 .expect("a model that panicked has failed already")
         }
     }

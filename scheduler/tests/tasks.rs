@@ -2,7 +2,7 @@
 
 mod support;
 
-use peu_scheduler::{Builder, Handle, LocalScheduler, block_on, spawn_local, yield_now};
+use peu_scheduler::{Builder, Handle, block_on, spawn_local, yield_now};
 use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use support::{LONG, Posts, event, eventually, scheduler};
+use support::{LONG, Posts, build, event, eventually, local_scheduler, scheduler};
 
 /// Counts how often it is dropped.
 struct Dropped(Arc<AtomicUsize>);
@@ -258,10 +258,7 @@ fn dropped_on_its_own_worker_it_does_not_wait_for_itself() {
 #[test]
 fn builder_refuses_impossible_numbers_of_workers() {
     for workers in [0, 100_000] {
-        let error = Builder::new()
-            .workers(workers)
-            .build(Arc::new(Posts::default()))
-            .unwrap_err();
+        let error = build(Builder::new().workers(workers), &Posts::default()).unwrap_err();
         assert!(error.to_string().contains(&workers.to_string()), "{error}");
     }
 }
@@ -270,7 +267,7 @@ fn builder_refuses_impossible_numbers_of_workers() {
 fn hooks_run_on_each_worker() {
     let count = Arc::new(AtomicUsize::new(0));
     let (start, stop) = (count.clone(), count.clone());
-    let scheduler = Builder::new()
+    let builder = Builder::new()
         .workers(3)
         .thread_name("hooked")
         .on_thread_start(move || {
@@ -284,16 +281,15 @@ fn hooks_run_on_each_worker() {
         })
         .on_thread_stop(move || {
             stop.fetch_add(100, Ordering::SeqCst);
-        })
-        .build(Arc::new(Posts::default()))
-        .unwrap();
+        });
+    let scheduler = build(builder, &Posts::default()).unwrap();
     assert!(scheduler.shutdown(None).is_complete());
     assert_eq!(count.load(Ordering::SeqCst), 303);
 }
 
 #[test]
 fn local_tasks_need_not_be_send_and_go_on_in_the_next_call() {
-    let local = LocalScheduler::new(Builder::new(), Arc::new(Posts::default()));
+    let (local, _posts) = local_scheduler();
     let count = Rc::new(Cell::new(0));
     let inner = count.clone();
     let mut task = local.block_on(async move {
@@ -314,8 +310,7 @@ fn local_tasks_need_not_be_send_and_go_on_in_the_next_call() {
 
 #[test]
 fn local_woken_from_another_thread_and_by_events() {
-    let posts = Posts::default();
-    let local = LocalScheduler::new(Builder::new(), Arc::new(posts.clone()));
+    let (local, posts) = local_scheduler();
     let handle = local.handle();
     let (give, wakers) = mpsc::channel::<Waker>();
     let poster = std::thread::spawn(move || {
@@ -340,7 +335,7 @@ fn local_woken_from_another_thread_and_by_events() {
 
 #[test]
 fn local_in_turns_of_a_host() {
-    let local = LocalScheduler::new(Builder::new(), Arc::new(Posts::default()));
+    let (local, _posts) = local_scheduler();
     let task = local.spawn_local(async {
         for _ in 0..9 {
             yield_now().await;
@@ -355,7 +350,7 @@ fn local_in_turns_of_a_host() {
 #[test]
 fn local_drop_cancels_on_its_own_thread() {
     let dropped = Arc::new(AtomicUsize::new(0));
-    let local = LocalScheduler::new(Builder::new(), Arc::new(Posts::default()));
+    let (local, _posts) = local_scheduler();
     let (guard, not_send) = (Dropped(dropped.clone()), Rc::new(()));
     let task = local.spawn_local(async move {
         let _both = (guard, not_send);

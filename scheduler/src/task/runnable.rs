@@ -39,11 +39,6 @@ impl Runnable {
     pub(crate) unsafe fn from_raw(task: NonNull<Header>) -> Runnable {
         Runnable(task)
     }
-
-    pub(crate) fn id(&self) -> Id {
-        // SAFETY: the reference keeps the task alive.
-        unsafe { self.0.as_ref().id }
-    }
 }
 
 impl Drop for Runnable {

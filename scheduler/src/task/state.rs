@@ -397,14 +397,19 @@ impl State {
         let mut now = self.load();
         loop {
             let (next, owed) = change(now);
+            let order = if twin("task-relaxed-transitions") {
+                Ordering::Relaxed
+            } else {
+                Ordering::AcqRel
+            };
             // ORDERING: every transition both hands something over and takes something over, so one rule serves all.
             // Release: what this thread did with the fields it gives up (the future after a poll, the result, the
             // waker in the slot, and for a wake whatever the waker wrote) happens before the next transition of the
             // word. Acquire: the reverse, for the fields it gets. Every write of the word is a read-modify-write, so a
             // chain of releases is never broken, whichever transition came between.
-            let swapped =
-                self.0
-                    .compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Acquire);
+            let swapped = self
+                .0
+                .compare_exchange_weak(now.0, next.0, order, Ordering::Acquire);
             match swapped {
                 Ok(_) => return owed,
                 Err(other) => now = Snapshot(other),

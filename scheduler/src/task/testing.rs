@@ -112,8 +112,7 @@ impl TestScheduler {
     }
 
     /// How many handles and tasks hold the scheduler.
-    #[cfg(not(loom))]
-    pub(super) fn holders(&self) -> usize {
+    pub fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
     }
 }

@@ -7,7 +7,7 @@
     reason = "each test file uses its part"
 )]
 
-use peu_scheduler::{Builder, Driver, Polled, Scheduler, Turns};
+use peu_scheduler::{Builder, Driver, LocalScheduler, Polled, Scheduler, Turns};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, TryLockError};
 use std::task::Waker;
@@ -109,10 +109,7 @@ impl Turns for Turn {
 /// A scheduler on a driver of posts.
 pub fn scheduler(workers: usize) -> (Scheduler, Posts) {
     let posts = Posts::default();
-    let scheduler = Builder::new()
-        .workers(workers)
-        .build(Arc::new(posts.clone()))
-        .unwrap();
+    let scheduler = build(Builder::new().workers(workers), &posts).unwrap();
     (scheduler, posts)
 }
 
@@ -137,4 +134,17 @@ pub async fn event(register: impl FnOnce(Waker)) {
         std::task::Poll::Pending
     })
     .await;
+}
+
+/// A scheduler with other settings.
+pub fn build(builder: Builder, posts: &Posts) -> std::io::Result<Scheduler> {
+    let pool = builder.blocking_pool();
+    builder.build(Arc::new(posts.clone()), pool)
+}
+
+/// A local scheduler on a driver of posts.
+pub fn local_scheduler() -> (LocalScheduler, Posts) {
+    let posts = Posts::default();
+    let pool = Builder::new().blocking_pool();
+    (LocalScheduler::new(Arc::new(posts.clone()), pool), posts)
 }
