@@ -1,0 +1,81 @@
+//! The reactor that a thread is inside of, so that a socket can be made without naming one.
+//!
+//! There is no global reactor. A runtime enters its reactor on each of its threads, a host around the code that needs it.
+
+use crate::Reactor;
+use std::cell::RefCell;
+use std::io;
+use std::marker::PhantomData;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Reactor>> = const { RefCell::new(None) };
+}
+
+impl Reactor {
+    /// Makes this the current reactor of this thread until the guard is dropped, which restores the previous one.
+    ///
+    /// Guards are dropped in the reverse order of their making, as scopes do by themselves.
+    ///
+    /// # Examples
+    /// ```
+    /// use peu_reactor::{Async, Reactor};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// assert!(Reactor::current().is_none());
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let entered = reactor.enter();
+    /// let stream = Async::new(stream)?;
+    /// drop(entered);
+    /// assert!(Reactor::current().is_none());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn enter(&self) -> Entered<'_> {
+        Entered {
+            previous: CURRENT.replace(Some(self.clone())),
+            of: PhantomData,
+        }
+    }
+
+    /// The reactor that was entered last on this thread and not left.
+    pub fn current() -> Option<Reactor> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// The current reactor, for whoever can't do without.
+    pub(crate) fn current_or_err() -> io::Result<Reactor> {
+        Reactor::current().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "no reactor on this thread: call this inside a runtime, or after Reactor::enter",
+            )
+        })
+    }
+}
+
+/// Keeps a reactor the current one of its thread: see [`Reactor::enter`]. It stays on the thread where it was made.
+///
+/// ```compile_fail
+/// let reactor = peu_reactor::Reactor::new().unwrap();
+/// let entered = reactor.enter();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(entered));
+/// });
+/// ```
+#[derive(Debug)]
+#[must_use = "the reactor is left as soon as this is dropped"]
+pub struct Entered<'a> {
+    previous: Option<Reactor>,
+    /// Borrows the reactor, and is neither `Send` nor `Sync`.
+    of: PhantomData<(&'a Reactor, *const ())>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        // The one that leaves is dropped after the cell is released. A thread that is ending has no current reactor any
+        // more, and nothing to restore.
+        let left = CURRENT.try_with(|current| current.replace(self.previous.take()));
+        drop(left);
+    }
+}

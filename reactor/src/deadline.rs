@@ -1,0 +1,168 @@
+//! How timers end a sleep in time.
+//!
+//! The wheel knows the next deadline; the alarm is the one thing that can end a sleep at it, and setting it is a syscall.
+//! So it is set only when somebody sleeps, and only when it would ring too late: a timer that is inserted while nobody
+//! sleeps, or later than the alarm, or that is removed, costs none. An alarm that rings for a timer that was removed
+//! costs one empty turn, and most are overtaken by other events long before.
+
+use crate::os::Alarm;
+use crate::reactor::{Inner, Reactor};
+use crate::timers::{Reset, TimerKey, Wheel};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// The timers of a reactor.
+pub(crate) struct Timers {
+    wheel: Wheel,
+    alarm: Alarm,
+    /// When the alarm rings, or rang.
+    armed: Option<Instant>,
+    /// A turn sleeps or is about to, or a host watches the reactor's descriptor: inserting an earlier timer has to make
+    /// that end earlier.
+    watched: bool,
+    closed: bool,
+}
+
+/// What has to be done so that a sleep ends at the next deadline.
+enum Cover {
+    /// Nothing: there is no deadline, or the alarm rings by then.
+    Kept,
+    /// The alarm was set.
+    Set,
+    /// The alarm can't be set. The sleep has to be bounded to this time.
+    Bound(Duration),
+}
+
+impl Timers {
+    pub(crate) fn new(alarm: Alarm) -> Timers {
+        Timers {
+            wheel: Wheel::new(Instant::now()),
+            alarm,
+            armed: None,
+            watched: false,
+            closed: false,
+        }
+    }
+
+    /// Makes sure that the alarm rings at the next deadline or before.
+    ///
+    /// An alarm that rang is set again, also if no turn has seen it ringing yet: setting it takes that ringing back, and
+    /// what it was for is then the next deadline, which is over, so it rings at once.
+    fn cover(&mut self, now: Instant) -> Cover {
+        let Some(next) = self.wheel.next_deadline() else {
+            return Cover::Kept;
+        };
+        if self.armed.is_some_and(|armed| now < armed && armed <= next) {
+            return Cover::Kept;
+        }
+        let after = next.saturating_duration_since(now);
+        if !self.alarm.set(after) {
+            return Cover::Bound(after);
+        }
+        self.armed = Some(next);
+        Cover::Set
+    }
+}
+
+impl Inner {
+    /// A turn is going to sleep for at most `timeout`. Returns how long it may, zero if a timer is due.
+    ///
+    /// Timers that are inserted from now on shorten the sleep themselves, until [`fire_timers`](Self::fire_timers).
+    pub(crate) fn cover_sleep(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let mut timers = self.timers.lock();
+        timers.watched = true;
+        let Some(next) = timers.wheel.next_deadline() else {
+            return timeout;
+        };
+        let now = Instant::now();
+        let until = next.saturating_duration_since(now);
+        if until.is_zero() || timeout.is_some_and(|timeout| timeout <= until) {
+            return timeout.map_or(Some(until), |timeout| Some(timeout.min(until)));
+        }
+        match timers.cover(now) {
+            Cover::Kept => timeout,
+            Cover::Set => {
+                self.metrics.alarms_set.add(1);
+                timeout
+            }
+            Cover::Bound(until) => Some(until),
+        }
+    }
+
+    /// Takes the wakers of all timers that are due. The sleep, if there was one, is over.
+    pub(crate) fn fire_timers(&self, due: &mut Vec<Waker>) {
+        let mut timers = self.timers.lock();
+        timers.watched = false;
+        if timers.wheel.len() > 0 {
+            let fired = timers.wheel.advance(Instant::now(), due);
+            self.metrics.timers_fired.add(fired);
+        }
+    }
+
+    /// A host is going to watch the reactor's descriptor.
+    pub(crate) fn watch_timers(&self) {
+        let mut timers = self.timers.lock();
+        timers.watched = true;
+        self.cover_or_unpark(&mut timers);
+    }
+
+    fn cover_or_unpark(&self, timers: &mut Timers) {
+        match timers.cover(Instant::now()) {
+            Cover::Kept => {}
+            Cover::Set => self.metrics.alarms_set.add(1),
+            Cover::Bound(_) => self.unpark(),
+        }
+    }
+
+    pub(crate) fn timer_count(&self) -> usize {
+        self.timers.lock().wheel.len()
+    }
+
+    /// Removes all timers, hands their wakers out, and admits no more.
+    pub(crate) fn close_timers(&self, wakers: &mut Vec<Waker>) {
+        let mut timers = self.timers.lock();
+        timers.closed = true;
+        timers.wheel.clear(wakers);
+    }
+}
+
+impl Reactor {
+    /// When the next timer is due; `None` without timers. It may be too early after a timer was removed, never too late.
+    ///
+    /// A host that sleeps by itself, and can't watch the reactor's [descriptor](std::os::fd::AsFd), sleeps until then.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.inner().timers.lock().wheel.next_deadline()
+    }
+
+    /// Adds a timer. `None`: the reactor is closed.
+    pub(crate) fn insert_timer(&self, deadline: Instant, waker: Waker) -> Option<TimerKey> {
+        let inner = self.inner();
+        let mut timers = inner.timers.lock();
+        if timers.closed {
+            // Arguments are dropped after local variables: the waker goes after the lock is released.
+            return None;
+        }
+        let key = timers.wheel.insert(deadline, waker);
+        if timers.watched {
+            inner.cover_or_unpark(&mut timers);
+        }
+        Some(key)
+    }
+
+    /// Changes whom a timer wakes. `false`: it has fired, or the reactor is closed.
+    pub(crate) fn update_timer(&self, key: TimerKey, waker: &Waker) -> bool {
+        let reset = self.inner().timers.lock().wheel.reset_waker(key, waker);
+        match reset {
+            Reset::Gone => return false,
+            Reset::Same => {}
+            // The lock is released.
+            Reset::Replaced(waker) => drop(waker),
+        }
+        true
+    }
+
+    /// Removes a timer and hands its waker out, unless it has fired.
+    pub(crate) fn remove_timer(&self, key: TimerKey) -> Option<Waker> {
+        self.inner().timers.lock().wheel.remove(key)
+    }
+}

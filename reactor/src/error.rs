@@ -1,0 +1,29 @@
+//! The errors that the reactor makes itself. Those of the system pass through, with what was tried put before them.
+
+use std::io;
+
+/// Whoever waits or registers after [`Reactor::close`](crate::Reactor::close) gets this.
+pub(crate) fn gone() -> io::Error {
+    io::Error::other(
+        "the reactor is closed because its runtime is gone: nothing can wait on it any more; \
+         finish I/O before the runtime is shut down",
+    )
+}
+
+/// The outcome of an operation that was cancelled.
+pub(crate) fn cancelled() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Interrupted,
+        "the operation was cancelled before it was performed",
+    )
+}
+
+/// The outcome of an operation whose `execute` panicked.
+pub(crate) fn panicked() -> io::Error {
+    io::Error::other("the operation panicked while the reactor performed it")
+}
+
+/// Puts before an error of the system what was tried.
+pub(crate) fn context(tried: impl std::fmt::Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{tried}: {error}"))
+}

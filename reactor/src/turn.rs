@@ -1,0 +1,290 @@
+//! One turn of the loop: poll, execute, update.
+//!
+//! ```text
+//!    E    = poll(Q)         ask the OS which sources are ready and the wheel which timers are due
+//!    T(P) = execute(E)      mark the sources ready, perform operations, gather who is to be told
+//!    Q    = update(Q, E)    what is finished leaves; wakers and callbacks are called
+//! ```
+//!
+//! # The claim
+//!
+//! Any thread may take a turn, but only one at a time asks the OS. It claims that by trying a lock, and gives it back as
+//! soon as the OS has answered, before it does anything with the answer: while it performs operations and calls callbacks,
+//! another thread may already wait for the next events. A thread that finds the claim taken goes away; the one that
+//! has it will not miss anything.
+//!
+//! Two threads may therefore work on two batches at the same time. That is harmless: readiness only moves by ticks, wakers
+//! are taken out of their queue by one of them, and the operations of a source are performed by one at a time.
+//!
+//! # Nothing is called from inside
+//!
+//! Execute gathers; update calls. No lock is held by then, so whoever is called may use the reactor in any way, and
+//! another turn too.
+
+use crate::error;
+use crate::events::{Event, Key};
+use crate::metrics::Counters;
+use crate::reactor::{Inner, Reactor};
+use crate::readiness::Edge;
+use crate::state::Gathered;
+use crate::submit::Job;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Events that one turn takes from the OS at most; more wait for the next. A scheduler's local queue holds as many tasks,
+/// so that what one turn wakes fits into it.
+const EVENTS_PER_TURN: usize = 256;
+
+/// What came of a [`Reactor::turn`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turned {
+    /// Another thread has the turn.
+    Claimed,
+    /// The turn was taken, and so many wakers and callbacks were called.
+    Done(usize),
+}
+
+/// What came of a [`Turns::poll`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Polled {
+    /// Another thread has the turn.
+    Claimed,
+    /// So many wakers and callbacks wait for [`Turns::update`].
+    Ready(usize),
+}
+
+impl Reactor {
+    /// Takes one turn: waits until something happens, for at most `timeout` (`None`: as long as it takes; zero: not at
+    /// all), then tells everyone concerned.
+    ///
+    /// It also returns when a timer is due, or when somebody [unparks](Self::unpark) it, and may return early with nothing
+    /// done. `timeout` itself has a resolution of 1 ms, and is rounded up; timers are more precise.
+    ///
+    /// # Errors
+    /// When the reactor is closed, or the OS can't be asked, which only happens to descriptors that are closed by others.
+    ///
+    /// # Examples
+    /// ```
+    /// use peu_reactor::{Reactor, Turned};
+    /// use std::time::Duration;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let turned = reactor.turn(Some(Duration::ZERO))?;
+    /// assert_eq!(turned, Turned::Done(0));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn turn(&self, timeout: Option<Duration>) -> io::Result<Turned> {
+        if self.is_closed() {
+            return Err(error::gone());
+        }
+        let inner = self.inner();
+        let mut buffers = inner.spare.lock().take().unwrap_or_default();
+        let turned = buffers.turn(inner, timeout);
+        let surplus = inner.spare.lock().replace(buffers);
+        drop(surplus);
+        turned
+    }
+
+    /// For who takes many turns, such as a worker of a runtime: the buffers of a turn, to be used again and again.
+    pub fn turns(&self) -> Turns {
+        Turns {
+            reactor: self.clone(),
+            buffers: Buffers::default(),
+        }
+    }
+}
+
+/// Takes turns in two steps, so that its owner can do something in between: see [`Reactor::turns`].
+///
+/// A closed reactor has no more events, but [`poll`](Self::poll) still sleeps and is still unparked, so that the last
+/// worker of a runtime can wait here for the others.
+///
+/// Dropping it calls whom [`update`](Self::update) would have called.
+///
+/// # Examples
+/// ```
+/// use peu_reactor::{Polled, Reactor};
+/// use std::time::Duration;
+///
+/// let reactor = Reactor::new()?;
+/// let mut turns = reactor.turns();
+/// while let Polled::Ready(1..) = turns.poll(Some(Duration::ZERO))? {
+///     turns.update();
+/// }
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Turns {
+    reactor: Reactor,
+    buffers: Buffers,
+}
+
+impl Turns {
+    /// The first two steps of a turn: waits as [`Reactor::turn`] does, and gathers who is to be told.
+    ///
+    /// # Errors
+    /// When the OS can't be asked, which only happens to descriptors that are closed by others.
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Polled> {
+        let inner = self.reactor.inner();
+        if self.buffers.poll(inner, timeout)? {
+            Ok(Polled::Ready(self.buffers.execute(inner)))
+        } else {
+            Ok(Polled::Claimed)
+        }
+    }
+
+    /// The third step: calls the wakers and callbacks. A panic of one is counted, and the others are still called.
+    pub fn update(&mut self) {
+        self.buffers.update(self.reactor.inner());
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.update();
+    }
+}
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turns")
+            .field("reactor", &self.reactor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a turn holds from one step to the next. The buffers grow to what a turn needs and are used again.
+pub(crate) struct Buffers {
+    /// What the OS reported.
+    events: mio::Events,
+    /// Wakers to be called and operations to be performed.
+    gathered: Gathered,
+    /// Finished operations, whose callbacks are to be called.
+    completions: Vec<Box<dyn Job>>,
+    /// Their keys.
+    finished: Vec<Key>,
+    /// What has left the set of events and is to be dropped without its lock.
+    removed: Vec<Event>,
+    /// Whether the OS was allowed to let the turn sleep.
+    slept: bool,
+}
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers {
+            events: mio::Events::with_capacity(EVENTS_PER_TURN),
+            gathered: Gathered::default(),
+            completions: Vec::new(),
+            finished: Vec::new(),
+            removed: Vec::new(),
+            slept: false,
+        }
+    }
+}
+
+impl Buffers {
+    fn turn(&mut self, inner: &Inner, timeout: Option<Duration>) -> io::Result<Turned> {
+        if !self.poll(inner, timeout)? {
+            return Ok(Turned::Claimed);
+        }
+        let gathered = self.execute(inner);
+        self.update(inner);
+        Ok(Turned::Done(gathered))
+    }
+
+    /// Chooses what can make progress. `false`: another thread has the claim.
+    fn poll(&mut self, inner: &Inner, timeout: Option<Duration>) -> io::Result<bool> {
+        let Some(mut poll) = inner.poll.try_lock() else {
+            return Ok(false);
+        };
+        let timeout = before_sleep(inner, timeout);
+        let result = poll.poll(&mut self.events, timeout);
+        inner.parking.wake_up();
+        drop(poll);
+        self.slept = timeout != Some(Duration::ZERO);
+
+        inner.metrics.turns.add(1);
+        inner.fire_timers(&mut self.gathered.wakers);
+        match result {
+            // A signal ended the wait: a turn in which nothing happened.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error::context("cannot wait for events", error)),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// Lets it make progress. Returns how many wakers and callbacks have gathered.
+    fn execute(&mut self, inner: &Inner) -> usize {
+        self.deliver(inner);
+        self.gathered.runnable.append(&mut inner.runnable.lock());
+        for runnable in self.gathered.runnable.drain(..) {
+            inner.execute(&runnable, &mut self.completions, &mut self.finished);
+        }
+        let gathered = self.gathered.wakers.len() + self.completions.len();
+        inner
+            .metrics
+            .idle_turns
+            .add(usize::from(self.slept && gathered == 0));
+        gathered
+    }
+
+    /// Marks the sources of all events ready and gathers who waits for them, under one lock.
+    fn deliver(&mut self, inner: &Inner) {
+        if self.events.is_empty() {
+            return;
+        }
+        let (mut delivered, mut stale) = (0, 0);
+        let pending = inner.events.lock();
+        for event in &self.events {
+            let key = Key::from(event.token());
+            match pending.get(key) {
+                Some(Event::Source(state)) => state.deliver(Edge::of(event), &mut self.gathered),
+                _ if key.is_internal() => continue,
+                _ => stale += 1,
+            }
+            delivered += 1;
+        }
+        drop(pending);
+        inner.metrics.events.add(delivered);
+        inner.metrics.stale_events.add(stale);
+    }
+
+    /// What is finished leaves, and everyone concerned is told.
+    fn update(&mut self, inner: &Inner) {
+        self.remove_finished(inner);
+        for job in self.completions.drain(..) {
+            inner.complete(job);
+        }
+        inner.wake(&mut self.gathered.wakers);
+    }
+
+    fn remove_finished(&mut self, inner: &Inner) {
+        if self.finished.is_empty() {
+            return;
+        }
+        let mut pending = inner.events.lock();
+        let removed = self
+            .finished
+            .drain(..)
+            .filter_map(|key| pending.remove(key));
+        self.removed.extend(removed);
+        drop(pending);
+        self.removed.clear();
+    }
+}
+
+/// How long a turn may sleep: not at all if somebody has unparked it or a timer is due.
+fn before_sleep(inner: &Inner, timeout: Option<Duration>) -> Option<Duration> {
+    if timeout == Some(Duration::ZERO) || !inner.parking.fall_asleep() {
+        return Some(Duration::ZERO);
+    }
+    inner.cover_sleep(timeout)
+}
+
+/// Calls foreign code. A panic of it is counted and goes no further.
+pub(crate) fn contain(metrics: &Counters, call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        metrics.panics.add(1);
+    }
+}
