@@ -19,7 +19,6 @@
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
@@ -111,10 +110,9 @@ impl Drop for Signals {
     /// Signals that outlive the stage wake nobody, and do not keep its task in memory.
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
-        state.closed = true;
-        let (woken, task) = (mem::take(&mut state.woken), state.task.take());
+        let task = state.task.take();
         drop(state);
-        drop((woken, task));
+        drop(task);
     }
 }
 
@@ -130,17 +128,12 @@ struct State {
     woken: Vec<Token>,
     /// The stage's task, while it is parked.
     task: Option<Waker>,
-    /// The stage is gone.
-    closed: bool,
 }
 
 impl Shared {
     fn list(&self, token: Token) {
         let task = {
             let mut state = self.state.lock();
-            if state.closed {
-                return;
-            }
             state.woken.push(token);
             state.task.take()
         };

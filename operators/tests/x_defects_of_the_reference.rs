@@ -60,6 +60,8 @@ fn x12_a_timeout_blocks_no_thread() {
     assert_eq!(bench.world.sleeps(), 1);
     bench.complete(100);
     assert_eq!(bench.take_all(), [1_000]);
+    let polls = bench.world.polls();
     bench.advance(10);
     assert_eq!(bench.out.stream().metrics().timed_out, 99);
+    assert_eq!(bench.world.polls(), polls + 1, "all in one go");
 }

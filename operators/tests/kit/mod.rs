@@ -30,7 +30,14 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new<G: OnTimeout<u64, u64>>(options: AsyncOptions<G>) -> Self {
-        let (world, calls) = (World::new(), Calls::new());
+        Self::with_calls(Calls::new(), options)
+    }
+
+    pub(crate) fn with_calls<G: OnTimeout<u64, u64>>(
+        calls: Calls,
+        options: AsyncOptions<G>,
+    ) -> Self {
+        let world = World::new();
         let (feed, source) = Feed::new();
         let function = {
             let calls = calls.clone();
