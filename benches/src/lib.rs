@@ -1,1 +1,11 @@
-//! Measurements of peu beside its peers.
+//! Measurements of peu beside blocking I/O, a bare mio loop and tokio. The method is in benches/README.md.
+//!
+//! | program | question |
+//! |---|---|
+//! | `echo` | what does a request cost the server, in CPU time, and how long does it take? |
+
+pub mod load;
+pub mod os;
+pub mod process;
+pub mod serve;
+pub mod stats;

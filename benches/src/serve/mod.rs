@@ -1,0 +1,49 @@
+//! The same echo server written several times, each as its users would write it well: no Nagle, one read buffer per
+//! connection, what was read is written back.
+
+mod bare_mio;
+mod threads;
+mod tokio;
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// The size of a connection's read buffer. Larger than a request, so that a read that fills it only in part shows that
+/// the socket is empty, and no server needs a second read to learn it.
+const BUFFER: usize = 4096;
+
+/// How long an accept loop rests after an error such as having no descriptors left, lest it spin.
+const REST: Duration = Duration::from_millis(50);
+
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A loop written by hand over mio: one thread, edge-triggered, nothing in between. The yardstick.
+    Mio,
+    /// tokio's multi-threaded runtime, a task per connection.
+    Tokio,
+    /// A blocking thread per connection.
+    Threads,
+}
+
+impl Kind {
+    /// Its name on the command line and in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Mio => "mio",
+            Kind::Tokio => "tokio",
+            Kind::Threads => "threads",
+        }
+    }
+
+    /// Serves on `listener` without end. Only runtimes have a number of workers.
+    pub fn serve(self, listener: TcpListener, workers: usize) -> io::Result<()> {
+        match self {
+            Kind::Mio => bare_mio::serve(listener),
+            Kind::Tokio => tokio::serve(listener, workers),
+            Kind::Threads => threads::serve(listener),
+        }
+    }
+}
