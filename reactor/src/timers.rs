@@ -40,8 +40,9 @@
 //! - Removing a timer leaves the slot's earliest deadline as it was, because finding the new one would mean to walk the
 //!   slot. It may then be too early, never too late, and costs at most one wake-up with nothing to do: that
 //!   [`Wheel::advance`] finds the exact one.
-//! - The entries are one `Vec` that grows by doubling and never shrinks: the steady state allocates nothing, and a
-//!   program keeps the memory of its busiest moment (40 bytes per timer).
+//! - The entries are one `Vec` that grows by doubling and never shrinks: the steady state allocates nothing, but a
+//!   program keeps the memory of its busiest moment (40 bytes per timer), and a doubling copies all entries at once: at a
+//!   million timers that is a pause of some milliseconds, once.
 //!
 //! The scheme is "hierarchical timing wheels" of Varghese and Lauck (SOSP 1987), with the level found by exclusive-or as
 //! in tokio's timers. They round a deadline up to their tick of 1 ms; the earliest deadline of each slot is what makes it

@@ -48,8 +48,11 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 
 /// Ticks at a fixed period, made by [`interval`] and [`interval_at`].
 ///
-/// The ticks are on a grid that begins at the start, so their lateness does not add up. What happens to the grid when the
-/// program is too slow for it says [`MissedTickBehavior`].
+/// The ticks are on a grid that begins at the start, so their lateness does not add up. [`MissedTickBehavior`] says what
+/// happens when the program is too slow for the grid.
+///
+/// # Panics
+/// Waiting for a tick panics if it is still ahead and the runtime is gone (see the [module](super)).
 #[derive(Debug)]
 pub struct Interval {
     /// Until the next tick.
@@ -109,6 +112,18 @@ impl Interval {
     }
 
     /// Changes what happens when ticks are missed.
+    ///
+    /// # Examples
+    /// ```
+    /// use peu_reactor::{Reactor, time::{MissedTickBehavior, interval}};
+    /// use std::time::Duration;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let _entered = reactor.enter();
+    /// let mut heartbeat = interval(Duration::from_secs(1));
+    /// heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.missed = behavior;
     }

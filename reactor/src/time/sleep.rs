@@ -103,6 +103,23 @@ impl Sleep {
     /// Moves the deadline, whether it has passed or not.
     ///
     /// A task that waits is woken at the new deadline and need not poll again for that.
+    ///
+    /// # Examples
+    /// A limit for how long a connection may be silent needs one sleep, not one per message:
+    /// ```
+    /// use peu_reactor::{Reactor, time::sleep};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let _entered = reactor.enter();
+    /// let limit = Duration::from_secs(30);
+    /// let mut silence = sleep(limit);
+    /// for _message in 0..3 {
+    ///     silence.reset(Instant::now() + limit);
+    /// }
+    /// assert!(!silence.is_elapsed());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
         if let Some(waker) = self.take_timer() {

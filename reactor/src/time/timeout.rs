@@ -96,6 +96,17 @@ impl<F: Future> Future for Timeout<F> {
 /// The error of a [`timeout`]: its future was still pending when the time had passed.
 ///
 /// It becomes an [`io::Error`] of kind [`TimedOut`](io::ErrorKind::TimedOut) by `?` or `into()`.
+///
+/// # Examples
+/// ```
+/// use peu_reactor::time::timeout;
+/// use std::future::Future;
+/// use std::{io, time::Duration};
+///
+/// async fn within_a_second<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+///     timeout(Duration::from_secs(1), answer).await?
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed(());
 
