@@ -46,7 +46,7 @@ mod state;
         reason = "models reach it from another crate, unit tests don't"
     )
 )]
-#[allow(missing_docs, reason = "for models only")]
+#[allow(missing_docs, clippy::new_without_default, reason = "for models only")]
 pub(crate) mod testing;
 #[cfg(all(test, not(loom)))]
 mod tests;

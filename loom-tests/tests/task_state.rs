@@ -1,0 +1,294 @@
+//! The state word of a task: wakes, runs, aborts, cancellations and the ends of all handles, against each other.
+//!
+//! Whatever the order: a wake leads to a poll that sees what the waker wrote before it; a future and a result are dropped
+//! exactly once; nobody touches a future that somebody else has; and in the end the task's memory is freed.
+//!
+//! twin: task-pause-forgets-wake
+//! twin: task-wake-scheduled-by-load
+//! twin: task-cancel-claims-running
+//! twin: task-relaxed-transitions
+
+#![cfg(loom)]
+
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use peu_scheduler::internals::{TestScheduler, cancel_now};
+use peu_scheduler::task::{JoinError, JoinHandle};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// Counts drops. Not an atomic of loom's, which would only add interleavings.
+#[derive(Clone, Default)]
+struct Drops(Arc<std::sync::atomic::AtomicUsize>);
+
+struct Token(Drops);
+
+impl Drops {
+    fn token(&self) -> Token {
+        Token(self.clone())
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// A task that is ready when it has been signalled often enough. Signals are Relaxed: only the wake that comes with
+/// one makes it visible.
+struct Signalled {
+    signals: Arc<AtomicUsize>,
+    wanted: usize,
+    waker: Arc<Mutex<Option<Waker>>>,
+    _future: Token,
+    result: Option<Token>,
+}
+
+impl Future for Signalled {
+    type Output = Token;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Token> {
+        if self.signals.load(Ordering::Relaxed) == self.wanted {
+            return Poll::Ready(self.result.take().expect("polled once when ready"));
+        }
+        // Cloned and dropped outside the lock, which loom doesn't see.
+        let waker = cx.waker().clone();
+        let old = self.waker.lock().unwrap().replace(waker);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+/// A scheduler with one such task, polled once, and what the test needs to go on.
+struct Setting {
+    scheduler: TestScheduler,
+    signals: Arc<AtomicUsize>,
+    handle: Option<JoinHandle<Token>>,
+    waker: Option<Waker>,
+    futures: Drops,
+    results: Drops,
+}
+
+impl Setting {
+    fn new(scheduler: TestScheduler, wanted: usize) -> Setting {
+        let signals = Arc::new(AtomicUsize::new(0));
+        let (futures, results) = (Drops::default(), Drops::default());
+        let waker = Arc::new(Mutex::new(None));
+        let handle = scheduler.spawn(Signalled {
+            signals: signals.clone(),
+            wanted,
+            waker: waker.clone(),
+            _future: futures.token(),
+            result: Some(results.token()),
+        });
+        scheduler.run_all();
+        let waker = waker.lock().unwrap().take();
+        Setting {
+            scheduler,
+            signals,
+            handle: Some(handle),
+            waker,
+            futures,
+            results,
+        }
+    }
+
+    /// A thread that signals and wakes, by value or by reference.
+    fn signal_on_a_thread(&self, by_value: bool) -> thread::JoinHandle<()> {
+        let (signals, waker) = (self.signals.clone(), self.waker.clone().unwrap());
+        thread::spawn(move || {
+            signals.fetch_add(1, Ordering::Relaxed);
+            if by_value {
+                waker.wake();
+            } else {
+                waker.wake_by_ref();
+            }
+        })
+    }
+
+    /// The result of a task that must have ended, and not by a panic (which is what a failed check inside a poll becomes).
+    fn result(&mut self) -> Result<Token, JoinError> {
+        let mut handle = self.handle.take().unwrap();
+        assert!(handle.is_finished(), "a wake was lost");
+        let polled = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(result) = polled else {
+            panic!("finished and pending")
+        };
+        if let Err(error) = &result {
+            assert!(!error.is_panic(), "{error}");
+        }
+        result
+    }
+
+    /// Everything was dropped once, and the task's memory is free.
+    fn end(mut self) {
+        self.waker = None;
+        self.handle = None;
+        self.scheduler.run_all();
+        assert_eq!((self.futures.get(), self.results.get()), (1, 1));
+        assert_eq!((self.scheduler.alive(), self.scheduler.holders()), (0, 1));
+    }
+}
+
+fn bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// Two threads signal and wake while a third runs the task: it must see both.
+fn two_wakes(scheduler: fn() -> TestScheduler, by_value: bool) {
+    bounded(3, move || {
+        let mut setting = Setting::new(scheduler(), 2);
+        let threads = [0, 1].map(|_| setting.signal_on_a_thread(by_value));
+        setting.scheduler.run_all();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        setting.scheduler.run_all();
+        drop(setting.result().expect("not cancelled"));
+        setting.end();
+    });
+}
+
+#[test]
+fn no_wake_by_reference_is_lost() {
+    two_wakes(TestScheduler::new, false);
+}
+
+#[test]
+fn no_wake_by_value_is_lost() {
+    two_wakes(TestScheduler::new, true);
+}
+
+#[test]
+fn no_wake_on_an_own_worker_is_lost() {
+    two_wakes(TestScheduler::inside, true);
+}
+
+/// What a second thread does to a task that a first one wakes and the main thread runs. Whoever comes first, the
+/// future and the result are dropped once.
+fn against_a_run(other: fn(JoinHandle<Token>, TestScheduler)) {
+    bounded(3, move || {
+        let mut setting = Setting::new(TestScheduler::new(), 1);
+        let waking = setting.signal_on_a_thread(true);
+        let (handle, scheduler) = (setting.handle.take().unwrap(), setting.scheduler.clone());
+        let other = thread::spawn(move || other(handle, scheduler));
+        setting.scheduler.run_all();
+        waking.join().unwrap();
+        other.join().unwrap();
+        setting.end();
+    });
+}
+
+#[test]
+fn dropping_the_handle_against_a_run() {
+    against_a_run(|handle, _| drop(handle));
+}
+
+#[test]
+fn aborting_against_a_run() {
+    against_a_run(|handle, _| handle.abort());
+}
+
+#[test]
+fn cancelling_in_place_against_a_run() {
+    against_a_run(|handle, _| cancel_now(handle.abort_handle()));
+}
+
+#[test]
+fn a_second_worker_against_a_run() {
+    against_a_run(|handle, scheduler| {
+        scheduler.run_all();
+        drop(handle);
+    });
+}
+
+#[test]
+fn throwing_the_queue_away_against_a_run() {
+    against_a_run(|handle, scheduler| {
+        scheduler.drop_one();
+        drop(handle);
+        // The task may not have been in the queue yet; the other's wake or its run then ends it.
+    });
+}
+
+#[test]
+fn shutting_down_against_a_run() {
+    against_a_run(|handle, scheduler| {
+        scheduler.shutdown();
+        assert!(handle.is_finished() || scheduler.alive() <= 1);
+    });
+}
+
+/// A handle that sees the end sees the result, whoever brought the end about.
+#[test]
+fn the_first_to_finish_wins() {
+    bounded(3, || {
+        let mut setting = Setting::new(TestScheduler::new(), 1);
+        let waking = setting.signal_on_a_thread(false);
+        let abort_handle = setting.handle.as_ref().unwrap().abort_handle();
+        let aborting = thread::spawn(move || abort_handle.abort());
+        setting.scheduler.run_all();
+        waking.join().unwrap();
+        aborting.join().unwrap();
+        setting.scheduler.run_all();
+        match setting.result() {
+            Ok(token) => drop(token),
+            Err(error) => assert!(error.is_cancelled()),
+        }
+        setting.end();
+    });
+}
+
+/// Cancelled from two sides at once, in place and through the queue.
+#[test]
+fn two_cancellations() {
+    bounded(3, || {
+        let mut setting = Setting::new(TestScheduler::new(), 1);
+        let abort_handle = setting.handle.as_ref().unwrap().abort_handle();
+        let aborting = thread::spawn({
+            let abort_handle = abort_handle.clone();
+            move || abort_handle.abort()
+        });
+        let cancelling = thread::spawn(move || cancel_now(abort_handle));
+        setting.scheduler.run_all();
+        aborting.join().unwrap();
+        cancelling.join().unwrap();
+        setting.scheduler.run_all();
+        assert!(setting.result().map(drop).unwrap_err().is_cancelled());
+        setting.end();
+    });
+}
+
+/// A spawn that races with the closing of the list ends cancelled or is cancelled by the closing; nothing is forgotten.
+#[test]
+fn spawning_against_a_shutdown() {
+    bounded(3, || {
+        let scheduler = TestScheduler::new();
+        let drops = Drops::default();
+        let spawning = thread::spawn({
+            let (scheduler, token) = (scheduler.clone(), drops.token());
+            move || {
+                let handle = scheduler.spawn(async move { drop(token) });
+                scheduler.run_one();
+                handle
+            }
+        });
+        scheduler.shutdown();
+        let handle = spawning.join().unwrap();
+        assert!(handle.is_finished());
+        drop(handle);
+        assert_eq!(
+            (drops.get(), scheduler.alive(), scheduler.holders()),
+            (1, 0, 1)
+        );
+    });
+}
