@@ -126,8 +126,26 @@ impl Turns {
     /// # Errors
     /// When the OS can't be asked, which only happens to descriptors that are closed by others.
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Polled> {
+        self.poll_if(timeout, &|| true)
+    }
+
+    /// Like [`poll`](Self::poll), but with a last look before it sleeps: once this thread has the turn, and from a moment
+    /// on from which every [`unpark`](Reactor::unpark) ends this very poll, `may_sleep` is asked, and if it says no, the
+    /// poll does not wait.
+    ///
+    /// For a thread that shares the reactor with others. One unpark ends one turn, whoever takes it; so the turn of
+    /// another can swallow the unpark that was meant for this one, unless it is after this look. What an unparker wrote
+    /// before an unpark that was swallowed is visible to `may_sleep`.
+    ///
+    /// # Errors
+    /// As for `poll`.
+    pub fn poll_if(
+        &mut self,
+        timeout: Option<Duration>,
+        may_sleep: &dyn Fn() -> bool,
+    ) -> io::Result<Polled> {
         let inner = self.reactor.inner();
-        if self.buffers.poll(inner, timeout)? {
+        if self.buffers.poll(inner, timeout, may_sleep)? {
             Ok(Polled::Ready(self.buffers.execute(inner)))
         } else {
             Ok(Polled::Claimed)
@@ -185,7 +203,7 @@ impl Default for Buffers {
 
 impl Buffers {
     fn turn(&mut self, inner: &Inner, timeout: Option<Duration>) -> io::Result<Turned> {
-        if !self.poll(inner, timeout)? {
+        if !self.poll(inner, timeout, &|| true)? {
             return Ok(Turned::Claimed);
         }
         let gathered = self.execute(inner);
@@ -194,11 +212,16 @@ impl Buffers {
     }
 
     /// Chooses what can make progress. `false`: another thread has the claim.
-    fn poll(&mut self, inner: &Inner, timeout: Option<Duration>) -> io::Result<bool> {
+    fn poll(
+        &mut self,
+        inner: &Inner,
+        timeout: Option<Duration>,
+        may_sleep: &dyn Fn() -> bool,
+    ) -> io::Result<bool> {
         let Some(mut poll) = inner.poll.try_lock() else {
             return Ok(false);
         };
-        let timeout = before_sleep(inner, timeout);
+        let timeout = before_sleep(inner, timeout, may_sleep);
         let result = poll.poll(&mut self.events, timeout);
         inner.parking.wake_up();
         drop(poll);
@@ -274,9 +297,13 @@ impl Buffers {
     }
 }
 
-/// How long a turn may sleep: not at all if somebody has unparked it or a timer is due.
-fn before_sleep(inner: &Inner, timeout: Option<Duration>) -> Option<Duration> {
-    if timeout == Some(Duration::ZERO) || !inner.parking.fall_asleep() {
+/// How long a turn may sleep: not at all if somebody has unparked it, its owner does not want to any more, or a timer is due.
+fn before_sleep(
+    inner: &Inner,
+    timeout: Option<Duration>,
+    may_sleep: &dyn Fn() -> bool,
+) -> Option<Duration> {
+    if timeout == Some(Duration::ZERO) || !inner.parking.fall_asleep() || !may_sleep() {
         return Some(Duration::ZERO);
     }
     inner.cover_sleep(timeout)
