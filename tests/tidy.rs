@@ -10,10 +10,13 @@
 //! | `dependencies` | who knows whom; how many crates a user gets |
 //! | `unsafety` | where `unsafe` lives, and that each use says why it holds |
 //! | `ordering` | that each atomic operation says what it pairs with |
+//! | `models` | that each model can fail |
 //! | `prose` | links, paths, words, commands and lengths of files |
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/models.rs"]
+mod models;
 #[path = "tidy/ordering.rs"]
 mod ordering;
 #[path = "tidy/prose.rs"]

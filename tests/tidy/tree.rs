@@ -18,11 +18,11 @@ impl File {
         }
     }
 
-    /// A file of one of the crates that a user gets, where the strictest rules hold.
+    /// Code that a user gets, where the strictest rules hold; not the tests beside it.
     pub(crate) fn is_core(&self) -> bool {
-        ["reactor/", "scheduler/", "operators/", "src/"]
-            .iter()
-            .any(|folder| self.path.starts_with(folder))
+        let folders = ["reactor/src/", "scheduler/src/", "operators/src/", "src/"];
+        let is_test = self.path.contains("/tests/") || self.path.ends_with("/tests.rs");
+        folders.iter().any(|folder| self.path.starts_with(folder)) && !is_test && self.is_rust()
     }
 
     pub(crate) fn is_rust(&self) -> bool {
