@@ -346,6 +346,9 @@ mod tests {
         assert_eq!(error.id(), last.id());
         assert!(set.poll_join_next(&mut cx).is_pending());
         assert_eq!(set.len(), 100);
+        drop(set);
+        scheduler.run_all();
+        assert_eq!(scheduler.alive(), 0);
     }
 
     #[test]
@@ -362,6 +365,7 @@ mod tests {
         scheduler.run_all();
         set.insert(ended);
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        scheduler.shutdown();
     }
 
     #[test]

@@ -20,6 +20,7 @@ struct Counter(std::sync::Arc<AtomicUsize>);
 
 impl Counter {
     fn get(&self) -> usize {
+        // ORDERING: Relaxed, a counter: the tests join their threads before they look at it.
         self.0.load(Ordering::Relaxed)
     }
 
@@ -32,6 +33,7 @@ struct Token(Counter);
 
 impl Drop for Token {
     fn drop(&mut self) {
+        // ORDERING: Relaxed, a counter: the tests join their threads before they look at it.
         self.0.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -50,12 +52,14 @@ struct CountWakes(AtomicUsize);
 
 impl Wake for CountWakes {
     fn wake(self: std::sync::Arc<Self>) {
+        // ORDERING: Relaxed, a counter: the tests join their threads before they look at it.
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl CountWakes {
     fn get(&self) -> usize {
+        // ORDERING: Relaxed, a counter: the tests join their threads before they look at it.
         self.0.load(Ordering::Relaxed)
     }
 }
