@@ -326,6 +326,8 @@ mod tests {
         }));
         assert!(catch_unwind(AssertUnwindSafe(|| poll(group.as_mut()))).is_err());
         assert_eq!(Arc::strong_count(&token), 1);
+        scheduler.run_all();
+        assert_eq!(scheduler.holders(), 1);
     }
 
     #[test]
