@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 /// Spawns tasks on a scheduler. Cheap to clone; any thread may hold one, also beyond the scheduler's end.
 ///
@@ -89,7 +90,7 @@ impl Handle {
     /// Makes this the current scheduler of the calling thread until the guard is dropped. Guards nest, and must be dropped in
     /// reverse order.
     pub fn enter(&self) -> EnterGuard<'_> {
-        let previous = CURRENT.replace(Some(self.clone()));
+        let previous = CURRENT.replace(Some(Rc::new(self.clone())));
         EnterGuard {
             previous,
             not_send: PhantomData,
@@ -98,10 +99,7 @@ impl Handle {
 
     /// The scheduler that the calling thread is inside of, if any.
     pub fn try_current() -> Option<Handle> {
-        CURRENT
-            .try_with(|current| current.borrow().clone())
-            .ok()
-            .flatten()
+        inside().map(|handle| Handle::clone(&handle))
     }
 
     /// The scheduler that the calling thread is inside of.
@@ -121,10 +119,10 @@ impl Handle {
     /// Outside of any.
     #[track_caller]
     pub fn with_current<R>(f: impl FnOnce(&Handle) -> R) -> R {
-        CURRENT.with(|current| match &*current.borrow() {
-            Some(handle) => f(handle),
+        match inside() {
+            Some(handle) => f(&handle),
             None => panic!("{OUTSIDE}"),
-        })
+        }
     }
 
     /// The workers' counters, added up. All 0 for a local scheduler but `polls` and `turns`.
@@ -166,20 +164,30 @@ const OUTSIDE: &str = "there is no current peu runtime on this thread: call this
                        runtime, or while a guard of `Handle::enter` lives, or use a `Handle`";
 
 thread_local! {
-    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+    /// In an `Rc`, so that who uses it need not borrow the cell meanwhile (a spawn may run destructors, and they may enter
+    /// another scheduler), nor count in a line that other threads share.
+    static CURRENT: RefCell<Option<Rc<Handle>>> = const { RefCell::new(None) };
+}
+
+fn inside() -> Option<Rc<Handle>> {
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
 }
 
 /// Restores the thread's previous scheduler when dropped.
 #[must_use = "the scheduler is the current one only while the guard lives"]
 pub struct EnterGuard<'a> {
-    previous: Option<Handle>,
+    previous: Option<Rc<Handle>>,
     /// A thread's own, and bound to the handle that was entered.
     not_send: PhantomData<(*const (), &'a Handle)>,
 }
 
 impl Drop for EnterGuard<'_> {
     fn drop(&mut self) {
-        let left = CURRENT.replace(self.previous.take());
+        // The one that leaves is dropped after the cell is released. A thread that is ending has no current scheduler any more.
+        let left = CURRENT.try_with(|current| current.replace(self.previous.take()));
         drop(left);
     }
 }

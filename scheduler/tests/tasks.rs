@@ -110,6 +110,34 @@ fn a_task_that_never_stops_yielding_starves_neither_events_nor_others() {
 }
 
 #[test]
+fn a_task_that_awaits_finished_tasks_only_still_lets_others_run() {
+    let (scheduler, _posts) = scheduler(1);
+    let handle = scheduler.handle();
+    let finished: Vec<_> = (0..1000).map(|_| handle.spawn(async {})).collect();
+    eventually("all are finished", || {
+        finished.iter().all(|task| task.is_finished())
+    });
+    let polls = block_on(handle.spawn(async move {
+        let mut polls = 0;
+        let mut awaiting = Box::pin(async {
+            for task in finished {
+                task.await.unwrap();
+            }
+        });
+        std::future::poll_fn(|cx| {
+            polls += 1;
+            awaiting.as_mut().poll(cx)
+        })
+        .await;
+        polls
+    }));
+    assert!(
+        polls.unwrap() >= 1000 / 128,
+        "the budget sends it behind the others"
+    );
+}
+
+#[test]
 fn two_tasks_that_wake_each_other_do_not_starve_a_third() {
     let (scheduler, _posts) = scheduler(1);
     let handle = scheduler.handle();

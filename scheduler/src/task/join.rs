@@ -5,6 +5,7 @@ use super::error::JoinError;
 use super::id::Id;
 use super::runnable::TaskRef;
 use super::state::{JoinSlot, Leave};
+use crate::budget;
 use crate::sync::twin;
 use std::fmt;
 use std::future::Future;
@@ -163,6 +164,10 @@ impl<T> Future for JoinHandle<T> {
             "a JoinHandle was polled after it had returned the task's result"
         );
         if self.set_waker(cx.waker()) {
+            return Poll::Pending;
+        }
+        if !budget::spend() {
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         Poll::Ready(self.take_outcome())
