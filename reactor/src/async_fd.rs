@@ -59,6 +59,11 @@ impl<T: AsFd> Async<T> {
     /// regular file, or is registered already, or there are too many.
     pub fn with_reactor(io: T, reactor: &Reactor) -> io::Result<Async<T>> {
         os::set_nonblocking(io.as_fd())?;
+        Async::from_nonblocking(io, reactor)
+    }
+
+    /// Registers a descriptor that was made non-blocking, without the syscall that asks.
+    pub(crate) fn from_nonblocking(io: T, reactor: &Reactor) -> io::Result<Async<T>> {
         let source = Source::register(io.as_fd(), reactor)?;
         Ok(Async { source, io })
     }

@@ -1,10 +1,11 @@
 //! A future that completes at a deadline.
 
 use super::saturating_add;
-use crate::Reactor;
 use crate::timers::TimerKey;
+use crate::{Reactor, error};
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -139,13 +140,24 @@ impl Sleep {
     }
 
     /// Completes at the deadline.
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_or_gone(cx).map(|result| {
+            assert!(
+                result.is_ok(),
+                "runtime gone: a sleep cannot outlive the runtime in which it was made"
+            );
+        })
+    }
+
+    /// Completes at the deadline, or with an error when the reactor is closed: for waits that are part of some I/O, which
+    /// has errors to return.
     ///
     /// The clock decides, not the timer, which is only there to wake the task: a deadline that was moved into the past
     /// need not wait for the reactor's next turn.
-    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_or_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_elapsed() {
             drop(self.take_timer());
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
         if self
             .timer
@@ -154,11 +166,10 @@ impl Sleep {
             return Poll::Pending;
         }
         self.timer = self.reactor.insert_timer(self.deadline, cx.waker().clone());
-        assert!(
-            self.timer.is_some(),
-            "runtime gone: a sleep cannot outlive the runtime in which it was made"
-        );
-        Poll::Pending
+        match self.timer {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(Err(error::gone())),
+        }
     }
 
     /// Cancels the timer if there is one. The waker is that of the task that waits for it.
