@@ -55,6 +55,7 @@ mod deadline;
 mod error;
 mod events;
 mod metrics;
+pub mod net;
 pub mod operation;
 mod os;
 mod park;
