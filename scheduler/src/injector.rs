@@ -7,7 +7,7 @@
 pub(crate) use real::Injector;
 
 #[cfg(loom)]
-pub use modelled::Injector;
+pub(crate) use modelled::Injector;
 
 #[cfg(not(loom))]
 mod real {
@@ -45,14 +45,14 @@ mod modelled {
     use std::collections::VecDeque;
 
     /// The model's stand-in.
-    pub struct Injector<T> {
+    pub(crate) struct Injector<T> {
         queue: Mutex<VecDeque<T>>,
         len: AtomicUsize,
     }
 
     impl<T> Injector<T> {
         /// Empty.
-        pub fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Injector {
                 queue: Mutex::new(VecDeque::new()),
                 len: AtomicUsize::new(0),
@@ -60,7 +60,7 @@ mod modelled {
         }
 
         /// Appends.
-        pub fn push(&self, item: T) {
+        pub(crate) fn push(&self, item: T) {
             let mut queue = self.queue.lock();
             queue.push_back(item);
             // ORDERING: Relaxed on purpose: see the module's text.
@@ -68,7 +68,7 @@ mod modelled {
         }
 
         /// Takes the oldest.
-        pub fn pop(&self) -> Option<T> {
+        pub(crate) fn pop(&self) -> Option<T> {
             let mut queue = self.queue.lock();
             let item = queue.pop_front();
             // ORDERING: Relaxed on purpose: see the module's text.
@@ -77,12 +77,12 @@ mod modelled {
         }
 
         /// Whether it seems empty.
-        pub fn is_empty(&self) -> bool {
+        pub(crate) fn is_empty(&self) -> bool {
             self.len() == 0
         }
 
         /// How many it seems to hold.
-        pub fn len(&self) -> usize {
+        pub(crate) fn len(&self) -> usize {
             // ORDERING: Relaxed on purpose: see the module's text.
             self.len.load(Ordering::Relaxed)
         }

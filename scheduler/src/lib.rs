@@ -55,5 +55,7 @@ pub use yield_now::{YieldNow, yield_now};
 #[doc(hidden)]
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
+    pub use crate::lifo::Lifo;
+    pub use crate::ring::{Owner, Thief, ring};
     pub use crate::task::testing::{TestScheduler, cancel_now};
 }

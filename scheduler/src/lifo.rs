@@ -8,7 +8,7 @@
 
 #![allow(unreachable_pub, reason = "the models of loom-tests drive this module")]
 
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, Ordering, twin};
 use std::ptr::{NonNull, null_mut};
 
 /// A slot for one item. It owns nothing behind the pointer; who drops it must have taken out what is in it.
@@ -28,13 +28,24 @@ impl<T> Lifo<T> {
     pub fn replace(&self, item: NonNull<T>) -> Option<NonNull<T>> {
         // ORDERING: Release pairs with the Acquire of `take` by a thief: what the item points to is visible. The
         // displaced item needs no Acquire: only the owner fills the slot, so it put that one in itself.
-        NonNull::new(self.slot.swap(item.as_ptr(), Ordering::Release))
+        let order = if twin("lifo-relaxed-replace") {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        NonNull::new(self.slot.swap(item.as_ptr(), order))
     }
 
     /// Takes the item out. Owner and thieves alike.
     pub fn take(&self) -> Option<NonNull<T>> {
         if self.is_empty() {
             return None; // spares the owner a locked instruction when there is nothing
+        }
+        if twin("lifo-take-by-load") {
+            // ORDERING: the calibration twin: a load and a store in place of the swap.
+            let item = self.slot.load(Ordering::Acquire);
+            self.slot.store(null_mut(), Ordering::Relaxed);
+            return NonNull::new(item);
         }
         // ORDERING: Acquire pairs with the Release of `replace`.
         NonNull::new(self.slot.swap(null_mut(), Ordering::Acquire))

@@ -23,7 +23,7 @@
 
 #![allow(unreachable_pub, reason = "the models of loom-tests drive this module")]
 
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, twin};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Ordering, spin_loop, twin};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -101,7 +101,7 @@ impl<T> Owner<T> {
         // ORDERING: Acquire pairs with the Release of the thief's compare-exchange in `steal_into`: its copies of the
         // slots come before our reuse of them.
         let head = self.inner.head.load(Ordering::Acquire);
-        if tail.wrapping_sub(head) >= CAPACITY {
+        if tail.wrapping_sub(head) >= CAPACITY && !twin("ring-push-no-room") {
             return Err(item);
         }
         self.publish(tail, &[item.as_ptr()]);
@@ -206,6 +206,7 @@ impl<T> Thief<T> {
                 return None;
             }
             if queued > CAPACITY {
+                spin_loop();
                 continue; // the head has moved on between the two loads
             }
             let n = (queued - queued / 2).min(into.room() + 1);
@@ -255,10 +256,13 @@ impl<T> Thief<T> {
                 .head
                 .store(head.wrapping_add(n), Ordering::Release);
         }
+        let publish = if twin("ring-relaxed-stolen") {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
         // ORDERING: Release pairs with the Acquire load of the tail by thieves of `into`.
-        into.inner
-            .tail
-            .store(tail.wrapping_add(n - 1), Ordering::Release);
+        into.inner.tail.store(tail.wrapping_add(n - 1), publish);
         NonNull::new(first)
     }
 }
