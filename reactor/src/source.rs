@@ -47,23 +47,22 @@ impl Source {
             .events
             .lock()
             .insert(Event::Source(Arc::clone(&state)))?;
-        // From here on, dropping it undoes what was done.
-        let source = Source {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = inner
+            .registry
+            .register(&mut SourceFd(&descriptor), key.into(), interest);
+        if let Err(error) = registered {
+            let event = inner.events.lock().remove(key);
+            drop(event);
+            return Err(refused(descriptor, error));
+        }
+        inner.metrics.registrations.add(1);
+        Ok(Source {
             reactor: reactor.clone(),
             state,
             key,
             descriptor,
-        };
-        inner
-            .registry
-            .register(
-                &mut SourceFd(&descriptor),
-                key.into(),
-                Interest::READABLE | Interest::WRITABLE,
-            )
-            .map_err(|error| refused(descriptor, error))?;
-        inner.metrics.registrations.add(1);
-        Ok(source)
+        })
     }
 
     /// The reactor that it is registered with.
@@ -299,8 +298,7 @@ impl Drop for Source {
         let inner = self.reactor.inner();
         let event = inner.events.lock().remove(self.key);
         drop(event);
-        // Fails if the registration did, or if the descriptor was closed against the rules; either way it is not
-        // registered, and nobody can be told.
+        // Fails if the descriptor was closed against the rules; then it is not registered any more, and nobody can be told.
         if inner
             .registry
             .deregister(&mut SourceFd(&self.descriptor))
