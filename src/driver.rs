@@ -1,0 +1,60 @@
+//! Where the two halves meet: the reactor as the scheduler's driver, and the scheduler's pool as the reactor's threads.
+//!
+//! This is the only file that names both sides' traits. Each side stays ignorant of the other.
+
+use peu_reactor::{Offload, Reactor};
+use peu_scheduler::{BlockingPool, Driver, Polled, Turns};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A reactor whose look-ups block on the threads of `pool`, and whose operations ask for the task's budget.
+pub(crate) fn reactor(pool: &BlockingPool) -> io::Result<Reactor> {
+    Reactor::builder()
+        .offload(Arc::new(Threads(pool.clone())))
+        .budget(peu_scheduler::budget::spend)
+        .build()
+}
+
+/// The reactor, as a scheduler sees it.
+pub(crate) struct ReactorDriver(pub(crate) Reactor);
+
+impl Driver for ReactorDriver {
+    fn turns(&self) -> Box<dyn Turns> {
+        Box::new(ReactorTurns(self.0.turns()))
+    }
+
+    fn unpark(&self) {
+        self.0.unpark();
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+struct ReactorTurns(peu_reactor::Turns);
+
+impl Turns for ReactorTurns {
+    fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled {
+        match self.0.poll_if(timeout, may_sleep) {
+            Ok(peu_reactor::Polled::Claimed) => Polled::Claimed,
+            Ok(peu_reactor::Polled::Ready(n)) => Polled::Ready(n),
+            // The reactor's own descriptor was closed behind its back: there is no loop to go on with, and no caller to tell.
+            Err(error) => panic!("the reactor cannot ask the operating system for events: {error}"),
+        }
+    }
+
+    fn update(&mut self) {
+        self.0.update();
+    }
+}
+
+struct Threads(BlockingPool);
+
+impl Offload for Threads {
+    fn offload(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        drop(self.0.spawn(job));
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! The runtime as a user sees it: sockets, timers and tasks together.
+
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use peu::net::{TcpListener, TcpStream};
+use peu::time::{sleep, timeout};
+use peu::{LocalRuntime, Runtime};
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// No test waits longer: by then it hangs.
+const HANGS: Duration = Duration::from_secs(30);
+
+fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+/// Echoes on every connection until it is closed.
+async fn serve() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    peu::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            peu::spawn(async move {
+                let mut buffer = [0; 1024];
+                loop {
+                    let n = stream.read(&mut buffer).await?;
+                    if n == 0 {
+                        return Ok::<_, io::Error>(());
+                    }
+                    stream.write_all(&buffer[..n]).await?;
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn echo_once(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    stream.write_all(message).await?;
+    let mut answer = vec![0; message.len()];
+    stream.read_exact(&mut answer).await?;
+    assert_eq!(answer, message);
+    Ok(())
+}
+
+#[test]
+fn echo_on_many_connections_and_workers() {
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        runtime.block_on(async {
+            let address = serve().await;
+            let clients: Vec<_> = (0..100u32)
+                .map(|client| {
+                    peu::spawn(async move {
+                        let mut stream = TcpStream::connect(address).await?;
+                        for round in 0..20u32 {
+                            echo_once(&mut stream, format!("{client}:{round}").as_bytes()).await?;
+                        }
+                        Ok::<_, io::Error>(())
+                    })
+                })
+                .collect();
+            for client in clients {
+                timeout(HANGS, client)
+                    .await
+                    .expect("no hang")
+                    .unwrap()
+                    .unwrap();
+            }
+        });
+    }
+}
+
+/// P1, on sockets and timers: a task that a socket woke blocks its worker for 2 s. Everybody else is served.
+#[test]
+fn p1_others_are_served_while_a_woken_task_blocks_its_worker() {
+    let runtime = runtime(2);
+    runtime.block_on(async {
+        let address = serve().await;
+        let mut trigger = TcpStream::connect(address).await.unwrap();
+        let (begun, has_begun) = mpsc::channel();
+        let blocker = peu::spawn(async move {
+            trigger.write_all(b"x").await.unwrap();
+            let mut one = [0];
+            trigger.read_exact(&mut one).await.unwrap(); // woken by the socket
+            begun.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(2)); // the offence
+        });
+        has_begun.recv_timeout(HANGS).unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let start = Instant::now();
+        let mut served = 0;
+        while !blocker.is_finished() && start.elapsed() < HANGS {
+            let one = Instant::now();
+            let round = peu::spawn(async move {
+                sleep(Duration::from_millis(5)).await;
+                echo_once(&mut stream, b"still there?").await.unwrap();
+                stream
+            });
+            stream = timeout(HANGS, round).await.expect("no hang").unwrap();
+            if !blocker.is_finished() {
+                assert!(
+                    one.elapsed() < Duration::from_secs(1),
+                    "served by the other worker: {:?}",
+                    one.elapsed()
+                );
+                served += 1;
+            }
+        }
+        assert!(served >= 2, "{served}");
+        blocker.await.unwrap();
+    });
+}
+
+/// P2: a runtime with open sockets and nothing to do makes no turn and no wake-up.
+#[test]
+fn p2_an_idle_runtime_does_nothing() {
+    for workers in [1, 2, 8] {
+        let runtime = runtime(workers);
+        let _open = runtime.block_on(async {
+            let mut stream = TcpStream::connect(serve().await).await.unwrap();
+            echo_once(&mut stream, b"once").await.unwrap();
+            stream
+        });
+        let seen = || {
+            let metrics = runtime.metrics();
+            (metrics.reactor.turns, metrics.workers)
+        };
+        let start = Instant::now();
+        loop {
+            let before = seen();
+            std::thread::sleep(Duration::from_millis(300));
+            if seen() == before {
+                break;
+            }
+            assert!(
+                start.elapsed() < HANGS,
+                "it does not settle: {:?}",
+                runtime.metrics()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_epoll_ctl_per_operation() {
+    let runtime = runtime(2);
+    let (before, after) = runtime.block_on(async {
+        let mut stream = TcpStream::connect(serve().await).await.unwrap();
+        echo_once(&mut stream, b"first").await.unwrap();
+        let before = peu::Handle::current().metrics().reactor;
+        for _ in 0..1000 {
+            echo_once(&mut stream, b"again").await.unwrap();
+        }
+        (before, peu::Handle::current().metrics().reactor)
+    });
+    assert_eq!(before.registrations, after.registrations);
+    assert_eq!(before.deregistrations, after.deregistrations);
+}
+
+#[test]
+fn timers_fire_in_order_and_timeouts_cut_off() {
+    let runtime = runtime(2);
+    runtime.block_on(async {
+        let start = Instant::now();
+        let (tell, told) = mpsc::channel();
+        let sleepers: Vec<_> = [30u64, 10, 20]
+            .map(|ms| {
+                let tell = tell.clone();
+                peu::spawn(async move {
+                    sleep(Duration::from_millis(ms)).await;
+                    tell.send((ms, start.elapsed())).unwrap();
+                })
+            })
+            .into();
+        for sleeper in sleepers {
+            timeout(HANGS, sleeper).await.expect("no hang").unwrap();
+        }
+        for (ms, elapsed) in told.try_iter() {
+            assert!(elapsed >= Duration::from_millis(ms), "never early");
+        }
+        let error = timeout(Duration::from_millis(5), std::future::pending::<()>()).await;
+        assert!(error.is_err());
+    });
+}
+
+#[test]
+fn names_are_looked_up_off_the_loop() {
+    let runtime = runtime(1);
+    runtime.block_on(async {
+        let address = serve().await;
+        let mut stream = TcpStream::connect(("localhost", address.port()))
+            .await
+            .unwrap();
+        echo_once(&mut stream, b"by name").await.unwrap();
+        let error = TcpStream::connect("no.such.host.invalid:1")
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("no.such.host.invalid"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn sockets_that_outlive_their_runtime_say_so() {
+    let first = runtime(1);
+    let mut stream = first.block_on(async { TcpStream::connect(serve().await).await.unwrap() });
+    drop(first);
+    let second = runtime(1);
+    let error = second.block_on(async move {
+        let mut byte = [0];
+        // The server's end went with its task, so a read may also see the end of the stream.
+        match timeout(HANGS, stream.read_exact(&mut byte))
+            .await
+            .expect("no hang")
+        {
+            Ok(_) => panic!("nobody sent anything"),
+            Err(error) => error,
+        }
+    });
+    let text = error.to_string();
+    assert!(
+        text.contains("gone") || error.kind() == io::ErrorKind::UnexpectedEof,
+        "{text}"
+    );
+}
+
+#[test]
+fn runtimes_live_side_by_side() {
+    let (a, b) = (runtime(1), runtime(2));
+    let address = a.block_on(serve());
+    let there = b.spawn(async move {
+        let mut stream = TcpStream::connect(address).await?;
+        echo_once(&mut stream, b"from b to a").await
+    });
+    a.block_on(async { timeout(HANGS, there).await.expect("no hang") })
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
+fn outside_of_a_runtime_there_is_a_clear_message() {
+    let error = std::panic::catch_unwind(|| drop(peu::spawn(async {}))).unwrap_err();
+    let text = error.downcast_ref::<String>().expect("a message");
+    assert!(text.contains("no current peu runtime"), "{text}");
+}
+
+#[test]
+fn blocking_closures_are_inside_the_runtime() {
+    let runtime = runtime(1);
+    let nested = runtime.block_on(async {
+        peu::spawn_blocking(|| peu::spawn(async { 7 }))
+            .await
+            .unwrap()
+            .await
+    });
+    assert_eq!(nested.unwrap(), 7);
+}
+
+#[test]
+fn shutdown_reports_what_blocks() {
+    let runtime = runtime(2);
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    drop(runtime.spawn_blocking(move || {
+        begun.send(()).unwrap();
+        let _ = blocked.recv_timeout(HANGS);
+    }));
+    has_begun.recv_timeout(HANGS).unwrap();
+    let report = runtime.shutdown(Duration::from_millis(20));
+    assert_eq!((report.workers, report.closures), (0, 1), "{report}");
+    drop(release);
+}
+
+#[test]
+fn a_local_runtime_serves_what_is_not_send() {
+    let runtime = LocalRuntime::new().unwrap();
+    let count = Rc::new(Cell::new(0));
+    runtime.block_on(async {
+        let address = serve().await;
+        let clients: Vec<_> = (0..10)
+            .map(|_| {
+                let count = count.clone();
+                peu::task::spawn_local(async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    for _ in 0..10 {
+                        echo_once(&mut stream, b"local").await.unwrap();
+                        count.set(count.get() + 1);
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            timeout(HANGS, client).await.expect("no hang").unwrap();
+        }
+    });
+    assert_eq!(count.get(), 100);
+}
+
+/// A host with a loop of its own: it sleeps in its own poll on the runtime's descriptor, without a timeout of ours.
+#[test]
+fn a_host_drives_a_local_runtime_by_its_descriptor() {
+    let runtime = LocalRuntime::new().unwrap();
+    let server = self::runtime(1);
+    let address = server.block_on(serve());
+    let task = runtime.spawn_local(async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..5 {
+            sleep(Duration::from_millis(2)).await;
+            echo_once(&mut stream, b"hosted").await.unwrap();
+        }
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(()).unwrap());
+        peu::spawn_blocking(move || told.recv().unwrap())
+            .await
+            .unwrap();
+        "done"
+    });
+    let mut host = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(1);
+    let descriptor = runtime.as_fd().as_raw_fd();
+    let mut source = mio::unix::SourceFd(&descriptor);
+    host.registry()
+        .register(&mut source, mio::Token(0), mio::Interest::READABLE)
+        .unwrap();
+    let start = Instant::now();
+    while !task.is_finished() {
+        if !runtime.turn(10).more && !task.is_finished() {
+            host.poll(&mut events, Some(HANGS)).unwrap();
+        }
+        assert!(
+            start.elapsed() < HANGS,
+            "the descriptor was not readable when there was something to do"
+        );
+    }
+    assert_eq!(runtime.block_on(task).unwrap(), "done");
+}
+
+#[test]
+fn files_name_the_path_that_failed() {
+    let runtime = runtime(1);
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/file");
+        let error = peu::fs::write(&path, "text").await.unwrap_err();
+        assert!(
+            error.to_string().contains("a/b/file") && error.kind() == io::ErrorKind::NotFound,
+            "{error}"
+        );
+        peu::fs::create_dir_all(path.parent().unwrap())
+            .await
+            .unwrap();
+        peu::fs::write(&path, "text").await.unwrap();
+        let other = folder.path().join("other");
+        peu::fs::rename(&path, &other).await.unwrap();
+        assert_eq!(peu::fs::read(&other).await.unwrap(), b"text");
+        assert_eq!(peu::fs::metadata(&other).await.unwrap().len(), 4);
+        peu::fs::remove_file(&other).await.unwrap();
+        assert!(peu::fs::read_to_string(&other).await.is_err());
+    });
+}
