@@ -13,7 +13,7 @@ const ON_TIME: Duration = Duration::from_millis(5);
 /// Ticks every `period`, the first time at once.
 ///
 /// # Panics
-/// If `period` is zero, or if this thread is in no runtime, as [`sleep`](super::sleep).
+/// If `period` is zero, or if this thread is in no runtime, as [`sleep`](super::sleep()).
 ///
 /// # Examples
 /// ```

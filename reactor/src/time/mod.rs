@@ -1,4 +1,4 @@
-//! Waiting for a moment: [`sleep`], [`timeout`] and [`interval`].
+//! Waiting for a moment: [`sleep()`], [`timeout()`] and [`interval()`].
 //!
 //! The names and their meaning are those of tokio's `time` module, on [`std::time`]'s [`Instant`] and [`Duration`]. Each
 //! of these futures holds at most one timer of the reactor that was current when it was made; it may be awaited on any
@@ -36,7 +36,7 @@
 //! A timer that is pending when its reactor is closed can never fire. Its task is woken, and finds out at its next poll: a
 //! future whose deadline has passed completes as usual, and any other **panics** with a message that says so. That is
 //! unkind, but its alternatives are worse: to stay pending is a hang that nobody can explain, to complete is to lie about
-//! the time, and [`sleep`] has no error to return. Tasks of the runtime itself never see it: they are dropped before
+//! the time, and [`sleep()`] has no error to return. Tasks of the runtime itself never see it: they are dropped before
 //! their reactor is closed. Dropping any of these futures is fine at any time.
 
 mod interval;

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// same happens to the future when the time has passed, so what it must not lose must survive being dropped.
 ///
 /// # Panics
-/// If this thread is in no runtime, as [`sleep`](super::sleep).
+/// If this thread is in no runtime, as [`sleep`](super::sleep()).
 ///
 /// # Examples
 /// ```
