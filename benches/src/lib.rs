@@ -3,6 +3,8 @@
 //! | program | question |
 //! |---|---|
 //! | `echo` | what does a request cost the server, in CPU time, and how long does it take? |
+//! | `spawn` | what does a task cost that does nothing? |
+//! | `idle` | does a runtime with nothing to do stay asleep? |
 
 pub mod load;
 pub mod os;

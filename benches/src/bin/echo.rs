@@ -22,7 +22,7 @@ struct Args {
     command: Option<Command>,
 
     /// The servers to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Mio, Kind::Tokio, Kind::Threads])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Mio, Kind::Tokio, Kind::Peu, Kind::Threads])]
     servers: Vec<Kind>,
 
     /// Numbers of workers of the runtimes
@@ -113,7 +113,7 @@ fn measure(args: &Args) -> io::Result<()> {
         for &rate in &args.rates {
             let measured = measure_load(args, workers, rate)?;
             if !args.json {
-                print!("{}\n", render(&measured));
+                println!("{}", render(&measured));
             }
             rows.extend(measured);
         }
@@ -240,7 +240,7 @@ fn render(rows: &[Row]) -> String {
         vec![
             row.server.name().to_owned(),
             // The others have no workers to choose.
-            if matches!(row.server, Kind::Tokio) {
+            if matches!(row.server, Kind::Tokio | Kind::Peu) {
                 row.workers.to_string()
             } else {
                 "-".to_owned()

@@ -2,6 +2,7 @@
 //! connection, what was read is written back.
 
 mod bare_mio;
+mod peu;
 mod threads;
 mod tokio;
 
@@ -24,6 +25,8 @@ pub enum Kind {
     Mio,
     /// tokio's multi-threaded runtime, a task per connection.
     Tokio,
+    /// peu's runtime, a task per connection.
+    Peu,
     /// A blocking thread per connection.
     Threads,
 }
@@ -34,6 +37,7 @@ impl Kind {
         match self {
             Kind::Mio => "mio",
             Kind::Tokio => "tokio",
+            Kind::Peu => "peu",
             Kind::Threads => "threads",
         }
     }
@@ -43,6 +47,7 @@ impl Kind {
         match self {
             Kind::Mio => bare_mio::serve(listener),
             Kind::Tokio => tokio::serve(listener, workers),
+            Kind::Peu => peu::serve(listener, workers),
             Kind::Threads => threads::serve(listener),
         }
     }
