@@ -56,6 +56,7 @@ pub use yield_now::{YieldNow, yield_now};
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
     pub use crate::lifo::Lifo;
+    pub use crate::park::Parker;
     pub use crate::ring::{Owner, Thief, ring};
     pub use crate::task::testing::{TestScheduler, cancel_now};
 }

@@ -139,6 +139,12 @@ impl Parker {
     }
 
     fn leave(&self) -> bool {
+        if twin("park-leave-by-store") {
+            // ORDERING: the calibration twin: a load and a store in place of the swap.
+            let notified = self.word.load(Ordering::Acquire) == NOTIFIED;
+            self.word.store(EMPTY, Ordering::Release);
+            return notified;
+        }
         // ORDERING: Acquire pairs with the Release of `unpark`'s swap.
         self.word.swap(EMPTY, Ordering::Acquire) == NOTIFIED
     }

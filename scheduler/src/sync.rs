@@ -27,7 +27,7 @@ mod real {
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
-    pub(crate) use std::thread;
+    pub(crate) use std::{thread, thread_local};
 
     /// [`std::cell::UnsafeCell`] with loom's interface.
     #[derive(Debug)]
@@ -54,22 +54,77 @@ mod real {
 
 #[cfg(loom)]
 mod model {
+    use super::Arc;
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
+    pub(crate) use loom::thread_local;
     use std::fmt;
     use std::ops::{Deref, DerefMut};
     use std::time::{Duration, Instant};
 
-    /// loom's threads. loom knows no time: a bounded wait is an unbounded one.
+    /// loom's threads, with a park token of our own: loom's is lost when the thread meets a contended mutex before it
+    /// parks, and ringing one that waits for a mutex breaks that mutex.
     pub(crate) mod thread {
-        pub(crate) use loom::thread::*;
+        use super::{Arc, Condvar, Mutex};
+        pub(crate) use loom::thread::{Builder, ThreadId, yield_now};
         use std::time::Duration;
 
+        #[derive(Clone)]
+        pub(crate) struct Thread(Arc<Token>);
+
+        struct Token {
+            id: ThreadId,
+            rung: Mutex<bool>,
+            changed: Condvar,
+        }
+
+        loom::thread_local! {
+            static CURRENT: Thread = Thread(Arc::new(Token {
+                id: loom::thread::current().id(),
+                rung: Mutex::new(false),
+                changed: Condvar::new(),
+            }));
+        }
+
+        pub(crate) fn current() -> Thread {
+            CURRENT.with(Thread::clone)
+        }
+
+        impl Thread {
+            pub(crate) fn id(&self) -> ThreadId {
+                self.0.id
+            }
+
+            pub(crate) fn unpark(&self) {
+                *self.0.rung.lock() = true;
+                self.0.changed.notify_one();
+            }
+        }
+
+        pub(crate) fn park() {
+            let token = current().0;
+            let mut rung = token.rung.lock();
+            while !*rung {
+                token.changed.wait(&mut rung);
+            }
+            *rung = false;
+        }
+
+        /// A time that may be over at any moment: others go on, then it is.
         pub(crate) fn park_timeout(_timeout: Duration) {
-            park();
+            let token = current().0;
+            if !std::mem::take(&mut *token.rung.lock()) {
+                yield_now();
+                *token.rung.lock() = false;
+            }
+        }
+
+        /// A sleep, too, lasts until others have gone on.
+        pub(crate) fn sleep(_time: Duration) {
+            yield_now();
         }
     }
 
