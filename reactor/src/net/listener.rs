@@ -5,7 +5,7 @@
 //! The usual reason is that descriptors have run out. Nothing announces the end of that: the connections stay in the
 //! listener's queue, edge-triggered events were delivered long ago, and a server that tries again at once does nothing
 //! else until somebody closes something. So the error is returned, once, and the *next* accept **waits** before it tries:
-//! 5 ms, then twice as long after each further failure, up to a second. A server may simply log the error and go on.
+//! 1 ms, then twice as long after each further failure, up to a second. A server may simply log the error and go on.
 //!
 //! No connection is lost by it. An attempt that fails leaves the source marked as ready (only `WouldBlock` clears that),
 //! so the next one is made without waiting for an event that will not come.
@@ -69,7 +69,7 @@ impl<T: Accept> Listener<T> {
     /// # Errors
     /// When the connection can't be accepted, mostly because too many descriptors are open in the process
     /// (`EMFILE`) or the system (`ENFILE`), or registered. It stays in the queue, and the next call **waits**
-    /// before it tries again: 5 ms, twice as long after each further failure, at most a second. So a server may log any
+    /// before it tries again: 1 ms, twice as long after each further failure, at most a second. So a server may log any
     /// error and go on; it will not spin. When the reactor is closed, the error is final.
     ///
     /// # Cancel safety

@@ -1,4 +1,4 @@
-//! Sockets, with the names and the meaning that the standard library gives them, but waiting instead of
+//! Sockets of TCP, UDP and Unix, with the names and the meaning that the standard library gives them, but waiting instead of
 //! blocking.
 //!
 //! # One registration, then only the work itself
@@ -23,7 +23,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `tcp.rs` | TCP |
+//! | `tcp.rs`, `udp.rs`, `unix.rs`, `unix_datagram.rs` | the kinds of sockets |
 //! | `stream.rs`, `split.rs` | what TCP and Unix streams have in common: reading, writing, halves |
 //! | `listener.rs`, `backoff.rs` | what their listeners have in common: accepting, and not spinning when it fails |
 //! | `addr.rs`, `names.rs` | addresses, in digits and by name |
@@ -37,9 +37,15 @@ mod socket;
 mod split;
 mod stream;
 pub mod tcp;
+mod udp;
+pub mod unix;
+mod unix_datagram;
 
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use listener::{Incoming, Listener};
 pub use split::{ReadHalf, ReuniteError, WriteHalf, Writer};
 pub use stream::ByteStream;
 pub use tcp::{TcpListener, TcpStream};
+pub use udp::UdpSocket;
+pub use unix::{UnixListener, UnixStream};
+pub use unix_datagram::UnixDatagram;
