@@ -8,9 +8,9 @@
 //!
 //! # The claim
 //!
-//! Any thread may take a turn, but only one at a time asks the OS. It claims that by trying a lock, and gives it back as
-//! soon as the OS has answered, before it does anything with the answer: while it performs operations and calls callbacks,
-//! another thread may already wait for the next events. A thread that finds the claim taken goes away; the one that
+//! Any thread may take a turn, but only one at a time asks the OS and the wheel. It claims that by trying a lock, and gives
+//! it back as soon as they have answered, before it does anything with the answer: while it performs operations and calls
+//! callbacks, another thread may already wait for the next events. A thread that finds the claim taken goes away; the one that
 //! has it will not miss anything.
 //!
 //! Two threads may therefore work on two batches at the same time. That is harmless: readiness only moves by ticks, wakers
@@ -223,12 +223,12 @@ impl Buffers {
         };
         let timeout = before_sleep(inner, timeout, may_sleep);
         let result = poll.poll(&mut self.events, timeout);
+        // While the claim is held: they say that nobody sleeps, which the next one to claim may be about to change.
         inner.parking.wake_up();
+        inner.fire_timers(&mut self.gathered.wakers);
         drop(poll);
         self.slept = timeout != Some(Duration::ZERO);
-
         inner.metrics.turns.add(1);
-        inner.fire_timers(&mut self.gathered.wakers);
         match result {
             // A signal ended the wait: a turn in which nothing happened.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),

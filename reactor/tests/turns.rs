@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Wakes, turn};
 
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
@@ -101,6 +101,47 @@ fn turns_of_several_threads_wake_every_waiter() {
             thread::yield_now();
         }
         assert!(poll().is_ready());
+    }
+    reactor.close();
+    turners
+        .into_iter()
+        .for_each(|turner| turner.join().unwrap());
+}
+
+#[test]
+fn a_timer_is_not_slept_through_when_the_turn_changes_hands() {
+    let reactor = Reactor::new().unwrap();
+    let _entered = reactor.enter();
+    let turners: Vec<_> = (0..3)
+        .map(|_| {
+            let reactor = reactor.clone();
+            thread::spawn(move || {
+                while let Ok(turned) = reactor.turn(None) {
+                    if turned == Turned::Claimed {
+                        thread::yield_now();
+                    }
+                }
+            })
+        })
+        .collect();
+    for round in 0..3_000 {
+        let wakes = Wakes::new();
+        let waker = wakes.waker();
+        // One turn ends and another thread begins the next, while or before the timer is added.
+        reactor.unpark();
+        (0..round % 60).for_each(|_| thread::yield_now());
+        let mut pause = pin!(sleep(Duration::from_micros(20)));
+        while pause
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+        {
+            let start = Instant::now();
+            while wakes.count() == 0 {
+                assert!(start.elapsed() < Duration::from_secs(30), "slept through");
+                thread::yield_now();
+            }
+        }
     }
     reactor.close();
     turners
