@@ -22,7 +22,7 @@
 //!
 //! - **Readiness**: a task tries the syscall itself, with a buffer that it borrows; on `WouldBlock` it waits for the source
 //!   and tries again. [`Async`] does that for any descriptor.
-//! - **Completion**: an [operation](operation) that owns its buffer goes to the reactor, which performs it when it can and
+//! - **Completion**: an [operation] that owns its buffer goes to the reactor, which performs it when it can and
 //!   calls back with buffer and result: [`Reactor::submit`]. No future is involved.
 //!
 //! # Who drives it
@@ -40,6 +40,7 @@
 //! | `readiness.rs` | what is known about a source, in one word |
 //! | `state.rs` | who waits for a source |
 //! | `source.rs`, `async_fd.rs` | waiting for a descriptor |
+//! | `net/` | sockets: TCP, UDP, Unix; names are looked up off the loop |
 //! | `operation.rs`, `submit.rs` | owned operations, and how they are performed and cancelled |
 //! | `park.rs` | how a sleeping turn is woken |
 //! | `timers.rs`, `deadline.rs`, `time/` | the wheel, how it ends a sleep, what users see of it |
