@@ -97,19 +97,13 @@ impl Failures {
         let _ = write!(self.text, "{separator} {address}: {error}");
         self.last = Some(error.kind());
     }
-}
-
-/// Its kind is that of the last failure.
-impl From<Failures> for io::Error {
-    fn from(failures: Failures) -> io::Error {
-        match failures.last {
-            Some(kind) => io::Error::new(kind, failures.text),
+    /// An error of the kind of the last failure.
+    pub(super) fn into_error(self) -> io::Error {
+        match self.last {
+            Some(kind) => io::Error::new(kind, self.text),
             None => io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!(
-                    "{} any address: the list of addresses is empty",
-                    failures.text
-                ),
+                format!("{} any address: the list of addresses is empty", self.text),
             ),
         }
     }

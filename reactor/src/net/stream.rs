@@ -126,6 +126,9 @@ impl<T: AsFd> ByteStream<T> {
     }
 }
 
+/// Nothing in it is ever pinned.
+impl<T> Unpin for ByteStream<T> {}
+
 impl<T> From<Async<T>> for ByteStream<T> {
     fn from(io: Async<T>) -> ByteStream<T> {
         ByteStream { io }

@@ -94,7 +94,7 @@ impl TcpStream {
                 Err(error) => failures.add(address, error),
             }
         }
-        Err(failures.into())
+        Err(failures.into_error())
     }
 
     /// Takes over a connected stream of the standard library, and makes it non-blocking.
@@ -255,7 +255,7 @@ impl TcpListener {
                 Err(error) => failures.add(address, error),
             }
         }
-        Err(failures.into())
+        Err(failures.into_error())
     }
 
     /// Takes over a listener of the standard library, and makes it non-blocking.

@@ -65,7 +65,7 @@ impl UdpSocket {
                 Err(error) => failures.add(address, error),
             }
         }
-        Err(failures.into())
+        Err(failures.into_error())
     }
 
     /// Takes over a socket of the standard library, and makes it non-blocking.
@@ -95,7 +95,7 @@ impl UdpSocket {
                 Err(error) => failures.add(address, error),
             }
         }
-        Err(failures.into())
+        Err(failures.into_error())
     }
 
     /// Sends a datagram to the peer that was [connected](Self::connect) to. Returns its length, all of it.
@@ -120,7 +120,7 @@ impl UdpSocket {
     /// Those of [the type](Self#errors); when the datagram is too long (about 64 KiB); when the name can't be looked up.
     pub async fn send_to(&self, datagram: &[u8], address: impl ToSocketAddrs) -> io::Result<usize> {
         let Some(address) = addr::resolve(address).await?.next() else {
-            return Err(Failures::new("cannot send to").into());
+            return Err(Failures::new("cannot send to").into_error());
         };
         self.io.write_with(|io| io.send_to(datagram, address)).await
     }
