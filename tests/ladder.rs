@@ -30,6 +30,11 @@ fn rung_2_poll_execute_update() {
     answers_with_files(&rung);
 }
 
+#[test]
+fn rung_3_echo() {
+    echoes(&Rung::start("03_echo"));
+}
+
 /// Lines come back on every connection while all are open, and a stream longer than any buffer comes back whole.
 fn echoes(rung: &Rung) {
     let mut streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| rung.connect()).collect();

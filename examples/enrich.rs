@@ -1,0 +1,148 @@
+//! The main job: enrich flights with look-ups over TCP, and write them as lines of JSON.
+//!
+//! What it teaches: a job whose time is spent waiting for answers can wait for thousands at once, and still read like
+//! one that waits for each. `--mode blocking` is that other one, for comparison: same rows, same server, same output.
+//!
+//! ```text
+//! cargo run --release --example enrich
+//! cargo run --release --example enrich -- --limit 2000 --delay 1ms
+//! cargo run --release --example enrich -- --limit 2000 --delay 1ms --mode blocking
+//! cargo run --release --example enrich -- --redis 127.0.0.1:6379
+//! cargo run --release --example enrich -- --help
+//! ```
+//!
+//! Where to read on, in the order in which a row passes:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `enrich/flights.rs` | reads rows |
+//! | `enrich/clean.rs` | makes flights of rows, or says why not |
+//! | `enrich/event_loop.rs` | looks up four rows of tables for each flight, many flights at a time, on peu |
+//! | `enrich/blocking.rs` | the same, one look-up at a time, without peu |
+//! | `enrich/client.rs` | a pipelined client, for the event loop |
+//! | `enrich/join.rs` | makes a record of a flight and its answers |
+//! | `enrich/sink.rs`, `output.rs` | writes files that are never half there |
+//! | `enrich/server.rs`, `tables.rs`, `resp.rs` | the server that answers, its data, its protocol |
+
+#[path = "enrich/blocking.rs"]
+mod blocking;
+#[path = "enrich/clean.rs"]
+mod clean;
+#[path = "enrich/cli.rs"]
+mod cli;
+#[path = "enrich/client.rs"]
+mod client;
+#[path = "enrich/event_loop.rs"]
+mod event_loop;
+#[path = "enrich/failure.rs"]
+mod failure;
+#[path = "enrich/flights.rs"]
+mod flights;
+#[path = "enrich/join.rs"]
+mod join;
+#[path = "enrich/output.rs"]
+mod output;
+#[path = "enrich/progress.rs"]
+mod progress;
+#[path = "enrich/report.rs"]
+mod report;
+#[path = "enrich/resp.rs"]
+mod resp;
+#[path = "enrich/server.rs"]
+mod server;
+#[path = "enrich/sink.rs"]
+mod sink;
+#[path = "enrich/tables.rs"]
+mod tables;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use indicatif::ProgressBar;
+
+use crate::cli::{Args, Mode};
+use crate::failure::{Context, Failure};
+use crate::flights::Flights;
+use crate::progress::Gauge;
+use crate::report::{Report, Run};
+use crate::server::Server;
+use crate::sink::Sink;
+
+/// A server that says nothing for this much longer than its delay is taken for dead.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).and_then(|report| print(&args, &report)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("enrich: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Report, Failure> {
+    if args.output == args.dead_letters {
+        return Err(Failure::new(
+            "the output and the dead letters are the same file",
+        ));
+    }
+    let flights = Flights::open(&args.input(), args.limit)?;
+    let (_server, address) = server(args)?;
+    let in_flight = Gauge::default();
+    let mut sink = Sink::create(&args.output, &args.dead_letters, bar(args, &in_flight)?)?;
+    let patience = PATIENCE + args.delay;
+    match args.mode {
+        Mode::EventLoop => {
+            event_loop::run(flights, &address, patience, args, &in_flight, &mut sink)?
+        }
+        Mode::Blocking => blocking::run(flights, &address, patience, &in_flight, &mut sink)?,
+    }
+    sink.finish(Run {
+        mode: args.mode,
+        order: args.order(),
+        server: address,
+        delay_us: args.delay.as_micros(),
+        output: args.output.clone(),
+        dead_letters_output: args.dead_letters.clone(),
+    })
+}
+
+/// A server that has the tables, and its address: the one inside this program, or a real Redis.
+fn server(args: &Args) -> Result<(Option<Server>, String), Failure> {
+    let entries = tables::load(&args.data())?;
+    match &args.redis {
+        Some(address) => {
+            blocking::Connection::open(address, PATIENCE)?.store(&entries)?;
+            Ok((None, address.clone()))
+        }
+        None => {
+            let server = Server::start(entries, args.delay)?;
+            let address = server.address().to_string();
+            Ok((Some(server), address))
+        }
+    }
+}
+
+fn bar(args: &Args, in_flight: &Gauge) -> Result<ProgressBar, Failure> {
+    if args.quiet {
+        return Ok(ProgressBar::hidden());
+    }
+    let input = args.input();
+    let rows = flights::count(&input).context(|| format!("cannot read {}", input.display()))?;
+    let limited = rows.map(|rows| args.limit.map_or(rows, |limit| limit.min(rows)));
+    progress::bar(limited, in_flight.clone())
+}
+
+fn print(args: &Args, report: &Report) -> Result<(), Failure> {
+    if args.json {
+        let json = serde_json::to_string_pretty(report)
+            .context(|| "cannot write the report".to_owned())?;
+        println!("{json}");
+    } else if !args.quiet {
+        println!("{report}");
+    }
+    Ok(())
+}

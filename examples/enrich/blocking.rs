@@ -1,0 +1,138 @@
+//! The same job as a straightforward program does it: one thread, one socket, one look-up awaited after another.
+//!
+//! Its connection also stores the tables in a real Redis, whatever the mode: that happens once, before the job.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use redis_protocol::resp2::types::OwnedFrame;
+
+use crate::clean::{Flight, clean};
+use crate::failure::{Context, Failure};
+use crate::flights::Flights;
+use crate::join::{Answer, Answers, DeadLetter, Keys};
+use crate::progress::Gauge;
+use crate::resp::{self, Decoder};
+use crate::sink::Sink;
+use crate::tables::Entry;
+
+/// So many rows are stored before their answers are read: few enough that both fit the sockets' buffers.
+const STORED_AT_ONCE: usize = 100;
+
+/// Cleans, looks up and writes row by row.
+pub(crate) fn run(
+    flights: Flights,
+    address: &str,
+    patience: Duration,
+    in_flight: &Gauge,
+    sink: &mut Sink,
+) -> Result<(), Failure> {
+    let mut connection = Connection::open(address, patience)?;
+    for row in flights {
+        let row = row?;
+        let outcome = match clean(&row.columns()?) {
+            Ok(flight) => {
+                let answers = connection
+                    .look_up(&flight, in_flight)
+                    .context(|| format!("row {}", row.number))?;
+                answers.join(row.number, flight)?
+            }
+            Err(reason) => DeadLetter::outcome(row, reason),
+        };
+        sink.take(&outcome)?;
+    }
+    Ok(())
+}
+
+/// A connection with at most one request in flight.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    address: String,
+    decoder: Decoder,
+}
+
+impl Connection {
+    /// Connects. Whoever does not answer for as long as `patience` is given up.
+    pub(crate) fn open(address: &str, patience: Duration) -> Result<Connection, Failure> {
+        let cannot = || format!("cannot connect to the look-up server {address}");
+        let stream = TcpStream::connect(address).context(cannot)?;
+        stream.set_nodelay(true).context(cannot)?;
+        stream.set_read_timeout(Some(patience)).context(cannot)?;
+        stream.set_write_timeout(Some(patience)).context(cannot)?;
+        Ok(Connection {
+            stream,
+            address: address.to_owned(),
+            decoder: Decoder::default(),
+        })
+    }
+
+    /// Stores the tables.
+    pub(crate) fn store(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        let cannot = format!("cannot store the tables at {}", self.address);
+        for some in entries.chunks(STORED_AT_ONCE) {
+            let mut bytes = Vec::new();
+            for (key, value) in some {
+                resp::encode(&resp::command([b"SET", key.as_bytes(), value]), &mut bytes)?;
+            }
+            self.send(&bytes).context(|| cannot.clone())?;
+            for _ in some {
+                match self.receive().context(|| cannot.clone())? {
+                    OwnedFrame::SimpleString(_) => {}
+                    other => return Err(Failure::new(format!("{cannot}: it answered {other:?}"))),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The four look-ups of a flight.
+    fn look_up(&mut self, flight: &Flight, in_flight: &Gauge) -> Result<Answers, Failure> {
+        let _in_flight = in_flight.enter();
+        let keys = Keys::of(flight);
+        Ok(Answers {
+            plane: keys.plane.map(|key| self.get(&key)).transpose()?,
+            airport: self.get(&keys.airport)?,
+            airline: self.get(&keys.airline)?,
+            weather: self.get(&keys.weather)?,
+        })
+    }
+
+    fn get(&mut self, key: &str) -> Result<Answer, Failure> {
+        let started = Instant::now();
+        let mut bytes = Vec::new();
+        resp::encode(&resp::command([b"GET", key.as_bytes()]), &mut bytes)?;
+        let answer = self
+            .send(&bytes)
+            .and_then(|()| self.receive())
+            .and_then(resp::value);
+        let value = answer.context(|| format!("cannot look up {key} at {}", self.address))?;
+        Ok(Answer {
+            value,
+            took: started.elapsed(),
+        })
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stream
+            .write_all(bytes)
+            .context(|| "cannot send to it".to_owned())
+    }
+
+    fn receive(&mut self) -> Result<OwnedFrame, Failure> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return Ok(frame);
+            }
+            let received = self.stream.read(self.decoder.room());
+            match received.context(|| "cannot receive from it".to_owned())? {
+                0 => {
+                    return Err(Failure::new(
+                        "it closed the connection with 1 request in flight",
+                    ));
+                }
+                length => self.decoder.received(length),
+            }
+        }
+    }
+}

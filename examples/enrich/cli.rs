@@ -1,0 +1,147 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+/// Enrich flights: each row of a CSV file is cleaned, joined with four look-ups over TCP (its aircraft, its destination,
+/// its airline, the weather where it left), and written as a line of JSON.
+///
+/// The look-ups speak Redis's protocol. By default they go to a server inside this program, which is loaded from the
+/// tables in --data and listens on loopback; with --redis they go to a real one.
+#[derive(Debug, Parser)]
+#[command(name = "enrich", max_term_width = 110)]
+pub(crate) struct Args {
+    /// The flights, as CSV [default: flights.csv in --data]
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+
+    /// The folder of planes.csv, airports.csv, airlines.csv and weather.csv [default: examples/data of this project]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Where the enriched flights go, one JSON object a line. It appears when it is complete, and not before
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/enrich/flights.jsonl"
+    )]
+    pub(crate) output: PathBuf,
+
+    /// Where the rows go that are no possible flight, one JSON object a line, each with its row and the reason
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/enrich/dead-letters.jsonl"
+    )]
+    pub(crate) dead_letters: PathBuf,
+
+    /// Stop after this many rows
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) limit: Option<u64>,
+
+    /// How the look-ups are made
+    #[arg(long, value_enum, default_value_t = Mode::EventLoop)]
+    pub(crate) mode: Mode,
+
+    /// Look up in this Redis server; the tables are stored in it first
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "delay")]
+    pub(crate) redis: Option<String>,
+
+    /// The embedded server sends each answer this much later, as a network would (for example 1ms, 250us, 0.5s)
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "0ms")]
+    pub(crate) delay: Duration,
+
+    /// Connections to the server (event-loop mode)
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub(crate) connections: NonZeroUsize,
+
+    /// Records whose look-ups may be under way at once (event-loop mode)
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) capacity: NonZeroUsize,
+
+    /// Write records in the order of the input: the default
+    #[arg(long, conflicts_with = "unordered")]
+    ordered: bool,
+
+    /// Write records as their look-ups complete
+    #[arg(long)]
+    unordered: bool,
+
+    /// Threads of the event loop [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// No progress bar, and no report unless --json asks for it
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// How the look-ups are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// Many at once, on a few connections and a few threads
+    EventLoop,
+    /// One at a time: one thread, one blocking socket, one answer awaited after another
+    Blocking,
+}
+
+/// In which order records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Order {
+    Ordered,
+    Unordered,
+}
+
+impl Args {
+    /// The folder of the tables. The default is found from any folder when the program runs where it was built, and
+    /// from the project's root elsewhere.
+    pub(crate) fn data(&self) -> PathBuf {
+        let built_from = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data"));
+        self.data
+            .clone()
+            .unwrap_or_else(|| match built_from.is_dir() {
+                true => built_from,
+                false => PathBuf::from("examples/data"),
+            })
+    }
+
+    /// The file of flights.
+    pub(crate) fn input(&self) -> PathBuf {
+        self.input
+            .clone()
+            .unwrap_or_else(|| self.data().join("flights.csv"))
+    }
+
+    /// In which order records are written. One thread that makes one look-up at a time knows only one order.
+    pub(crate) fn order(&self) -> Order {
+        match self.unordered && self.mode == Mode::EventLoop {
+            true => Order::Unordered,
+            false => Order::Ordered,
+        }
+    }
+}
+
+/// Parses `1ms`, `250us`, `0.5s`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds_per_unit = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        _ => return Err("a time is a number and a unit: us, ms or s".to_owned()),
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| format!("`{digits}` is no number"))?;
+    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
+}

@@ -1,0 +1,100 @@
+//! The job on peu: rows flow through an async stage that keeps the look-ups of many of them in flight.
+//!
+//! ```text
+//! flights.csv -> rows -> stage: clean, four look-ups at once, join -> sink: output, dead letters
+//!                        a task of its own on a worker                this thread
+//! ```
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_lite::{StreamExt as _, future, stream};
+use peu::Runtime;
+use peu::operators::{AsyncOptions, StreamExt as _};
+
+use crate::clean::{Flight, clean};
+use crate::cli::{Args, Order};
+use crate::client::Client;
+use crate::failure::{Context, Failure};
+use crate::flights::{Flights, Row};
+use crate::join::{Answer, Answers, DeadLetter, Keys, Outcome};
+use crate::progress::Gauge;
+use crate::sink::Sink;
+
+/// Cleans, looks up and writes, many rows at a time.
+pub(crate) fn run(
+    flights: Flights,
+    address: &str,
+    patience: Duration,
+    args: &Args,
+    in_flight: &Gauge,
+    sink: &mut Sink,
+) -> Result<(), Failure> {
+    let runtime = runtime(args.workers).context(|| "cannot start the event loop".to_owned())?;
+    let options = match args.order() {
+        Order::Ordered => AsyncOptions::ordered(),
+        Order::Unordered => AsyncOptions::unordered(),
+    };
+    let options = options.capacity(args.capacity.get()).timeout(patience);
+    runtime.block_on(async {
+        let client = Client::connect(address, args.connections.get(), in_flight.clone()).await?;
+        let client = Arc::new(client);
+        // Reading a block of rows from the file is a system call that blocks for microseconds, one for some 600 rows.
+        let mut outcomes = stream::iter(flights).try_async_map(
+            runtime.handle(),
+            "enrich",
+            move |row| enrich(row, Arc::clone(&client)),
+            options,
+        );
+        while let Some(outcome) = outcomes.next().await {
+            sink.take(&outcome.context(|| "event loop".to_owned())?)?;
+        }
+        Ok(())
+    })
+}
+
+fn runtime(workers: Option<NonZeroUsize>) -> std::io::Result<Runtime> {
+    let builder = Runtime::builder().thread_name("enrich");
+    match workers {
+        Some(workers) => builder.workers(workers.get()).build(),
+        None => builder.build(),
+    }
+}
+
+/// What becomes of one row. A dead letter asks nothing of the server.
+async fn enrich(row: Row, client: Arc<Client>) -> Result<Outcome, Failure> {
+    match clean(&row.columns()?) {
+        Ok(flight) => look_up(&client, &flight).await?.join(row.number, flight),
+        Err(reason) => Ok(DeadLetter::outcome(row, reason)),
+    }
+}
+
+/// The four look-ups of a flight, at the same time. The first that fails ends them all.
+async fn look_up(client: &Client, flight: &Flight) -> Result<Answers, Failure> {
+    let keys = Keys::of(flight);
+    let plane = async {
+        match &keys.plane {
+            Some(key) => get(client, key).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let of_route = future::try_zip(get(client, &keys.airport), get(client, &keys.airline));
+    let of_day = future::try_zip(plane, get(client, &keys.weather));
+    let ((airport, airline), (plane, weather)) = future::try_zip(of_route, of_day).await?;
+    Ok(Answers {
+        plane,
+        airport,
+        airline,
+        weather,
+    })
+}
+
+async fn get(client: &Client, key: &str) -> Result<Answer, Failure> {
+    let started = Instant::now();
+    let value = client.get(key).await?;
+    Ok(Answer {
+        value,
+        took: started.elapsed(),
+    })
+}

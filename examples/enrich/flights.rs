@@ -1,0 +1,199 @@
+//! The input: a CSV file of flights, read row by row.
+//!
+//! A file that is not what it should be (no such file, a column missing, a row with too few columns) ends the run: what
+//! follows in it can't be trusted. A row that has all its columns but says something impossible is a matter for
+//! [`clean`](crate::clean), which puts it aside and goes on.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use csv::{ErrorKind, Reader, StringRecord};
+use serde::Deserialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::failure::{Context, Failure};
+
+/// The rows of a file of flights, in order.
+pub(crate) struct Flights {
+    reader: Reader<File>,
+    header: Arc<StringRecord>,
+    path: PathBuf,
+    /// Rows read so far.
+    read: u64,
+    /// No more rows than this.
+    limit: u64,
+}
+
+impl Flights {
+    /// Opens a file and checks its header.
+    pub(crate) fn open(path: &Path, limit: Option<u64>) -> Result<Flights, Failure> {
+        let file =
+            File::open(path).context(|| format!("cannot open the flights, {}", path.display()))?;
+        let mut reader = Reader::from_reader(file);
+        let header = reader
+            .headers()
+            .context(|| format!("cannot read the header of {}", path.display()))?
+            .clone();
+        if let Some(column) = COLUMNS
+            .iter()
+            .find(|column| !header.iter().any(|name| name == **column))
+        {
+            return Err(Failure::new(format!(
+                "{} has no column `{column}`",
+                path.display()
+            )));
+        }
+        Ok(Flights {
+            reader,
+            header: Arc::new(header),
+            path: path.to_owned(),
+            read: 0,
+            limit: limit.unwrap_or(u64::MAX),
+        })
+    }
+
+    fn explain(&self, error: &csv::Error) -> Failure {
+        let path = self.path.display();
+        let row = self.read + 1;
+        let line = error.position().map_or(row + 1, csv::Position::line);
+        Failure::new(match error.kind() {
+            ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => {
+                format!(
+                    "row {row} (line {line}) of {path} has {len} columns where the header has {expected_len}"
+                )
+            }
+            ErrorKind::Utf8 { .. } => format!("row {row} (line {line}) of {path} is not UTF-8"),
+            _ => format!("cannot read row {row} (line {line}) of {path}: {error}"),
+        })
+    }
+}
+
+impl Iterator for Flights {
+    type Item = Result<Row, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.read >= self.limit {
+            return None;
+        }
+        let mut values = StringRecord::new();
+        match self.reader.read_record(&mut values) {
+            Ok(false) => None,
+            Ok(true) => {
+                self.read += 1;
+                let line = values.position().map_or(self.read + 1, csv::Position::line);
+                Some(Ok(Row {
+                    number: self.read,
+                    line,
+                    header: Arc::clone(&self.header),
+                    values: Arc::new(values),
+                }))
+            }
+            Err(error) => Some(Err(self.explain(&error))),
+        }
+    }
+}
+
+/// One row, as it was read. A clone is the same row: cheap.
+#[derive(Clone)]
+pub(crate) struct Row {
+    /// Counted from 1; the header is no row.
+    pub(crate) number: u64,
+    /// Where it begins in the file, counted from 1.
+    pub(crate) line: u64,
+    header: Arc<StringRecord>,
+    values: Arc<StringRecord>,
+}
+
+impl Row {
+    /// Its columns by name.
+    pub(crate) fn columns(&self) -> Result<RawFlight<'_>, Failure> {
+        self.values
+            .deserialize(Some(&self.header))
+            .context(|| format!("cannot read row {}", self.number))
+    }
+}
+
+/// How errors name it.
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {} in line {}", self.number, self.line)
+    }
+}
+
+/// A row is written to the dead letters as its columns, by name, each as it was.
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.values.len()))?;
+        for (name, value) in self.header.iter().zip(&*self.values) {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The columns of a row, as text: `NA` is a missing value.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RawFlight<'a> {
+    pub(crate) year: &'a str,
+    pub(crate) month: &'a str,
+    pub(crate) day: &'a str,
+    pub(crate) dep_time: &'a str,
+    pub(crate) sched_dep_time: &'a str,
+    pub(crate) dep_delay: &'a str,
+    pub(crate) arr_time: &'a str,
+    pub(crate) sched_arr_time: &'a str,
+    pub(crate) arr_delay: &'a str,
+    pub(crate) carrier: &'a str,
+    pub(crate) flight: &'a str,
+    pub(crate) tailnum: &'a str,
+    pub(crate) origin: &'a str,
+    pub(crate) dest: &'a str,
+    pub(crate) air_time: &'a str,
+    pub(crate) distance: &'a str,
+    pub(crate) time_hour: &'a str,
+}
+
+/// The columns of [`RawFlight`]. A file may have others: they are ignored.
+const COLUMNS: [&str; 17] = [
+    "year",
+    "month",
+    "day",
+    "dep_time",
+    "sched_dep_time",
+    "dep_delay",
+    "arr_time",
+    "sched_arr_time",
+    "arr_delay",
+    "carrier",
+    "flight",
+    "tailnum",
+    "origin",
+    "dest",
+    "air_time",
+    "distance",
+    "time_hour",
+];
+
+/// The number of rows in a file, for the progress bar: nothing if it can be read only once (a pipe). An estimate: a
+/// quoted value may hold a line break.
+pub(crate) fn count(path: &Path) -> io::Result<Option<u64>> {
+    if !path.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut lines = 0;
+    loop {
+        let block = reader.fill_buf()?;
+        if block.is_empty() {
+            return Ok(Some(u64::saturating_sub(lines, 1)));
+        }
+        lines += block.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = block.len();
+        reader.consume(length);
+    }
+}

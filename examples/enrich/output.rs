@@ -1,0 +1,117 @@
+//! A file of JSON lines that is never half there: it is written under a temporary name beside its final one, and takes
+//! the final name when everything is in it and on the disk. Dropped before that, it removes what it wrote.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use crate::failure::{Context, Failure};
+
+/// Lines are gathered to blocks of this size: about a hundred records for one system call.
+const BLOCK: usize = 64 * 1024;
+
+/// A file of JSON lines in the making.
+pub(crate) struct Output {
+    path: PathBuf,
+    file: Destination,
+    block: Vec<u8>,
+    /// The last row in the block or in the file.
+    row: u64,
+}
+
+/// Where the bytes go meanwhile.
+enum Destination {
+    /// A file under a temporary name.
+    Temporary(NamedTempFile),
+    /// A device or a pipe: it has no half-written state to hide, and must not be replaced by a file.
+    Stream(File),
+}
+
+impl Output {
+    /// Makes the temporary file, and the folder that it is in.
+    pub(crate) fn create(path: &Path) -> Result<Output, Failure> {
+        let (file, path) = open(path).context(|| format!("cannot create {}", path.display()))?;
+        Ok(Output {
+            path,
+            file,
+            block: Vec::with_capacity(2 * BLOCK),
+            row: 0,
+        })
+    }
+
+    /// Appends a line that comes from a row of the input.
+    pub(crate) fn write(&mut self, row: u64, line: &impl Serialize) -> Result<(), Failure> {
+        self.row = row;
+        serde_json::to_writer(&mut self.block, line)
+            .context(|| format!("cannot write row {row} as JSON"))?;
+        self.block.push(b'\n');
+        match self.block.len() < BLOCK {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
+    /// Puts everything on the disk, then gives the file its name.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let Destination::Temporary(file) = self.file else {
+            return Ok(());
+        };
+        let path = self.path;
+        file.as_file()
+            .sync_all()
+            .context(|| format!("cannot put {} on the disk", path.display()))?;
+        file.persist(&path)
+            .context(|| format!("cannot give {} its name", path.display()))?;
+        let folder = File::open(folder(&path)).and_then(|folder| folder.sync_all());
+        folder.context(|| format!("cannot put the name of {} on the disk", path.display()))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let written = match &mut self.file {
+            Destination::Temporary(file) => file.write_all(&self.block),
+            Destination::Stream(file) => file.write_all(&self.block),
+        };
+        written
+            .context(|| format!("cannot write {} (at row {})", self.path.display(), self.row))?;
+        self.block.clear();
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<(Destination, PathBuf)> {
+    match fs::metadata(path) {
+        Ok(existing) if existing.is_dir() => Err(io::Error::other("it is a folder")),
+        Ok(existing) if !existing.is_file() => Ok((
+            Destination::Stream(File::options().write(true).open(path)?),
+            path.to_owned(),
+        )),
+        // A link stays a link: what it points to is replaced.
+        Ok(_) => temporary(&path.canonicalize()?),
+        Err(_) => temporary(path),
+    }
+}
+
+fn temporary(path: &Path) -> io::Result<(Destination, PathBuf)> {
+    let folder = folder(path);
+    fs::create_dir_all(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".enrich-").suffix(".part");
+    // What any new file gets: the process's umask still applies. Temporary files are private otherwise.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    Ok((
+        Destination::Temporary(builder.tempfile_in(folder)?),
+        path.to_owned(),
+    ))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}

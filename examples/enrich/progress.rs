@@ -1,0 +1,59 @@
+//! The progress bar: how far, how fast, how many look-ups are in flight.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
+
+use crate::failure::{Context, Failure};
+
+/// How many look-ups are in flight.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gauge(Arc<AtomicUsize>);
+
+impl Gauge {
+    /// One more, until the guard is dropped.
+    pub(crate) fn enter(&self) -> InFlight<'_> {
+        // ORDERING: a number for people to look at: nothing is read because of it.
+        self.0.fetch_add(1, Ordering::Relaxed);
+        InFlight(self)
+    }
+
+    fn get(&self) -> usize {
+        // ORDERING: as in `enter`.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A look-up in flight.
+pub(crate) struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        // ORDERING: as in `Gauge::enter`.
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A bar for so many rows, or a counter if nobody knows how many. It draws itself on standard error if that is a
+/// terminal, and nowhere else.
+pub(crate) fn bar(rows: Option<u64>, in_flight: Gauge) -> Result<ProgressBar, Failure> {
+    const KNOWN: &str = "{bar:32} {human_pos}/{human_len} rows  {per_sec}  {in_flight} look-ups in flight  {elapsed}";
+    const UNKNOWN: &str =
+        "{spinner} {human_pos} rows  {per_sec}  {in_flight} look-ups in flight  {elapsed}";
+    let (bar, template) = match rows {
+        Some(rows) => (ProgressBar::new(rows), KNOWN),
+        None => (ProgressBar::no_length(), UNKNOWN),
+    };
+    let style = ProgressStyle::with_template(template)
+        .context(|| "cannot draw a progress bar".to_owned())?;
+    let in_flight = move |_: &ProgressState, text: &mut dyn Write| {
+        // A bar that can't be drawn stops no flight.
+        let _ = write!(text, "{}", in_flight.get());
+    };
+    // Wherever the run ends, the bar makes room for what is said then.
+    let bar = bar.with_finish(ProgressFinish::AndClear);
+    bar.set_style(style.with_key("in_flight", in_flight));
+    Ok(bar)
+}

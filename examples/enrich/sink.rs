@@ -1,0 +1,58 @@
+//! Where every row ends, in both modes: counted, written to the output or to the dead letters, shown on the bar.
+//!
+//! The sink works on the thread that called it, and its writes block. In event-loop mode that is the program's main
+//! thread, which is no worker: look-ups go on while it writes.
+
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+
+use crate::failure::Failure;
+use crate::join::Outcome;
+use crate::output::Output;
+use crate::report::{Report, Run, Tally};
+
+/// Takes the outcome of each row.
+pub(crate) struct Sink {
+    output: Output,
+    dead_letters: Output,
+    tally: Tally,
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl Sink {
+    pub(crate) fn create(
+        output: &Path,
+        dead_letters: &Path,
+        bar: ProgressBar,
+    ) -> Result<Sink, Failure> {
+        Ok(Sink {
+            output: Output::create(output)?,
+            dead_letters: Output::create(dead_letters)?,
+            tally: Tally::new()?,
+            bar,
+            started: Instant::now(),
+        })
+    }
+
+    /// Writes what became of a row.
+    pub(crate) fn take(&mut self, outcome: &Outcome) -> Result<(), Failure> {
+        self.tally.count(outcome);
+        self.bar.inc(1);
+        match outcome {
+            Outcome::Record { record, .. } => self.output.write(record.row, record),
+            Outcome::DeadLetter(letter) => self.dead_letters.write(letter.row, letter),
+        }
+    }
+
+    /// All rows were taken: both files get their names. The output comes last, so its presence says that the run is
+    /// complete.
+    pub(crate) fn finish(self, run: Run) -> Result<Report, Failure> {
+        self.dead_letters.finish()?;
+        self.output.finish()?;
+        self.bar.finish_and_clear();
+        Ok(self.tally.report(run, self.started.elapsed()))
+    }
+}

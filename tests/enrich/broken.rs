@@ -1,0 +1,310 @@
+//! Bad input: each ends the run with one clear line (what, where, which row) and exit code 1, and leaves no file that
+//! was not there. [`Job::fail`] checks all of that; here it is what the line says.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use crate::double::{self, Misdeed};
+use crate::job::{Job, data, files, program};
+
+const MODES: [&str; 2] = ["event-loop", "blocking"];
+
+/// Rows enough that the first block of output is written before the last look-up.
+const SOME: &str = "2000";
+
+#[track_caller]
+fn assert_says(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "`{part}` is not in: {line}");
+    }
+}
+
+#[test]
+fn a_missing_file() {
+    let line = Job::new(&["--input", "no/such/file.csv"]).fail();
+    assert_says(&line, &["no/such/file.csv", "No such file"]);
+    let line = Job::new(&["--input", "src"]).fail();
+    assert_says(&line, &["src", "Is a directory"]);
+}
+
+#[test]
+fn a_missing_table() {
+    let job = Job::new(&[]);
+    fs::copy(data("planes.csv"), job.path("planes.csv")).unwrap();
+    let folder = job.path("").to_str().unwrap().to_owned();
+    let flights = data("flights.csv");
+    let line = job
+        .with(&["--data", &folder, "--input", flights.to_str().unwrap()])
+        .fail();
+    assert_says(&line, &["airports.csv", "No such file"]);
+}
+
+#[test]
+fn a_table_with_a_value_that_can_not_be() {
+    let job = Job::new(&[]);
+    for table in [
+        "planes.csv",
+        "airports.csv",
+        "airlines.csv",
+        "weather.csv",
+        "flights.csv",
+    ] {
+        fs::copy(data(table), job.path(table)).unwrap();
+    }
+    let planes =
+        fs::read_to_string(data("planes.csv"))
+            .unwrap()
+            .replacen(",2004,", ",long ago,", 1);
+    fs::write(job.path("planes.csv"), planes).unwrap();
+    let folder = job.path("").to_str().unwrap().to_owned();
+    assert_says(
+        &job.with(&["--data", &folder]).fail(),
+        &["row 1 of", "planes.csv"],
+    );
+}
+
+#[test]
+fn a_row_with_too_few_columns() {
+    let flights = fs::read_to_string(data("flights.csv")).unwrap();
+    let rows: Vec<&str> = flights.lines().skip(1).take(1500).collect();
+    for mode in MODES {
+        let mut rows = rows.clone();
+        rows[1299] = "2013,1,1,517";
+        let line = Job::new(&["--mode", mode]).with_rows(&rows).fail();
+        assert_says(
+            &line,
+            &[
+                "row 1300 (line 1301) of",
+                "flights.csv",
+                "has 4 columns",
+                "19",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_row_that_is_not_text() {
+    let job = Job::new(&[]).with_rows(&[]);
+    let mut bytes = fs::read(job.path("flights.csv")).unwrap();
+    bytes.extend_from_slice(
+        b"2013,1,1,517,515,2,830,819,11,UA,1545,N\xff,EWR,IAH,227,1400,5,15,2013-01-01T10:00:00Z\n",
+    );
+    fs::write(job.path("flights.csv"), bytes).unwrap();
+    assert_says(&job.fail(), &["row 1 ", "flights.csv", "not UTF-8"]);
+}
+
+#[test]
+fn a_file_without_a_column() {
+    let line = Job::new(&[])
+        .with_input("year,month,day\n2013,1,1\n")
+        .fail();
+    assert_says(&line, &["flights.csv", "no column `dep_time`"]);
+    let line = Job::new(&[]).with_input("").fail();
+    assert_says(&line, &["flights.csv", "no column `year`"]);
+}
+
+#[test]
+fn a_refused_connection() {
+    // A port that was just free, and is again.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    for mode in MODES {
+        let line = Job::new(&["--mode", mode, "--redis", &address]).fail();
+        assert_says(&line, &["cannot connect", &address, "onnection refused"]);
+    }
+}
+
+#[test]
+fn an_address_that_is_none() {
+    assert_says(
+        &Job::new(&["--redis", "localhost"]).fail(),
+        &["cannot connect", "localhost"],
+    );
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle() {
+    for mode in MODES {
+        let address = double::start(3000, Misdeed::Dies);
+        let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
+        assert_says(&line, &["row ", "cannot look up ", &address, "in flight"]);
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_an_answer() {
+    for mode in MODES {
+        let address = double::start(1000, Misdeed::DiesSaying(b"$100\r\n{\"tailnum\":"));
+        let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
+        assert_says(&line, &["row ", "cannot look up ", &address, "in flight"]);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_with_values() {
+    let cases: [(&'static [u8], &str); 4] = [
+        (
+            b"-LOADING the data are not there yet\r\n",
+            "LOADING the data are not there yet",
+        ),
+        (b":42\r\n", "no value"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Redis's protocol"),
+        (b"$3\r\n{,}\r\n", "not such a row as JSON"),
+    ];
+    for (bytes, reason) in cases {
+        for mode in MODES {
+            let address = double::start(100, Misdeed::Says(bytes));
+            let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
+            assert_says(&line, &["row ", reason]);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_answers_more_than_it_was_asked() {
+    let address = double::start(100, Misdeed::Says(b"$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n"));
+    let line = Job::new(&["--limit", "40", "--redis", &address, "--capacity", "1"]).fail();
+    assert_says(&line, &[&address, "more than it was asked"]);
+}
+
+#[test]
+fn a_device_that_is_full() {
+    for mode in MODES {
+        for option in ["--output", "--dead-letters"] {
+            let line = Job::new(&["--mode", mode, option, "/dev/full", "--limit", SOME]).fail();
+            assert_says(
+                &line,
+                &["cannot write /dev/full (at row ", "No space left on device"],
+            );
+            assert!(
+                Path::new("/dev/full").exists(),
+                "a device is not replaced by a file"
+            );
+        }
+    }
+}
+
+/// As a disk that fills up, but without the right to mount one: no file of this process may be longer than 64 KiB.
+#[test]
+fn a_file_that_can_not_grow() {
+    for mode in MODES {
+        let job = Job::new(&["--mode", mode, "--limit", SOME]);
+        // The signal would end the process; ignored, the write fails.
+        let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+        let output = Command::new("sh")
+            .args(["-c", limited])
+            .arg(program())
+            .args(job.command().get_args())
+            .current_dir(crate::job::ROOT)
+            .output()
+            .unwrap();
+        assert_says(
+            &job.expect_failure(&output),
+            &["cannot write", "flights.jsonl (at row ", "File too large"],
+        );
+    }
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let job = Job::new(&[]);
+    let Some(disk) = SmallDisk::mount(&job.path("disk")) else {
+        eprintln!(
+            "mounting is not permitted: the job was not run on a full disk, but on a file that can't grow"
+        );
+        return;
+    };
+    let output = disk.folder.join("flights.jsonl");
+    let job = job.with(&["--output", output.to_str().unwrap(), "--limit", SOME]);
+    assert_says(
+        &job.fail(),
+        &[
+            "cannot write",
+            "flights.jsonl (at row ",
+            "No space left on device",
+        ],
+    );
+    assert_eq!(
+        files(&disk.folder),
+        Vec::<std::path::PathBuf>::new(),
+        "nothing is left on the disk"
+    );
+}
+
+#[test]
+fn an_output_that_was_there_stays_as_it_was() {
+    let address = double::start(3000, Misdeed::Dies);
+    let other = tempfile::tempdir().unwrap();
+    let output = other.path().join("flights.jsonl");
+    fs::write(&output, "from an earlier run\n").unwrap();
+    Job::new(&[
+        "--limit",
+        SOME,
+        "--redis",
+        &address,
+        "--output",
+        output.to_str().unwrap(),
+    ])
+    .fail();
+    assert_eq!(
+        fs::read_to_string(&output).unwrap(),
+        "from an earlier run\n"
+    );
+    assert_eq!(files(other.path()), [output]);
+}
+
+#[test]
+fn an_output_that_can_not_be() {
+    assert_says(
+        &Job::new(&["--output", "src"]).fail(),
+        &["cannot create src", "folder"],
+    );
+    assert_says(
+        &Job::new(&["--output", "Cargo.toml/flights.jsonl"]).fail(),
+        &["cannot create Cargo.toml/flights.jsonl"],
+    );
+    let line = Job::new(&[
+        "--output",
+        "target/a.jsonl",
+        "--dead-letters",
+        "target/a.jsonl",
+    ])
+    .fail();
+    assert_says(&line, &["the same file"]);
+}
+
+/// A file system in memory of 256 KiB.
+struct SmallDisk {
+    folder: std::path::PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: &Path) -> Option<SmallDisk> {
+        fs::create_dir(folder).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+            .arg(folder)
+            .output();
+        let mounted = mounted.is_ok_and(|output| output.status.success());
+        mounted.then(|| SmallDisk {
+            folder: folder.to_owned(),
+        })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.folder).status();
+        assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "{} stays mounted",
+            self.folder.display()
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Servers that misbehave, each in its way. They run on threads of this test, and hold the tables of nobody: they take
+//! what is stored, and know nothing.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use redis_protocol::resp2::types::OwnedFrame;
+
+use crate::resp::{self, Decoder};
+
+/// How it misbehaves, once it has answered so many look-ups well.
+#[derive(Clone, Copy)]
+pub(crate) enum Misdeed {
+    /// Closes all connections and takes no more.
+    Dies,
+    /// Sends these bytes as an answer, and goes on as if nothing were.
+    Says(&'static [u8]),
+    /// Sends these bytes, and then dies.
+    DiesSaying(&'static [u8]),
+}
+
+/// Starts one, and returns its address. It ends with the process.
+pub(crate) fn start(good_answers: usize, misdeed: Misdeed) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let shared = Arc::new(Mutex::new(Double {
+        good_answers,
+        connections: Vec::new(),
+    }));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            shared
+                .lock()
+                .unwrap()
+                .connections
+                .push(stream.try_clone().unwrap());
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || serve(stream, &shared, misdeed));
+        }
+    });
+    address
+}
+
+struct Double {
+    good_answers: usize,
+    connections: Vec<TcpStream>,
+}
+
+/// Ends when the client leaves or the server dies, by an error of a socket: either is the end of this thread.
+fn serve(mut stream: TcpStream, shared: &Mutex<Double>, misdeed: Misdeed) -> Option<()> {
+    let mut decoder = Decoder::default();
+    loop {
+        match stream.read(decoder.room()).ok()? {
+            0 => return None,
+            length => decoder.received(length),
+        }
+        while let Some(command) = decoder.next().unwrap() {
+            answer(&mut stream, &command, shared, misdeed)?;
+        }
+    }
+}
+
+fn answer(
+    stream: &mut TcpStream,
+    command: &OwnedFrame,
+    shared: &Mutex<Double>,
+    misdeed: Misdeed,
+) -> Option<()> {
+    let OwnedFrame::Array(words) = command else {
+        panic!("{command:?} is no command")
+    };
+    if words[0] == OwnedFrame::BulkString(b"SET".to_vec()) {
+        return stream.write_all(b"+OK\r\n").ok();
+    }
+    let mut double = shared.lock().unwrap();
+    if double.good_answers > 0 {
+        double.good_answers -= 1;
+        let mut bytes = Vec::new();
+        resp::encode(&OwnedFrame::Null, &mut bytes).unwrap();
+        return stream.write_all(&bytes).ok();
+    }
+    match misdeed {
+        Misdeed::Says(bytes) => stream.write_all(bytes).ok(),
+        Misdeed::Dies => double.die(),
+        Misdeed::DiesSaying(bytes) => {
+            stream.write_all(bytes).ok()?;
+            double.die()
+        }
+    }
+}
+
+impl Double {
+    fn die(&mut self) -> Option<()> {
+        for connection in self.connections.drain(..) {
+            // It may be closed already, which is all that is wanted.
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+        }
+        None
+    }
+}

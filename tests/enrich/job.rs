@@ -1,0 +1,193 @@
+//! Runs the example with files of its own, and reads what it wrote.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The project's root, where the example finds its data.
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A run to be, and the folder that its files are in.
+pub(crate) struct Job {
+    folder: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Job {
+    pub(crate) fn new(arguments: &[&str]) -> Job {
+        Job {
+            folder: tempfile::tempdir().unwrap(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Job {
+        self.arguments
+            .extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// With these rows below the usual header as its input.
+    pub(crate) fn with_rows(self, rows: &[&str]) -> Job {
+        let header = fs::read_to_string(data("flights.csv")).unwrap();
+        let header = header.lines().next().unwrap();
+        self.with_input(&format!("{header}\n{}\n", rows.join("\n")))
+    }
+
+    /// With this text as its input.
+    pub(crate) fn with_input(self, text: &str) -> Job {
+        let input = self.path("flights.csv");
+        fs::write(&input, text).unwrap();
+        let input = input.to_str().unwrap().to_owned();
+        self.with(&["--input", &input])
+    }
+
+    /// A file of this job.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder that the outputs go to, unless an argument says otherwise.
+    pub(crate) fn out(&self) -> PathBuf {
+        self.path("out")
+    }
+
+    /// The command, not yet run.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command
+            .current_dir(ROOT)
+            .stdin(Stdio::null())
+            .arg("--json")
+            .args(self.file_argument("--output", "flights.jsonl"))
+            .args(self.file_argument("--dead-letters", "dead-letters.jsonl"))
+            .args(&self.arguments);
+        command
+    }
+
+    fn file_argument(&self, option: &str, name: &str) -> Vec<String> {
+        match self.arguments.iter().any(|argument| argument == option) {
+            true => Vec::new(),
+            false => vec![
+                option.to_owned(),
+                self.out().join(name).to_str().unwrap().to_owned(),
+            ],
+        }
+    }
+
+    /// Runs to a good end.
+    pub(crate) fn run(self) -> Done {
+        let output = self.command().output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{:?}: {errors}", self.arguments);
+        assert_eq!(errors, "", "a good run says nothing on standard error");
+        Done {
+            report: serde_json::from_slice(&output.stdout).unwrap(),
+            output: fs::read_to_string(self.out().join("flights.jsonl")).unwrap(),
+            dead_letters: fs::read_to_string(self.out().join("dead-letters.jsonl")).unwrap(),
+        }
+    }
+
+    /// Runs to a bad end: one line, exit code 1, and no file that was not there. Returns the line.
+    pub(crate) fn fail(&self) -> String {
+        self.expect_failure(&self.command().output().unwrap())
+    }
+
+    /// As [`fail`](Self::fail), for a command that was run already.
+    pub(crate) fn expect_failure(&self, output: &Output) -> String {
+        let errors = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{:?}: {errors}",
+            self.arguments
+        );
+        assert_eq!(errors.lines().count(), 1, "one line, not: {errors}");
+        assert_eq!(output.stdout, b"", "no report of a run that failed");
+        assert_eq!(
+            files(&self.out()),
+            Vec::<PathBuf>::new(),
+            "nothing is left behind: {errors}"
+        );
+        errors
+            .strip_prefix("enrich: ")
+            .expect(&errors)
+            .trim_end()
+            .to_owned()
+    }
+}
+
+/// What a run wrote.
+pub(crate) struct Done {
+    pub(crate) report: Value,
+    pub(crate) output: String,
+    pub(crate) dead_letters: String,
+}
+
+impl Done {
+    pub(crate) fn records(&self) -> Vec<Value> {
+        json_lines(&self.output)
+    }
+
+    pub(crate) fn dead_letters(&self) -> Vec<Value> {
+        json_lines(&self.dead_letters)
+    }
+
+    /// A number of the report.
+    pub(crate) fn count(&self, pointer: &str) -> u64 {
+        self.report
+            .pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("no {pointer}: {}", self.report))
+    }
+}
+
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// A file of January's data.
+pub(crate) fn data(name: &str) -> PathBuf {
+    Path::new(ROOT).join("examples/data").join(name)
+}
+
+/// All files of a folder, if there is one: hidden ones too.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Examples are built beside the folder of this test's own program.
+pub(crate) fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples")
+        .join("enrich");
+    assert!(
+        program.exists(),
+        "{} is not built; `cargo build --example enrich` builds it",
+        program.display()
+    );
+    program
+}
+
+/// Whether a program is installed.
+pub(crate) fn is_installed(program: impl AsRef<OsStr>) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}
