@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
-use support::block_on;
+use std::task::Context;
+use support::{Wakes, block_on, turn};
 
 /// Set in a process that runs one test under a limit of descriptors.
 const LIMITED: &str = "PEU_LIMITED_DESCRIPTORS";
@@ -171,6 +172,32 @@ fn incoming_without_descriptors_fails_slowly_and_loses_nothing() -> io::Result<(
         assert_eq!(reactor.metrics().timers_fired, 5);
         Ok(())
     })
+}
+
+/// The one polls, in a place that has no owner; the other awaits, and gets on first.
+#[test]
+fn who_waits_after_a_failure_is_woken_although_another_succeeds() -> io::Result<()> {
+    const NAME: &str = "who_waits_after_a_failure_is_woken_although_another_succeeds";
+    if !is_limited(NAME, "64") {
+        return Ok(());
+    }
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    let listener = block_on(&reactor, TcpListener::bind("127.0.0.1:0"))?;
+    let _clients = knock(listener.local_addr()?)?;
+    let rest = take_the_rest();
+    block_on(&reactor, listener.accept()).unwrap_err();
+    let wakes = Wakes::new();
+    let waker = wakes.waker();
+    let mut context = Context::from_waker(&waker);
+    assert!(listener.poll_accept(&mut context).is_pending());
+    drop(rest);
+    let _accepted = block_on(&reactor, listener.accept())?;
+    while wakes.count() == 0 {
+        turn(&reactor);
+    }
+    assert!(listener.poll_accept(&mut context).is_ready());
+    Ok(())
 }
 
 #[test]

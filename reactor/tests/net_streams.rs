@@ -94,18 +94,28 @@ fn an_end_that_comes_later_is_seen_and_closing_again_is_fine() -> io::Result<()>
     on_unix(sees_an_end_that_comes_later)
 }
 
-/// Longer than all the buffers between the two ends.
-const LONG: usize = 16 << 20;
+/// Longer than the buffers between the two ends, once they are [narrow].
+const LONG: usize = PERIOD << 13;
+/// Of the bytes that are sent. It is prime, so a lost or repeated piece shows.
+const PERIOD: usize = 251;
 
-/// Bytes in which a lost or repeated piece shows.
+/// Makes the system's buffers of this end 128 KiB. (Much less than the 64 KiB of a packet over loopback would stall TCP.)
+fn narrow<T: AsFd>(stream: &ByteStream<T>) -> io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_send_buffer_size(1 << 17)?;
+    socket.set_recv_buffer_size(1 << 17)
+}
+
 fn pattern() -> Vec<u8> {
-    (0..LONG).map(|index| (index % 251) as u8).collect()
+    (0..PERIOD as u8).collect::<Vec<u8>>().repeat(LONG / PERIOD)
 }
 
 async fn transfers_much_both_ways<T: AsFd>(
     mut here: ByteStream<T>,
     mut there: ByteStream<T>,
 ) -> io::Result<()> {
+    narrow(&here)?;
+    narrow(&there)?;
     let bytes = pattern();
     let send = async |mut stream: &ByteStream<T>| {
         stream.write_all(&bytes).await?;
@@ -137,6 +147,8 @@ async fn echoes_in_another_thread<T: AsFd + Send + Sync + 'static>(
     here: ByteStream<T>,
     there: ByteStream<T>,
 ) -> io::Result<()> {
+    narrow(&here)?;
+    narrow(&there)?;
     let (reader, writer) = there.into_split();
     let echo = thread::spawn(move || future::block_on(futures_lite::io::copy(reader, writer)));
     let (mut reader, mut writer) = here.into_split();

@@ -20,6 +20,7 @@ use futures_core::Stream;
 use socket2::{SockAddr, Socket};
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -33,6 +34,8 @@ pub struct Listener<T> {
     pub(super) io: Async<T>,
     /// What to wait for before the next attempt.
     trouble: Mutex<Option<Trouble>>,
+    /// The wait of whoever polls. It outlives the trouble, so that who waits is woken even if another one has ended that.
+    polled: Mutex<Option<Sleep>>,
 }
 
 /// The last attempts have failed.
@@ -41,8 +44,6 @@ struct Trouble {
     backoff: Backoff,
     /// No attempt before.
     until: Instant,
-    /// Of `poll_accept`, which has no other place to keep it.
-    polled: Option<Sleep>,
 }
 
 /// A listener of the standard library, and what it accepts. Outside of this crate there is no more to it than the names.
@@ -67,10 +68,10 @@ impl<T: Accept> Listener<T> {
     /// Connections that failed while they waited to be accepted are passed over.
     ///
     /// # Errors
-    /// When the connection can't be accepted, mostly because too many descriptors are open in the process
-    /// (`EMFILE`) or the system (`ENFILE`), or registered. It stays in the queue, and the next call **waits**
-    /// before it tries again: 1 ms, twice as long after each further failure, at most a second. So a server may log any
-    /// error and go on; it will not spin. When the reactor is closed, the error is final.
+    /// The system's own, mostly because too many descriptors are open in the process (`EMFILE`) or the system (`ENFILE`);
+    /// the connection then stays in the queue. After any error the next call **waits** before it tries: 1 ms, twice as long
+    /// after each further error, at most a second. So a server may log it and go on; it will not spin. Only when the
+    /// reactor is closed, errors come at once, and for good.
     ///
     /// # Cancel safety
     /// Dropping it loses no connection.
@@ -94,10 +95,11 @@ impl<T: Accept> Listener<T> {
         &self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(ByteStream<T::Stream>, T::Address)>> {
-        let mut sleep = self.take_polled();
+        let mut sleep = self.polled.lock().take();
         let patience = self.poll_patience(&mut sleep, context);
         if patience.is_pending() {
-            self.keep_polled(sleep);
+            // Another task's, if there is one, is dropped after the lock is released.
+            let _other = mem::replace(&mut *self.polled.lock(), sleep);
             return Poll::Pending;
         }
         ready!(patience)?;
@@ -125,19 +127,11 @@ impl<T: Accept> Listener<T> {
         let Some(until) = self.trouble.lock().as_ref().map(|trouble| trouble.until) else {
             return Poll::Ready(Ok(()));
         };
+        drop(sleep.take_if(|sleep| sleep.deadline() != until));
         let reactor = self.io.source().reactor();
-        let sleep = sleep.get_or_insert_with(|| Sleep::with_reactor(until, reactor));
-        sleep.poll_or_gone(context)
-    }
-
-    fn take_polled(&self) -> Option<Sleep> {
-        self.trouble.lock().as_mut()?.polled.take()
-    }
-
-    fn keep_polled(&self, sleep: Option<Sleep>) {
-        if let Some(trouble) = &mut *self.trouble.lock() {
-            trouble.polled = sleep;
-        }
+        sleep
+            .get_or_insert_with(|| Sleep::with_reactor(until, reactor))
+            .poll_or_gone(context)
     }
 
     /// Makes a stream of what was accepted, and remembers whether that worked.
@@ -149,16 +143,12 @@ impl<T: Accept> Listener<T> {
             let stream = ByteStream::register(socket.into(), self.io.source().reactor())?;
             Ok((stream, T::address(&peer)?))
         });
-        let before = self.trouble.lock().take();
+        let mut trouble = self.trouble.lock();
+        let before = trouble.take();
         if result.is_err() {
-            let mut backoff = before.map_or_else(Backoff::new, |trouble| trouble.backoff);
+            let mut backoff = before.map_or_else(Backoff::new, |before| before.backoff);
             let until = backoff.fail();
-            let polled = None;
-            *self.trouble.lock() = Some(Trouble {
-                backoff,
-                until,
-                polled,
-            });
+            *trouble = Some(Trouble { backoff, until });
         }
         result
     }
@@ -169,6 +159,7 @@ impl<T> From<Async<T>> for Listener<T> {
         Listener {
             io,
             trouble: Mutex::new(None),
+            polled: Mutex::new(None),
         }
     }
 }

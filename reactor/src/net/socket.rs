@@ -92,7 +92,7 @@ impl Failures {
     }
 
     pub(super) fn add(&mut self, address: impl Display, error: io::Error) {
-        let separator = if self.last.is_some() { "; or to" } else { "" };
+        let separator = if self.last.is_some() { ";" } else { "" };
         // Writing to a string does not fail.
         let _ = write!(self.text, "{separator} {address}: {error}");
         self.last = Some(error.kind());
@@ -106,5 +106,41 @@ impl Failures {
                 format!("{} any address: the list of addresses is empty", self.text),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_one_connection_are_passed_over() {
+        let is_passed_over = |code| has_failed_already(&io::Error::from_raw_os_error(code));
+        assert!(is_passed_over(libc::ECONNABORTED));
+        assert!(is_passed_over(libc::EHOSTUNREACH));
+        // These would come again at once, for ever.
+        assert!(
+            ![libc::EMFILE, libc::ENOBUFS, libc::EINVAL]
+                .map(is_passed_over)
+                .contains(&true)
+        );
+    }
+
+    #[test]
+    fn all_failures_are_told() {
+        let mut failures = Failures::new("cannot reach");
+        failures.add("one", io::ErrorKind::ConnectionRefused.into());
+        failures.add("two", io::ErrorKind::TimedOut.into());
+        let error = failures.into_error();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            error.to_string(),
+            "cannot reach one: connection refused; two: timed out"
+        );
+        let none = Failures::new("cannot reach").into_error().to_string();
+        assert_eq!(
+            none,
+            "cannot reach any address: the list of addresses is empty"
+        );
     }
 }
