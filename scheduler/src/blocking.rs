@@ -10,7 +10,7 @@
 //! may be. A thread that wants to end (its wait timed out) decides so under the same lock, and only when the queue is empty;
 //! from that moment it is no longer counted, so no submitter relies on it.
 
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, thread};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
 use std::collections::VecDeque;
 use std::fmt;
@@ -138,7 +138,7 @@ impl Blocking {
         }
         let pool = self.clone();
         let name = format!("{}-{}", self.settings.name, state.started);
-        if std::thread::Builder::new()
+        if thread::Builder::new()
             .name(name)
             .spawn(move || pool.work())
             .is_ok()

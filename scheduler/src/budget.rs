@@ -5,6 +5,7 @@
 //! behind the others. Code that runs in no task has no budget and is never held back. The idea, and the number,
 //! are tokio's (`coop`).
 
+use crate::sync::thread_local;
 use std::cell::Cell;
 
 /// Operations per poll. At about a microsecond each, a task then keeps its worker for little more than a tenth of a millisecond,
@@ -50,10 +51,10 @@ pub(crate) fn with_budget<R>(poll: impl FnOnce() -> R) -> R {
     struct Restore(u32);
     impl Drop for Restore {
         fn drop(&mut self) {
-            LEFT.set(self.0);
+            LEFT.with(|left| left.set(self.0));
         }
     }
-    let _restore = Restore(LEFT.replace(OPERATIONS));
+    let _restore = Restore(LEFT.with(|left| left.replace(OPERATIONS)));
     poll()
 }
 

@@ -1,6 +1,7 @@
 //! Which worker this thread is, if it is one: the only thread-local that scheduling needs.
 
 use crate::shared::Shared;
+use crate::sync::thread_local;
 use crate::worker::Worker;
 use std::cell::Cell;
 use std::ptr;
@@ -14,10 +15,10 @@ pub(crate) fn enter_worker<R>(worker: &Worker, body: impl FnOnce() -> R) -> R {
     struct Leave(*const Worker);
     impl Drop for Leave {
         fn drop(&mut self) {
-            WORKER.set(self.0);
+            WORKER.with(|worker| worker.set(self.0));
         }
     }
-    let _leave = Leave(WORKER.replace(worker));
+    let _leave = Leave(WORKER.with(|outer| outer.replace(worker)));
     body()
 }
 

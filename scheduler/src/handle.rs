@@ -4,7 +4,7 @@ use crate::blocking::Blocking;
 use crate::local::LocalShared;
 use crate::metrics::WorkerMetrics;
 use crate::shared::Shared;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread_local};
 use crate::task::{self, JoinHandle, Schedule};
 use std::cell::RefCell;
 use std::fmt;
@@ -63,7 +63,7 @@ impl Handle {
         match &self.flavor {
             Flavor::Stealing(shared) => {
                 let (task, handle) = task::spawn(future, shared.clone());
-                shared.schedule(task);
+                shared.schedule_fresh(task);
                 handle
             }
             Flavor::Local(shared) => {
@@ -90,7 +90,8 @@ impl Handle {
     /// Makes this the current scheduler of the calling thread until the guard is dropped. Guards nest, and must be dropped in
     /// reverse order.
     pub fn enter(&self) -> EnterGuard<'_> {
-        let previous = CURRENT.replace(Some(Rc::new(self.clone())));
+        let entered = Some(Rc::new(self.clone()));
+        let previous = CURRENT.with(|current| current.replace(entered));
         EnterGuard {
             previous,
             not_send: PhantomData,

@@ -29,6 +29,8 @@ mod lifo;
 mod local;
 mod meter;
 mod metrics;
+#[cfg(loom)]
+mod modelling;
 mod park;
 mod ring;
 mod scheduler;
@@ -56,6 +58,7 @@ pub use yield_now::{YieldNow, yield_now};
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
     pub use crate::lifo::Lifo;
+    pub use crate::modelling::Workers;
     pub use crate::park::Parker;
     pub use crate::ring::{Owner, Thief, ring};
     pub use crate::task::testing::{TestScheduler, cancel_now};

@@ -18,7 +18,8 @@ use crate::driver::{Driver, Polled, Turns};
 use crate::handle::Handle;
 use crate::injector::Injector;
 use crate::metrics::Stats;
-use crate::sync::{Arc, AtomicBool, Ordering, fence, twin};
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{Arc, AtomicBool, Ordering, fence, thread_local, twin};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,7 +29,6 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::ptr;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 /// Polls of tasks between two looks at the driver, as for a worker of the work-stealing scheduler.
@@ -234,7 +234,7 @@ impl LocalScheduler {
         self.shared.asleep.store(false, Ordering::Relaxed);
         Inside {
             local: self,
-            outer: LOCAL.replace(self),
+            outer: LOCAL.with(|outer| outer.replace(self)),
         }
     }
 
@@ -370,7 +370,7 @@ struct Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        LOCAL.set(self.outer);
+        LOCAL.with(|local| local.set(self.outer));
         self.local.running.set(false);
         let shared = &self.local.shared;
         // ORDERING: Relaxed: ordered by the fence, which pairs with the one in `ring`.

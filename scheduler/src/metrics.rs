@@ -1,10 +1,10 @@
 //! What the workers count. Each counter has one writer, the worker itself, so that counting is a plain store to a line of its own.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicCount, Ordering};
 
 /// A counter that one thread writes and any thread reads.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicUsize);
+pub(crate) struct Counter(AtomicCount);
 
 impl Counter {
     pub(crate) fn add(&self, n: usize) {
@@ -37,8 +37,8 @@ pub(crate) struct Stats {
     pub(crate) ticks: Counter,
     pub(crate) rescues: Counter,
     pub(crate) wakes: Counter,
-    /// Nanoseconds: the running mean of poll times.
-    pub(crate) mean_poll: Counter,
+    /// When this worker last came back from the driver, in microseconds since the scheduler was made.
+    pub(crate) turned_at: Counter,
 }
 
 /// What the workers of a scheduler have done so far, added up. The counters wrap around.

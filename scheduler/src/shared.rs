@@ -6,13 +6,14 @@ use crate::driver::Driver;
 use crate::idle::Idle;
 use crate::injector::Injector;
 use crate::lifo::Lifo;
-use crate::meter::WAKING_COSTS;
+use crate::meter::{FRESH, WORTH_HELP};
 use crate::metrics::Stats;
 use crate::park::Parker;
 use crate::ring::Thief;
 use crate::sync::{Arc, AtomicBool, Ordering, fence};
 use crate::task::{Header, Owned, Runnable, Schedule};
 use crossbeam_utils::CachePadded;
+use std::time::{Duration, Instant};
 
 /// One per scheduler.
 pub(crate) struct Shared {
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     /// Every task that is not finished, so that shutdown can drop them.
     pub(crate) owned: Owned,
     pub(crate) blocking: Arc<Blocking>,
+    /// What stamps count from.
+    epoch: Instant,
     closing: AtomicBool,
 }
 
@@ -41,6 +44,7 @@ impl Shared {
         thieves: Vec<Thief<Header>>,
         blocking: Arc<Blocking>,
     ) -> Self {
+        let epoch = driver.now();
         let remote = |thief| Remote {
             parker: Parker::new(),
             thief,
@@ -54,6 +58,7 @@ impl Shared {
             injector: Injector::new(),
             owned: Owned::new(),
             blocking,
+            epoch,
             closing: AtomicBool::new(false),
         }
     }
@@ -61,7 +66,7 @@ impl Shared {
     /// A task comes from a thread that is none of the workers, or back from a worker whose ring is full.
     pub(crate) fn inject(&self, task: Runnable) {
         self.injector.push(task);
-        if self.idle.all_sleep_after_push() || (self.idle.could_help() && self.injector_is_slow()) {
+        if self.idle.all_sleep_after_push() || (self.idle.could_help() && self.injector_is_long()) {
             self.wake_one();
         }
         if self.is_closing() {
@@ -106,15 +111,35 @@ impl Shared {
         }
     }
 
-    /// Whether the injector holds more than running workers drain in the time that waking another costs.
-    fn injector_is_slow(&self) -> bool {
-        let mean = self
+    /// A task was spawned.
+    pub(crate) fn schedule_fresh(&self, task: Runnable) {
+        context::with_worker(self, |worker| match worker {
+            Some(worker) => worker.push_fresh(task),
+            None => self.inject(task),
+        });
+    }
+
+    /// Microseconds since the scheduler was made, for the stamps in [`Stats`].
+    pub(crate) fn stamp(&self, now: Instant) -> usize {
+        now.saturating_duration_since(self.epoch).as_micros() as usize
+    }
+
+    /// How long ago some worker last turned the driver.
+    pub(crate) fn since_turn(&self, now: Instant) -> Duration {
+        let now = self.stamp(now);
+        // The smallest age, not the largest stamp, so that a stamp that has wrapped around does no harm.
+        let age = |worker: &Remote| now.wrapping_sub(worker.stats.turned_at.get());
+        let ages = self
             .workers
             .iter()
-            .map(|w| w.stats.mean_poll.get())
-            .max()
-            .unwrap_or(0);
-        mean.saturating_mul(self.injector.len()) as u128 > WAKING_COSTS.as_nanos()
+            .map(age)
+            .filter(|&age| age < usize::MAX / 2);
+        Duration::from_micros(ages.min().unwrap_or(0) as u64)
+    }
+
+    /// Whether what comes from outside, which nobody has polled lately, is worth a sibling.
+    fn injector_is_long(&self) -> bool {
+        FRESH.as_nanos().saturating_mul(self.injector.len() as u128) > WORTH_HELP.as_nanos()
     }
 }
 

@@ -3,8 +3,9 @@
 //! The rules that hold here, and why, are told in `idle`; how the sleep itself is entered and ended, in `park`.
 
 use crate::driver::Polled;
-use crate::watch::{Finding, TICK};
+use crate::watch::Finding;
 use crate::worker::Worker;
+use std::time::{Duration, Instant};
 
 impl Worker {
     /// Sleeps until there may be something to do.
@@ -14,7 +15,7 @@ impl Worker {
         let idle = &self.shared.idle;
         idle.fall_asleep(self.index, self.searching.replace(false));
         if !self.shared.injector.is_empty() || self.shared.is_closing() {
-            return self.rise();
+            return self.rise(self.shared.driver.now());
         }
         if idle.somebody_is_awake() && idle.try_watch(self.index) {
             self.keep_watch();
@@ -27,7 +28,7 @@ impl Worker {
     fn sleep_in_driver(&self) {
         let parker = &self.here().parker;
         if !parker.enter_driver() {
-            return self.rise();
+            return self.rise(self.shared.driver.now());
         }
         let polled = self
             .turns
@@ -39,7 +40,7 @@ impl Worker {
             Polled::Claimed => {}
             Polled::Ready(n) => return self.rise_with(n),
         }
-        self.rise();
+        self.rise(self.shared.driver.now());
     }
 
     /// Sleeps with a bound, and looks at the others each time that it ends.
@@ -48,7 +49,7 @@ impl Worker {
         watch.begin(&self.shared, self.index);
         loop {
             let notified = if watch.has_driver() {
-                match self.watch_driver() {
+                match self.watch_driver(watch.nap()) {
                     (Polled::Ready(n), _) if n > 0 => {
                         drop(watch);
                         return self.rise_with(n);
@@ -60,13 +61,13 @@ impl Worker {
                     (_, notified) => notified,
                 }
             } else {
-                self.here().parker.park(Some(TICK))
+                self.here().parker.park(Some(watch.nap()))
             };
             if notified || self.shared.is_closing() {
                 break;
             }
             self.stats().ticks.add(1);
-            match watch.tick(&self.shared, self.index) {
+            match watch.look(&self.shared, self.index) {
                 Finding::Nothing => {}
                 Finding::Driver => self.stats().rescues.add(1),
                 Finding::Stuck(victim) if self.rescue(victim) => break,
@@ -83,11 +84,11 @@ impl Worker {
             }
         }
         drop(watch);
-        self.rise();
+        self.rise(self.shared.driver.now());
     }
 
     /// The watch has taken the driver from a worker that does not come back to it.
-    fn watch_driver(&self) -> (Polled, bool) {
+    fn watch_driver(&self, nap: Duration) -> (Polled, bool) {
         let parker = &self.here().parker;
         if !parker.enter_driver() {
             return (Polled::Ready(0), true);
@@ -95,7 +96,7 @@ impl Worker {
         let polled = self
             .turns
             .borrow_mut()
-            .poll(Some(TICK), &|| !parker.is_notified());
+            .poll(Some(nap), &|| !parker.is_notified());
         (polled, parker.leave_driver())
     }
 
@@ -114,7 +115,9 @@ impl Worker {
 
     /// Off the list of sleepers; the events of the turn are delivered once somebody keeps watch again.
     fn rise_with(&self, n: usize) {
-        self.rise();
+        let now = self.shared.driver.now();
+        self.stats().turned_at.set(self.shared.stamp(now));
+        self.rise(now);
         if n > 0 {
             self.see_to_watch();
         }
@@ -122,7 +125,8 @@ impl Worker {
     }
 
     /// Off the list of sleepers, by itself or because a waker took it off.
-    fn rise(&self) {
+    fn rise(&self, now: Instant) {
+        self.meter.borrow_mut().start(now);
         let idle = &self.shared.idle;
         let woken_by_another = !idle.rise(self.index);
         self.searching.set(woken_by_another);

@@ -14,6 +14,9 @@
 // rests on what an Arc's count orders.
 pub(crate) use std::sync::Arc;
 
+/// For numbers that order nothing. The standard one for models too, which would only get more interleavings of it.
+pub(crate) use std::sync::atomic::AtomicUsize as AtomicCount;
+
 #[cfg(not(loom))]
 pub(crate) use real::*;
 
@@ -60,16 +63,23 @@ mod model {
     pub(crate) use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
-    pub(crate) use loom::thread_local;
     use std::fmt;
     use std::ops::{Deref, DerefMut};
     use std::time::{Duration, Instant};
+
+    /// loom's thread-locals with the standard one's `const`.
+    macro_rules! model_local {
+        ($(#[$attribute:meta])* static $name:ident: $type:ty = const $value:block;) => {
+            loom::thread_local! { $(#[$attribute])* static $name: $type = $value; }
+        };
+    }
+    pub(crate) use model_local as thread_local;
 
     /// loom's threads, with a park token of our own: loom's is lost when the thread meets a contended mutex before it
     /// parks, and ringing one that waits for a mutex breaks that mutex.
     pub(crate) mod thread {
         use super::{Arc, Condvar, Mutex};
-        pub(crate) use loom::thread::{Builder, ThreadId, yield_now};
+        pub(crate) use loom::thread::{Builder, ThreadId, spawn, yield_now};
         use std::time::Duration;
 
         #[derive(Clone)]
@@ -138,11 +148,13 @@ mod model {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(
-                self.0
-                    .lock()
-                    .expect("a model that panicked has failed already"),
-            ))
+            MutexGuard(Some(self.lock_inner()), self)
+        }
+
+        fn lock_inner(&self) -> loom::sync::MutexGuard<'_, T> {
+            self.0
+                .lock()
+                .expect("a model that panicked has failed already")
         }
 
         pub(crate) fn get_mut(&mut self) -> &mut T {
@@ -158,8 +170,17 @@ mod model {
         }
     }
 
-    /// The guard of a [`Mutex`]; empty only inside [`Condvar::wait`].
-    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+    /// The guard of a [`Mutex`]; empty only inside the waits of [`Condvar`].
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
+
+    impl<T> MutexGuard<'_, T> {
+        /// Gives the lock back and takes it again after others have gone on.
+        fn yielded(&mut self) {
+            drop(self.0.take());
+            thread::yield_now();
+            self.0 = Some(self.1.lock_inner());
+        }
+    }
 
     impl<T> Deref for MutexGuard<'_, T> {
         type Target = T;
@@ -175,40 +196,59 @@ mod model {
         }
     }
 
-    /// loom's condition variable with `parking_lot`'s interface; its waits have no end either.
+    /// loom's condition variable with `parking_lot`'s interface.
     #[derive(Debug)]
-    pub(crate) struct Condvar(loom::sync::Condvar);
+    pub(crate) struct Condvar {
+        inner: loom::sync::Condvar,
+        bounded: std::sync::Mutex<Bounded>,
+    }
 
-    /// No wait ever times out.
-    pub(crate) struct WaitTimeoutResult;
+    /// Those that wait with a bound: how many, and how many of them have been notified.
+    #[derive(Debug, Default)]
+    struct Bounded {
+        waiting: usize,
+        notified: usize,
+    }
+
+    /// Whether the time was over before a notification came.
+    pub(crate) struct WaitTimeoutResult(bool);
 
     impl WaitTimeoutResult {
         pub(crate) fn timed_out(&self) -> bool {
-            false
+            self.0
         }
     }
 
     impl Condvar {
         pub(crate) fn new() -> Condvar {
-            Condvar(loom::sync::Condvar::new())
+            Condvar {
+                inner: loom::sync::Condvar::new(),
+                bounded: std::sync::Mutex::default(),
+            }
         }
 
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
             let inner = guard.0.take().expect("full outside wait");
             guard.0 = Some(
-                self.0
+                self.inner
                     .wait(inner)
                     .expect("a model that panicked has failed already"),
             );
         }
 
+        /// A time that may be over at any moment: others go on, then it is, unless one of them has notified.
         pub(crate) fn wait_for<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,
             _timeout: Duration,
         ) -> WaitTimeoutResult {
-            self.wait(guard);
-            WaitTimeoutResult
+            self.bounded().waiting += 1;
+            guard.yielded();
+            let mut bounded = self.bounded();
+            bounded.waiting -= 1;
+            let timed_out = bounded.notified == 0;
+            bounded.notified -= usize::from(!timed_out);
+            WaitTimeoutResult(timed_out)
         }
 
         pub(crate) fn wait_until<T>(
@@ -216,16 +256,30 @@ mod model {
             guard: &mut MutexGuard<'_, T>,
             _deadline: Instant,
         ) -> WaitTimeoutResult {
-            self.wait(guard);
-            WaitTimeoutResult
+            self.wait_for(guard, Duration::ZERO)
         }
 
         pub(crate) fn notify_one(&self) {
-            self.0.notify_one();
+            let mut bounded = self.bounded();
+            if bounded.notified < bounded.waiting {
+                bounded.notified += 1;
+                return;
+            }
+            drop(bounded);
+            self.inner.notify_one();
         }
 
         pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
+            let mut bounded = self.bounded();
+            bounded.notified = bounded.waiting;
+            drop(bounded);
+            self.inner.notify_all();
+        }
+
+        fn bounded(&self) -> std::sync::MutexGuard<'_, Bounded> {
+            self.bounded
+                .lock()
+                .expect("a model that panicked has failed already")
         }
     }
 }

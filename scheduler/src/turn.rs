@@ -60,6 +60,7 @@ impl Worker {
     }
 
     fn execute(&self, task: Runnable) {
+        self.fresh.set(0);
         budget::with_budget(|| task.run());
     }
 
@@ -134,7 +135,6 @@ impl Worker {
         if !self.risen.replace(false) {
             return;
         }
-        self.meter.borrow_mut().start(self.shared.driver.now());
         if self.searching.replace(false) {
             self.shared.idle.stop_searching();
         }
@@ -144,9 +144,7 @@ impl Worker {
 
     /// Takes the time since the last lap into the mean.
     pub(crate) fn lap(&self) {
-        let mut meter = self.meter.borrow_mut();
-        meter.lap(self.shared.driver.now());
-        self.stats().mean_poll.set(meter.mean() as usize);
+        self.meter.borrow_mut().lap(self.shared.driver.now());
     }
 
     /// A turn of the driver that does not wait.
@@ -156,6 +154,8 @@ impl Worker {
             .borrow_mut()
             .poll(Some(Duration::ZERO), &|| false);
         if let Polled::Ready(n) = polled {
+            let now = self.shared.driver.now();
+            self.stats().turned_at.set(self.shared.stamp(now));
             self.deliver(n);
         }
     }

@@ -1,30 +1,45 @@
 //! The watch: what a sleeper with a bound looks for each time that it wakes.
 //!
 //! A worker leaves its driver's turn, its next task blocks, and everybody else sleeps: nobody watches the sockets. Waking a sibling at
-//! each turn would cure that, at several microseconds per event. Instead one sleeper keeps watch while any worker runs:
-//! every [`TICK`] it compares the others' counters with what they were, at no cost to them. It steps in when
+//! each turn would cure that, and cost more than the requests that a turn brings. Instead one sleeper keeps watch while any worker
+//! runs. Now and then it compares the others' counters with what they were, at no cost to them, and steps in when
 //!
-//! - a worker has been in one poll for a whole tick, and tasks wait behind it (so none waits longer than two ticks, the
-//!   steal bound of 1 ms, while a worker is idle);
-//! - the expected time to drain a worker's ring is longer than that bound;
-//! - nobody has turned the driver for [`RESCUE_TICKS`], and nobody sleeps in it (rescue bound: 10 ms);
+//! - a worker with tasks in its queue has polled nothing between two looks;
+//! - the driver was not turned for [`ABANDONED`], and nobody sleeps in it;
 //! - tasks wait in the injector and no running worker has come by.
 //!
-//! When nobody has polled anything for [`QUIET_TICKS`], it retires and sleeps without a bound: a runtime with nothing to do makes
-//! no wake-ups. That long, because the next worker to rise must pay for waking a watch if there is none.
+//! # How often
+//!
+//! A look is a timed wake-up, and on an idle core that is dear: 10 to 20 µs of CPU were measured, with the interrupt and the way in and
+//! out of idleness, so that 2,000 looks a second cost about as much as 4,000 echo requests. So the watch looks rarely
+//! ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no queued task
+//! waits for longer than 10 ms behind a stuck worker. A queue that it finds is looked at again after [`FAST`]. Once it has caught a worker
+//! stuck before its queue, it looks every [`FAST`] for [`VIGILANCE`], so that a program with long polls has the steal bound of
+//! 1 ms from its second long poll on.
+//!
+//! When nobody has polled anything for [`QUIET_LOOKS`], it retires and sleeps without a bound: a runtime with nothing to do makes
+//! no wake-ups. The next worker to rise then pays for waking a watch.
 
-use crate::metrics::WorkerMetrics;
 use crate::shared::Shared;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the watch sleeps: half of the steal bound of 1 ms, as two looks are needed to see that nothing has moved.
-pub(crate) const TICK: Duration = Duration::from_micros(500);
+/// Between two looks with nothing to worry about. With [`FAST`] and the kernel's own delays it makes less than the rescue bound of 10 ms.
+const SLOW: Duration = Duration::from_millis(8);
 
-/// Half of the rescue bound of 10 ms, so that scheduling delays of the kernel fit in as well.
-const RESCUE_TICKS: u32 = 10;
+/// Between two looks that are to show whether a worker moves: half of the steal bound of 1 ms, as it takes two.
+const FAST: Duration = Duration::from_micros(500);
 
-/// 20 ms: at 50 requests a second or more the watch stays up, and a request pays nothing for it.
-const QUIET_TICKS: u32 = 40;
+/// How long the watch looks often after it has caught a stuck worker.
+const VIGILANCE: Duration = Duration::from_secs(1);
+
+/// A running worker looks at the driver every 61 polls; one that has not for this long is in a long poll, or about to break the bound.
+const ABANDONED: Duration = Duration::from_millis(2);
+
+/// The driver is looked after by this age of its last turn: the rescue bound of 10 ms, less the kernel's delays.
+const DUE: Duration = Duration::from_millis(9);
+
+/// Slow looks without any poll before the watch retires: at 40 requests a second or more it stays up, and a request pays nothing for it.
+const QUIET_LOOKS: u32 = 3;
 
 /// What the watch has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +59,9 @@ pub(crate) enum Finding {
 pub(crate) struct Watch {
     /// Per worker: its polls at the last look.
     polls: Vec<usize>,
-    turns: usize,
-    unturned: u32,
+    /// Until the next look.
+    nap: Duration,
+    vigilant_until: Option<Instant>,
     quiet: u32,
     has_driver: bool,
 }
@@ -54,21 +70,29 @@ impl Watch {
     pub(crate) fn new(workers: usize) -> Self {
         Watch {
             polls: vec![0; workers],
-            turns: 0,
-            unturned: 0,
+            nap: SLOW,
+            vigilant_until: None,
             quiet: 0,
             has_driver: false,
         }
     }
 
-    /// The watch begins. If nobody has polled or turned anything since it last ended, the driver is still as abandoned as
-    /// it was, and is taken at once.
+    /// The watch begins. If the others have polled nothing since it last ended with the driver in its hands, the driver is
+    /// still as abandoned as it was, and is taken at once.
     pub(crate) fn begin(&mut self, shared: &Shared, me: usize) {
-        let stuck = self.has_driver && self.others_moved(shared, me) == 0;
-        self.turns = turns(shared);
+        let still_stuck = self.others_moved(shared, me) == 0;
+        self.has_driver = self.has_driver && still_stuck && !driver_is_occupied(shared);
         self.quiet = 0;
-        self.unturned = 0;
-        self.has_driver = stuck && !driver_is_occupied(shared);
+        self.nap = if self.vigilant_until.is_some() {
+            FAST
+        } else {
+            SLOW
+        };
+    }
+
+    /// How long to sleep before the next look.
+    pub(crate) fn nap(&self) -> Duration {
+        self.nap
     }
 
     pub(crate) fn has_driver(&self) -> bool {
@@ -77,48 +101,67 @@ impl Watch {
 
     pub(crate) fn release_driver(&mut self) {
         self.has_driver = false;
-        self.unturned = 0;
     }
 
     /// One look.
-    pub(crate) fn tick(&mut self, shared: &Shared, me: usize) -> Finding {
-        let before = std::mem::take(&mut self.polls);
-        let others = |w: &usize| *w != me;
-        let stuck = (0..before.len())
-            .filter(others)
-            .find(|&w| waits_too_long(shared, w, before[w]));
-        self.polls = before;
+    pub(crate) fn look(&mut self, shared: &Shared, me: usize) -> Finding {
+        let now = shared.driver.now();
+        let stuck = (0..self.polls.len()).find(|&w| w != me && self.is_stuck(shared, w));
         let moved = self.others_moved(shared, me);
         if let Some(victim) = stuck {
+            self.vigilant_until = now.checked_add(VIGILANCE);
+            self.nap = FAST;
             return Finding::Stuck(victim);
         }
-        if !shared.injector.is_empty() && moved == 0 {
+        if moved == 0 && !shared.injector.is_empty() {
             return Finding::Injector;
         }
-        if self.driver_is_abandoned(shared) {
-            self.has_driver = true;
+        if self.take_abandoned_driver(shared, now) {
             return Finding::Driver;
         }
-        let asleep = shared.idle.sleeping() == shared.workers.len();
-        self.quiet = if asleep && moved == 0 {
-            self.quiet + 1
-        } else {
-            0
-        };
-        if self.quiet >= QUIET_TICKS {
-            self.quiet = 0;
-            return Finding::Quiet;
-        }
-        Finding::Nothing
+        self.nap = self.next_nap(shared, me, now);
+        self.is_quiet(shared, moved)
     }
 
-    /// Nobody has turned the driver for a while and nobody sleeps in it.
-    fn driver_is_abandoned(&mut self, shared: &Shared) -> bool {
-        let turns = turns(shared);
-        let abandoned = !self.has_driver && turns == self.turns && !driver_is_occupied(shared);
-        self.turns = turns;
-        self.unturned = if abandoned { self.unturned + 1 } else { 0 };
-        self.unturned >= RESCUE_TICKS
+    /// Tasks wait on this worker, and it has not polled anything since the last look.
+    fn is_stuck(&self, shared: &Shared, worker: usize) -> bool {
+        queued(shared, worker) > 0 && shared.workers[worker].stats.polls.get() == self.polls[worker]
+    }
+
+    /// Nobody has turned the driver for a while, and nobody sleeps in it.
+    fn take_abandoned_driver(&mut self, shared: &Shared, now: Instant) -> bool {
+        let abandoned =
+            !self.has_driver && !driver_is_occupied(shared) && shared.since_turn(now) >= ABANDONED;
+        self.has_driver |= abandoned;
+        abandoned
+    }
+
+    fn next_nap(&mut self, shared: &Shared, me: usize, now: Instant) -> Duration {
+        self.vigilant_until = self.vigilant_until.filter(|&until| now < until);
+        let waits = (0..self.polls.len()).any(|w| w != me && queued(shared, w) > 0);
+        // A queue is looked at again once; when that second look has found that it moves, all is well.
+        if self.vigilant_until.is_some() || (waits && self.nap != FAST) {
+            return FAST;
+        }
+        if driver_is_occupied(shared) {
+            SLOW
+        } else {
+            SLOW.min(DUE.saturating_sub(shared.since_turn(now)))
+        }
+    }
+
+    fn is_quiet(&mut self, shared: &Shared, moved: usize) -> Finding {
+        let asleep = shared.idle.sleeping() == shared.workers.len();
+        if !asleep || moved > 0 {
+            self.quiet = 0;
+        } else if self.nap != FAST {
+            self.quiet += 1;
+        }
+        if self.quiet < QUIET_LOOKS {
+            return Finding::Nothing;
+        }
+        self.quiet = 0;
+        Finding::Quiet
     }
 
     /// Polls of the others since the last look.
@@ -135,15 +178,9 @@ impl Watch {
     }
 }
 
-/// Tasks wait on this worker, and it has not polled anything since the last look, or will not come to them for longer than the bound.
-fn waits_too_long(shared: &Shared, worker: usize, polls_before: usize) -> bool {
+fn queued(shared: &Shared, worker: usize) -> usize {
     let remote = &shared.workers[worker];
-    let queued = remote.thief.len() + usize::from(!remote.lifo.is_empty());
-    if queued == 0 {
-        return false;
-    }
-    let drain = remote.stats.mean_poll.get().saturating_mul(queued);
-    remote.stats.polls.get() == polls_before || drain as u128 > 2 * TICK.as_nanos()
+    remote.thief.len() + usize::from(!remote.lifo.is_empty())
 }
 
 fn driver_is_occupied(shared: &Shared) -> bool {
@@ -151,8 +188,4 @@ fn driver_is_occupied(shared: &Shared) -> bool {
         .workers
         .iter()
         .any(|worker| worker.parker.is_in_driver())
-}
-
-fn turns(shared: &Shared) -> usize {
-    WorkerMetrics::sum(shared.workers.iter().map(|worker| &*worker.stats)).turns
 }

@@ -2,7 +2,7 @@
 
 use crate::context;
 use crate::driver::Turns;
-use crate::meter::{Meter, WAKING_COSTS};
+use crate::meter::Meter;
 use crate::metrics::Stats;
 use crate::ring::Owner;
 use crate::shared::{Remote, Shared};
@@ -24,6 +24,8 @@ pub(crate) struct Worker {
     pub(crate) lifo_streak: Cell<u32>,
     /// Polls since the start, for what is due every so many of them.
     pub(crate) polls: Cell<u32>,
+    /// Tasks that the current poll has spawned here.
+    pub(crate) fresh: Cell<usize>,
     /// The driver's wakers are being called: what they wake goes behind each other, in the order of the events.
     pub(crate) delivering: Cell<bool>,
     /// Risen from sleep and has not found a task since.
@@ -43,6 +45,7 @@ impl Worker {
             meter: RefCell::new(Meter::new(now)),
             lifo_streak: Cell::new(0),
             polls: Cell::new(0),
+            fresh: Cell::new(0),
             delivering: Cell::new(false),
             risen: Cell::new(false),
             searching: Cell::new(false),
@@ -81,6 +84,12 @@ impl Worker {
         }
     }
 
+    /// A task was spawned on this worker. Who spawns several in one poll means them to run side by side.
+    pub(crate) fn push_fresh(&self, task: Runnable) {
+        self.fresh.set(self.fresh.get() + 1);
+        self.push(task);
+    }
+
     /// A task goes behind the others.
     pub(crate) fn push_behind(&self, task: Runnable) {
         self.push_ring(task.into_raw());
@@ -91,10 +100,11 @@ impl Worker {
         self.ring.len() + usize::from(!self.here().lifo.is_empty())
     }
 
-    /// Wakes a sleeper if what is queued here would take longer than waking costs.
+    /// Wakes a sleeper if what is queued is worth it.
     pub(crate) fn offer_help(&self) {
-        let expected = self.meter.borrow().expected(self.queued());
-        if u128::from(expected) > WAKING_COSTS.as_nanos() && self.shared.idle.could_help() {
+        let fresh = self.fresh.get() + self.shared.injector.len();
+        if self.meter.borrow().is_worth_help(self.queued(), fresh) && self.shared.idle.could_help()
+        {
             self.wake_one();
         }
     }

@@ -1,0 +1,83 @@
+//! Parts of the scheduler put together for models, which have few threads and can't wait for a system's.
+
+#![allow(unreachable_pub, reason = "the models of loom-tests drive this module")]
+
+use crate::blocking::{Blocking, Settings};
+use crate::driver::Driver;
+use crate::handle::Handle;
+use crate::ring::{Owner, ring};
+use crate::shared::Shared;
+use crate::sync::{Arc, thread};
+use crate::task::Header;
+use crate::worker::Worker;
+use std::time::Duration;
+
+/// A scheduler without its builder: real workers, on threads of loom's.
+pub struct Workers {
+    shared: Arc<Shared>,
+    threads: Vec<loom::thread::JoinHandle<()>>,
+}
+
+impl Workers {
+    /// So many workers, not started.
+    pub fn new(count: usize, driver: std::sync::Arc<dyn Driver>) -> (Workers, Vec<Start>) {
+        let (owners, thieves): (Vec<Owner<Header>>, Vec<_>) = (0..count).map(|_| ring()).unzip();
+        let shared = Arc::new(Shared::new(driver, thieves, pool(1)));
+        let start = |(index, owner)| Start {
+            index,
+            owner,
+            shared: shared.clone(),
+        };
+        let starts = owners.into_iter().enumerate().map(start).collect();
+        let threads = Vec::new();
+        (Workers { shared, threads }, starts)
+    }
+
+    /// So many workers, running.
+    pub fn start(count: usize, driver: std::sync::Arc<dyn Driver>) -> Workers {
+        let (mut workers, starts) = Workers::new(count, driver);
+        let run = |start: Start| thread::spawn(move || start.worker().run());
+        workers.threads = starts.into_iter().map(run).collect();
+        workers
+    }
+
+    pub fn handle(&self) -> Handle {
+        Handle::stealing(self.shared.clone())
+    }
+
+    /// Tasks that are not complete.
+    pub fn alive(&self) -> usize {
+        self.shared.owned.len()
+    }
+
+    /// What `Scheduler::shutdown` does.
+    pub fn shutdown(self) {
+        self.shared.close();
+        for thread in self.threads {
+            thread.join().expect("a worker panicked");
+        }
+        assert_eq!(self.shared.blocking.close(None), 0);
+        self.shared.drain_injector();
+    }
+}
+
+/// A worker that is to be started.
+pub struct Start {
+    index: usize,
+    owner: Owner<Header>,
+    shared: Arc<Shared>,
+}
+
+impl Start {
+    fn worker(self) -> Worker {
+        Worker::new(self.index, self.shared, self.owner)
+    }
+}
+
+fn pool(max_threads: usize) -> Arc<Blocking> {
+    Blocking::new(Settings {
+        max_threads,
+        keep_alive: Duration::ZERO,
+        name: String::new(),
+    })
+}
