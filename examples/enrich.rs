@@ -55,6 +55,7 @@ mod sink;
 #[path = "enrich/tables.rs"]
 mod tables;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -137,12 +138,11 @@ fn bar(args: &Args, in_flight: &Gauge) -> Result<ProgressBar, Failure> {
 }
 
 fn print(args: &Args, report: &Report) -> Result<(), Failure> {
-    if args.json {
-        let json = serde_json::to_string_pretty(report)
-            .context(|| "cannot write the report".to_owned())?;
-        println!("{json}");
-    } else if !args.quiet {
-        println!("{report}");
-    }
-    Ok(())
+    let text = match (args.json, args.quiet) {
+        (true, _) => serde_json::to_string_pretty(report)
+            .context(|| "cannot write the report as JSON".to_owned())?,
+        (false, false) => report.to_string(),
+        (false, true) => return Ok(()),
+    };
+    writeln!(io::stdout(), "{text}").context(|| "cannot print the report".to_owned())
 }

@@ -29,12 +29,14 @@ pub(crate) fn run(
     sink: &mut Sink,
 ) -> Result<(), Failure> {
     let mut connection = Connection::open(address, patience)?;
+    // One look-up at a time, all the time.
+    let _in_flight = in_flight.enter();
     for row in flights {
         let row = row?;
         let outcome = match clean(&row.columns()?) {
             Ok(flight) => {
                 let answers = connection
-                    .look_up(&flight, in_flight)
+                    .look_up(&flight)
                     .context(|| format!("row {}", row.number))?;
                 answers.join(row.number, flight)?
             }
@@ -87,8 +89,7 @@ impl Connection {
     }
 
     /// The four look-ups of a flight.
-    fn look_up(&mut self, flight: &Flight, in_flight: &Gauge) -> Result<Answers, Failure> {
-        let _in_flight = in_flight.enter();
+    fn look_up(&mut self, flight: &Flight) -> Result<Answers, Failure> {
         let keys = Keys::of(flight);
         Ok(Answers {
             plane: keys.plane.map(|key| self.get(&key)).transpose()?,

@@ -48,7 +48,7 @@ pub(crate) fn run(
             options,
         );
         while let Some(outcome) = outcomes.next().await {
-            sink.take(&outcome.context(|| "event loop".to_owned())?)?;
+            sink.take(&outcome.map_err(|error| Failure::new(error.to_string()))?)?;
         }
         Ok(())
     })

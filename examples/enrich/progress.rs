@@ -1,10 +1,10 @@
 //! The progress bar: how far, how fast, how many look-ups are in flight.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use indicatif::{ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 
 use crate::failure::{Context, Failure};
 
@@ -39,21 +39,30 @@ impl Drop for InFlight<'_> {
 /// A bar for so many rows, or a counter if nobody knows how many. It draws itself on standard error if that is a
 /// terminal, and nowhere else.
 pub(crate) fn bar(rows: Option<u64>, in_flight: Gauge) -> Result<ProgressBar, Failure> {
-    const KNOWN: &str = "{bar:32} {human_pos}/{human_len} rows  {per_sec}  {in_flight} look-ups in flight  {elapsed}";
-    const UNKNOWN: &str =
-        "{spinner} {human_pos} rows  {per_sec}  {in_flight} look-ups in flight  {elapsed}";
+    const KNOWN: &str =
+        "{bar:20} {human_pos}/{human_len} rows  {rate} rows/s  {in_flight} in flight";
+    const UNKNOWN: &str = "{spinner} {human_pos} rows  {rate} rows/s  {in_flight} in flight";
     let (bar, template) = match rows {
         Some(rows) => (ProgressBar::new(rows), KNOWN),
         None => (ProgressBar::no_length(), UNKNOWN),
     };
     let style = ProgressStyle::with_template(template)
-        .context(|| "cannot draw a progress bar".to_owned())?;
-    let in_flight = move |_: &ProgressState, text: &mut dyn Write| {
-        // A bar that can't be drawn stops no flight.
-        let _ = write!(text, "{}", in_flight.get());
-    };
+        .context(|| "cannot draw a progress bar".to_owned())?
+        .with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+            show(text, &HumanCount(state.per_sec() as u64));
+        })
+        .with_key(
+            "in_flight",
+            move |_: &ProgressState, text: &mut dyn Write| {
+                show(text, &in_flight.get());
+            },
+        );
+    bar.set_style(style);
     // Wherever the run ends, the bar makes room for what is said then.
-    let bar = bar.with_finish(ProgressFinish::AndClear);
-    bar.set_style(style.with_key("in_flight", in_flight));
-    Ok(bar)
+    Ok(bar.with_finish(ProgressFinish::AndClear))
+}
+
+fn show(text: &mut dyn Write, value: &dyn Display) {
+    // A bar that can't be drawn stops no flight.
+    let _ = write!(text, "{value}");
 }

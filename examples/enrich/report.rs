@@ -154,10 +154,7 @@ impl Display for Report {
             line(&format!("  {}", rule.name()), rows, &"broke this rule")?;
         }
         for (table, lookups) in &self.lookups {
-            let missed = format!(
-                "look-ups, {} without an answer in the table",
-                lookups.missed
-            );
+            let missed = format!("look-ups, {} missed", lookups.missed);
             line(table.name(), &lookups.asked, &missed)?;
         }
         let Latency {
@@ -166,8 +163,7 @@ impl Display for Report {
             p99_9,
             max,
         } = self.lookup_latency_us;
-        let rest =
-            format!("us a look-up at p50, {p99:.0} at p99, {p99_9:.0} at p99.9, {max:.0} at most");
+        let rest = format!("us at p50, {p99:.0} at p99, {p99_9:.0} at p99.9, {max:.0} at most");
         line("latency", &format_args!("{p50:.0}"), &rest)?;
         line("wall time", &format_args!("{:.3}", self.wall_seconds), &"s")?;
         write!(
