@@ -3,7 +3,7 @@
 //! The rules that hold here, and why, are told in `idle`; how the sleep itself is entered and ended, in `park`.
 
 use crate::driver::Polled;
-use crate::watch::Finding;
+use crate::watch::{Finding, Watch};
 use crate::worker::Worker;
 use std::time::{Duration, Instant};
 
@@ -47,44 +47,59 @@ impl Worker {
     fn keep_watch(&self) {
         let mut watch = self.watch.borrow_mut();
         watch.begin(&self.shared, self.index);
-        loop {
-            let notified = if watch.has_driver() {
-                match self.watch_driver(watch.nap()) {
-                    (Polled::Ready(n), _) if n > 0 => {
-                        drop(watch);
-                        return self.rise_with(n);
-                    }
-                    (Polled::Claimed, notified) => {
-                        watch.release_driver();
-                        notified
-                    }
-                    (_, notified) => notified,
-                }
-            } else {
-                self.here().parker.park(Some(watch.nap()))
-            };
-            if notified || self.shared.is_closing() {
-                break;
+        let end = loop {
+            if let Some(end) = self.nap(&mut watch) {
+                break end;
             }
             self.stats().ticks.add(1);
-            match watch.look(&self.shared, self.index) {
-                Finding::Nothing => {}
-                Finding::Driver => self.stats().rescues.add(1),
-                Finding::Stuck(victim) if self.rescue(victim) => break,
-                Finding::Stuck(_) => {}
-                Finding::Injector => {
-                    self.stats().rescues.add(1);
-                    break;
-                }
-                Finding::Quiet if self.shared.idle.retire_watch(self.index) => {
-                    drop(watch);
-                    return self.sleep_in_driver();
-                }
-                Finding::Quiet => {}
+            if let Some(end) = self.act_on(watch.look(&self.shared, self.index)) {
+                break end;
             }
-        }
+        };
         drop(watch);
-        self.rise(self.shared.driver.now());
+        match end {
+            Vigil::Rise => self.rise(self.shared.driver.now()),
+            Vigil::RiseWith(n) => self.rise_with(n),
+            Vigil::Retire => self.sleep_in_driver(),
+        }
+    }
+
+    /// One sleep of the watch. `None`: its time is over.
+    fn nap(&self, watch: &mut Watch) -> Option<Vigil> {
+        let notified = if watch.has_driver() {
+            match self.watch_driver(watch.nap()) {
+                (Polled::Ready(n), _) if n > 0 => return Some(Vigil::RiseWith(n)),
+                (Polled::Ready(_), notified) => notified,
+                (Polled::Claimed, notified) => {
+                    watch.release_driver();
+                    notified
+                }
+            }
+        } else {
+            self.here().parker.park(Some(watch.nap()))
+        };
+        (notified || self.shared.is_closing()).then_some(Vigil::Rise)
+    }
+
+    /// What the watch does about what it has found. `None`: it goes on watching.
+    fn act_on(&self, finding: Finding) -> Option<Vigil> {
+        match finding {
+            Finding::Nothing => None,
+            Finding::Driver => {
+                self.stats().rescues.add(1);
+                None
+            }
+            Finding::Stuck(victim) => self.rescue(victim).then_some(Vigil::Rise),
+            Finding::Injector => {
+                self.stats().rescues.add(1);
+                Some(Vigil::Rise)
+            }
+            Finding::Quiet => self
+                .shared
+                .idle
+                .retire_watch(self.index)
+                .then_some(Vigil::Retire),
+        }
     }
 
     /// The watch has taken the driver from a worker that does not come back to it.
@@ -140,4 +155,13 @@ impl Worker {
             self.wake_one();
         }
     }
+}
+
+/// How a vigil ends.
+enum Vigil {
+    Rise,
+    /// With so many to be told of events.
+    RiseWith(usize),
+    /// Nothing happens: to an unbounded sleep.
+    Retire,
 }
