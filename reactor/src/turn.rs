@@ -42,7 +42,7 @@ const EVENTS_PER_TURN: usize = 256;
 pub enum Turned {
     /// Another thread has the turn.
     Claimed,
-    /// The turn was taken, and so many wakers and callbacks were called.
+    /// The turn was taken, with so many wakers called and operations attempted.
     Done(usize),
 }
 
@@ -51,7 +51,7 @@ pub enum Turned {
 pub enum Polled {
     /// Another thread has the turn.
     Claimed,
-    /// So many wakers and callbacks wait for [`Turns::update`].
+    /// So many wakers and operations wait for [`Turns::update`].
     Ready(usize),
 }
 
@@ -121,7 +121,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// The first two steps of a turn: waits as [`Reactor::turn`] does, and gathers who is to be told.
+    /// The first part of a turn: waits as [`Reactor::turn`] does, marks sources ready, and gathers who is to be told.
     ///
     /// # Errors
     /// When the OS can't be asked, which only happens to descriptors that are closed by others.
@@ -146,15 +146,18 @@ impl Turns {
     ) -> io::Result<Polled> {
         let inner = self.reactor.inner();
         if self.buffers.poll(inner, timeout, may_sleep)? {
-            Ok(Polled::Ready(self.buffers.execute(inner)))
+            Ok(Polled::Ready(self.buffers.mark_ready(inner)))
         } else {
             Ok(Polled::Claimed)
         }
     }
 
-    /// The third step: calls the wakers and callbacks. A panic of one is counted, and the others are still called.
+    /// The rest: performs operations, and calls wakers and callbacks. A panic of one is counted, and the others are still
+    /// called. All foreign code runs here, none of it in [`poll`](Self::poll).
     pub fn update(&mut self) {
-        self.buffers.update(self.reactor.inner());
+        let inner = self.reactor.inner();
+        self.buffers.perform(inner);
+        self.buffers.update(inner);
     }
 }
 
@@ -206,7 +209,8 @@ impl Buffers {
         if !self.poll(inner, timeout, &|| true)? {
             return Ok(Turned::Claimed);
         }
-        let gathered = self.execute(inner);
+        let gathered = self.mark_ready(inner);
+        self.perform(inner);
         self.update(inner);
         Ok(Turned::Done(gathered))
     }
@@ -237,19 +241,23 @@ impl Buffers {
         }
     }
 
-    /// Lets it make progress. Returns how many wakers and callbacks have gathered.
-    fn execute(&mut self, inner: &Inner) -> usize {
+    /// Execute, for sources: marks them ready. Returns how many wakers and operations have gathered. No foreign code runs.
+    fn mark_ready(&mut self, inner: &Inner) -> usize {
         self.deliver(inner);
         self.gathered.runnable.append(&mut inner.runnable.lock());
-        for runnable in self.gathered.runnable.drain(..) {
-            inner.execute(&runnable, &mut self.completions, &mut self.finished);
-        }
-        let gathered = self.gathered.wakers.len() + self.completions.len();
+        let gathered = self.gathered.wakers.len() + self.gathered.runnable.len();
         inner
             .metrics
             .idle_turns
             .add(usize::from(self.slept && gathered == 0));
         gathered
+    }
+
+    /// Execute, for operations: performs those that can be.
+    fn perform(&mut self, inner: &Inner) {
+        for runnable in self.gathered.runnable.drain(..) {
+            inner.execute(&runnable, &mut self.completions, &mut self.finished);
+        }
     }
 
     /// Marks the sources of all events ready and gathers who waits for them, under one lock.
@@ -276,10 +284,11 @@ impl Buffers {
     /// What is finished leaves, and everyone concerned is told.
     fn update(&mut self, inner: &Inner) {
         self.remove_finished(inner);
+        // Wakers first: they only put tasks into queues, where others can take them. A callback may take its time.
+        inner.wake(&mut self.gathered.wakers);
         for job in self.completions.drain(..) {
             inner.complete(job);
         }
-        inner.wake(&mut self.gathered.wakers);
     }
 
     fn remove_finished(&mut self, inner: &Inner) {
