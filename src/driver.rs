@@ -54,6 +54,11 @@ struct Threads(BlockingPool);
 
 impl Offload for Threads {
     fn offload(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        if self.0.is_closed() {
+            return Err(io::Error::other(
+                "the runtime is gone, and with it its threads for blocking work",
+            ));
+        }
         drop(self.0.spawn(job));
         Ok(())
     }

@@ -88,10 +88,11 @@ impl Handle {
     ///
     /// # Panics
     ///
-    /// When called on a worker of a runtime; and when the future panics.
+    /// When called on a worker of a runtime, or on the thread of a `LocalRuntime`, which has a `block_on` of its own; and when the
+    /// future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _inside = self.enter();
-        peu_scheduler::block_on(future)
+        self.scheduler.block_on(future)
     }
 
     /// The runtime's reactor, for its callback interface: see [`Reactor::submit`].

@@ -67,7 +67,9 @@ impl LocalRuntime {
     }
 
     pub(crate) fn from_parts(scheduler: LocalScheduler, reactor: Reactor) -> LocalRuntime {
-        let handle = Handle::new(scheduler.handle(), reactor);
+        let handle = Handle::new(scheduler.handle(), reactor.clone());
+        // From the start, and after each `turn` and `block_on`: the descriptor tells a host when to take a turn.
+        reactor.arm();
         LocalRuntime {
             scheduler: Some(scheduler),
             handle,
@@ -82,6 +84,7 @@ impl LocalRuntime {
     /// When this thread is inside this runtime's `block_on` or `turn`, or is a worker of another runtime; and when the future
     /// panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _armed = ArmOnDrop(self.handle.reactor());
         let _inside = self.enter();
         self.scheduler().block_on(future)
     }
@@ -96,10 +99,9 @@ impl LocalRuntime {
     ///
     /// When this thread is inside this runtime.
     pub fn turn(&self, budget: usize) -> LocalTurn {
+        let _armed = ArmOnDrop(self.handle.reactor());
         let _inside = self.enter();
-        let turned = self.scheduler().turn(budget);
-        self.handle.reactor().arm();
-        turned
+        self.scheduler().turn(budget)
     }
 
     /// When the next timer is due, if there is one.
@@ -150,5 +152,14 @@ impl Drop for LocalRuntime {
         drop(self.scheduler.take());
         drop(inside);
         self.handle.reactor().close();
+    }
+}
+
+/// Lets the descriptor tell again when there is something to do, also if a future panicked.
+struct ArmOnDrop<'a>(&'a Reactor);
+
+impl Drop for ArmOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.arm();
     }
 }

@@ -66,8 +66,7 @@ impl Runtime {
     ///
     /// When called on a worker of a runtime, whose other tasks it would block; and when the future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _inside = self.enter();
-        peu_scheduler::block_on(future)
+        self.handle.block_on(future)
     }
 
     /// Starts a task: see [`Handle::spawn`].

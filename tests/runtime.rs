@@ -344,6 +344,71 @@ fn a_host_drives_a_local_runtime_by_its_descriptor() {
     assert_eq!(runtime.block_on(task).unwrap(), "done");
 }
 
+/// A host that polls the descriptor before it has ever taken a turn, and after a `block_on`.
+#[test]
+fn the_descriptor_tells_from_the_start_and_after_block_on() {
+    let runtime = LocalRuntime::new().unwrap();
+    let mut host = mio::Poll::new().unwrap();
+    let descriptor = runtime.as_fd().as_raw_fd();
+    let mut source = mio::unix::SourceFd(&descriptor);
+    host.registry()
+        .register(&mut source, mio::Token(0), mio::Interest::READABLE)
+        .unwrap();
+    let mut told = || {
+        let mut events = mio::Events::with_capacity(1);
+        host.poll(&mut events, Some(HANGS)).unwrap();
+        assert!(!events.is_empty(), "the host is told");
+    };
+    let first = runtime.spawn_local(async {});
+    told();
+    while runtime.turn(10).more {}
+    assert!(first.is_finished());
+    runtime.block_on(async { sleep(Duration::from_millis(1)).await });
+    let handle = runtime.handle().clone();
+    let second = std::thread::spawn(move || handle.spawn(async {}))
+        .join()
+        .unwrap();
+    told();
+    while runtime.turn(10).more {}
+    assert!(second.is_finished());
+    let third = runtime.block_on(async {
+        vec![peu::task::spawn_local(async {
+            sleep(Duration::from_millis(20)).await
+        })]
+    });
+    while !third[0].is_finished() {
+        told();
+        while runtime.turn(10).more {}
+    }
+}
+
+#[test]
+fn a_slow_callback_holds_back_nobody_elses_wake() {
+    let runtime = runtime(2);
+    let reactor = runtime.handle().reactor().clone();
+    let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let here = std::sync::Arc::new(peu::Async::with_reactor(here, &reactor).unwrap());
+    let read = peu::reactor::operation::Read::new(here, vec![0; 1]);
+    reactor
+        .submit(read, move |_, result| {
+            assert_eq!(result.unwrap(), 1);
+            begun.send(()).unwrap();
+            let _ = blocked.recv_timeout(HANGS);
+        })
+        .unwrap();
+    io::Write::write_all(&mut &there, b"x").unwrap();
+    has_begun.recv_timeout(HANGS).unwrap();
+    for _ in 0..5 {
+        let nap = runtime.spawn(async { sleep(Duration::from_millis(1)).await });
+        runtime
+            .block_on(async { timeout(HANGS, nap).await.expect("no hang") })
+            .unwrap();
+    }
+    drop(release);
+}
+
 #[test]
 fn files_name_the_path_that_failed() {
     let runtime = runtime(1);

@@ -2,6 +2,7 @@
 
 use crate::budget;
 use crate::context;
+use crate::local;
 use crate::sync::{AtomicBool, Ordering, thread};
 use std::future::Future;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 ///
 /// # Panics
 ///
-/// When called on a worker of a scheduler, whose other tasks it would hold up, possibly forever; and when the
+/// When called on a worker of a scheduler or inside a local one, whose other tasks it would hold up, possibly forever; and when the
 /// future panics.
 ///
 /// # Example
@@ -30,7 +31,7 @@ use std::task::{Context, Poll, Wake, Waker};
 /// clear. So a wake during or after the poll is found by the check before the sleep, or, if it comes between that check
 /// and the sleep, by the thread's sticky park token.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    refuse_on_worker("block_on");
+    refuse_inside("block_on");
     let mut future = pin!(future);
     let signal = Arc::new(Signal {
         woken: AtomicBool::new(true),
@@ -46,12 +47,18 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Panics if this thread is a worker.
-pub(crate) fn refuse_on_worker(what: &str) {
-    assert!(
-        !context::is_worker(),
-        "{what} was called on a worker thread of a peu runtime. It would block the worker and every task queued \
-         behind it. `.await` the future instead, spawn it, or call {what} inside `spawn_blocking`."
+/// Panics if this thread is a worker, or inside a local scheduler.
+pub(crate) fn refuse_inside(what: &str) {
+    let place = if context::is_worker() {
+        "on a worker thread of a peu runtime"
+    } else if local::is_inside() {
+        "inside a peu LocalRuntime"
+    } else {
+        return;
+    };
+    panic!(
+        "{what} was called {place}. It would block the thread and every task that is to run on it. `.await` the future \
+         instead, spawn it, or call {what} inside `spawn_blocking`."
     );
 }
 

@@ -12,6 +12,7 @@
 
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, thread};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -41,6 +42,11 @@ impl BlockingPool {
         T: Send + 'static,
     {
         self.0.spawn(job)
+    }
+
+    /// Whether the scheduler has shut down, and with it the pool: closures are cancelled at once.
+    pub fn is_closed(&self) -> bool {
+        self.0.state.lock().closed
     }
 }
 
@@ -98,7 +104,7 @@ impl Blocking {
     }
 
     /// Takes no more jobs, cancels those that have not begun, and waits for the threads, until `deadline` if there is
-    /// one. Returns how many are still in a job.
+    /// one. Returns how many are still in a job. Called in one of its own jobs, it does not wait for that one.
     pub(crate) fn close(&self, deadline: Option<Instant>) -> usize {
         self.owned.close_and_cancel_all();
         let mut state = self.state.lock();
@@ -108,7 +114,8 @@ impl Blocking {
         drop(state);
         drop(unrun);
         let mut state = self.state.lock();
-        while state.threads > 0 {
+        let own = usize::from(WORKS_FOR.get() == std::ptr::from_ref(self));
+        while state.threads > own {
             match deadline {
                 None => self.ended.wait(&mut state),
                 Some(deadline) => {
@@ -118,7 +125,7 @@ impl Blocking {
                 }
             }
         }
-        state.threads
+        state.threads - own
     }
 
     /// How many threads there are now.
@@ -155,6 +162,7 @@ impl Blocking {
 
     /// A thread's life.
     fn work(&self) {
+        WORKS_FOR.set(self);
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.queue.pop_front() {
@@ -205,6 +213,11 @@ unsafe impl Schedule for Blocking {
     fn may_drop_here(&self) -> bool {
         true
     }
+}
+
+thread_local! {
+    /// The pool that this thread belongs to.
+    static WORKS_FOR: Cell<*const Blocking> = const { Cell::new(std::ptr::null()) };
 }
 
 /// A closure as a task of one poll.

@@ -72,11 +72,11 @@ pub trait Driver: Send + Sync + 'static {
 
 /// One thread's part in a [`Driver`].
 pub trait Turns: Send {
-    /// Poll and execute: waits for at most `timeout` (`None`: as long as it takes) if `may_sleep` still says so at the last
-    /// moment, and gathers whom to tell.
+    /// Poll: waits for at most `timeout` (`None`: as long as it takes) if `may_sleep` still says so at the last
+    /// moment, and gathers whom to tell. It runs no foreign code: while it lasts, this thread counts as asleep.
     fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled;
 
-    /// Update: tells them. Wakers and callbacks run here, on this thread, with no lock held.
+    /// Execute and update: lets them make progress, and tells them. Wakers and callbacks run here, on this thread, with no lock held.
     fn update(&mut self);
 }
 
@@ -85,7 +85,7 @@ pub trait Turns: Send {
 pub enum Polled {
     /// Another thread has the turn.
     Claimed,
-    /// So many wakers and callbacks wait for [`Turns::update`].
+    /// So many events wait for [`Turns::update`].
     Ready(usize),
 }
 

@@ -1,5 +1,6 @@
 //! The way into a scheduler: spawning, from any thread, and knowing which scheduler one is in.
 
+use crate::block_on::block_on;
 use crate::blocking::Blocking;
 use crate::local::LocalShared;
 use crate::metrics::WorkerMetrics;
@@ -85,6 +86,24 @@ impl Handle {
         T: Send + 'static,
     {
         self.blocking().spawn(job)
+    }
+
+    /// Runs `future` on the calling thread, inside the scheduler: see [`block_on`](crate::block_on()).
+    ///
+    /// # Panics
+    ///
+    /// When called on a worker, inside a local scheduler, or on the thread of this scheduler if it is a local one, which would wait for
+    /// itself; and when the future panics.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        if let Flavor::Local(shared) = &self.flavor {
+            assert!(
+                !shared.is_own_thread(),
+                "Handle::block_on was called on the thread of its own peu LocalRuntime, which would then run nothing: \
+                 use LocalRuntime::block_on"
+            );
+        }
+        let _inside = self.enter();
+        block_on(future)
     }
 
     /// Makes this the current scheduler of the calling thread until the guard is dropped. Guards nest, and must be dropped in

@@ -61,5 +61,6 @@ pub mod internals {
     pub use crate::modelling::Workers;
     pub use crate::park::Parker;
     pub use crate::ring::{Owner, Thief, ring};
+    pub use crate::sync::clock;
     pub use crate::task::testing::{TestScheduler, cancel_now};
 }

@@ -11,7 +11,7 @@
 //! pusher finds it asleep. Between two turns of a host `asleep` stays set, so that a wake makes the driver's
 //! descriptor readable, and the host knows to take a turn.
 
-use crate::block_on::refuse_on_worker;
+use crate::block_on::refuse_inside;
 use crate::blocking::{Blocking, BlockingPool};
 use crate::budget;
 use crate::driver::{Driver, Polled, Turns};
@@ -143,9 +143,11 @@ impl LocalScheduler {
     ///
     /// # Panics
     ///
-    /// When this thread is inside the scheduler already, or is a worker of another; and when the future panics.
+    /// When this thread is inside this or another local scheduler already, or is a worker; and when the future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        refuse_on_worker("LocalRuntime::block_on");
+        if !self.running.get() {
+            refuse_inside("LocalRuntime::block_on");
+        }
         let _inside = self.enter("block_on");
         let mut future = pin!(future);
         let main = std::sync::Arc::new(MainWaker {
@@ -166,7 +168,7 @@ impl LocalScheduler {
             polls += 1 + self.run_tasks(round);
             if polls >= DRIVER_INTERVAL {
                 polls = 0;
-                self.poll_driver(Some(Duration::ZERO));
+                self.glance();
             } else {
                 self.sleep_unless(|| main.is_woken());
             }
@@ -181,7 +183,7 @@ impl LocalScheduler {
     /// When this thread is inside the scheduler already.
     pub fn turn(&self, budget: usize) -> LocalTurn {
         let _inside = self.enter("turn");
-        self.poll_driver(Some(Duration::ZERO));
+        self.glance();
         let polls = self.run_tasks(budget);
         let more = !self.queue.borrow().is_empty() || !self.shared.injector.is_empty();
         LocalTurn { polls, more }
@@ -197,31 +199,48 @@ impl LocalScheduler {
         limit
     }
 
-    /// What came from outside first: it is moved behind what is queued, all at once, so neither starves the other.
+    /// What came from outside is moved behind what is queued: as much as is there now, so that neither starves the other.
     fn next(&self) -> Option<Runnable> {
         let mut queue = self.queue.borrow_mut();
-        while let Some(task) = self.shared.injector.pop() {
-            queue.push_back(task);
+        for _ in 0..self.shared.injector.len() {
+            queue.extend(self.shared.injector.pop());
         }
         queue.pop_front()
     }
 
-    fn poll_driver(&self, timeout: Option<Duration>) {
-        let polled = self.turns.borrow_mut().poll(timeout, &|| true);
-        match polled {
-            Polled::Ready(0) => {}
-            Polled::Ready(_) => self.turns.borrow_mut().update(),
-            Polled::Claimed if timeout.is_none() => thread::sleep(CLAIMED_RETRY),
-            Polled::Claimed => {}
-        }
-        self.shared.stats.turns.add(1);
+    /// A turn of the driver that does not wait.
+    fn glance(&self) {
+        let polled = self
+            .turns
+            .borrow_mut()
+            .poll(Some(Duration::ZERO), &|| false);
+        self.deliver(polled);
     }
 
     fn sleep_unless(&self, has_work: impl Fn() -> bool) {
-        let _asleep = Asleep::new(&self.shared);
-        if self.shared.injector.is_empty() && !has_work() && self.queue.borrow().is_empty() {
-            // Whoever is woken by this turn is queued inside, before `asleep` is cleared: no bell rings for it.
-            self.poll_driver(None);
+        let asleep = Asleep::new(&self.shared);
+        if !self.shared.injector.is_empty() || has_work() || !self.queue.borrow().is_empty() {
+            return;
+        }
+        // The last look: a bell that another thread's turn has swallowed has cleared `asleep`.
+        let polled = self
+            .turns
+            .borrow_mut()
+            .poll(None, &|| self.shared.is_asleep());
+        // Whoever the update wakes finds the thread awake, and rings no bell.
+        drop(asleep);
+        if polled == Polled::Claimed {
+            thread::sleep(CLAIMED_RETRY);
+        }
+        self.deliver(polled);
+    }
+
+    fn deliver(&self, polled: Polled) {
+        if let Polled::Ready(n) = polled {
+            self.shared.stats.turns.add(1);
+            if n > 0 {
+                self.turns.borrow_mut().update();
+            }
         }
     }
 
@@ -299,6 +318,16 @@ impl LocalShared {
         }
     }
 
+    fn is_asleep(&self) -> bool {
+        // ORDERING: Relaxed: the driver orders the ringer's swap before the turn that swallowed its bell, and that before ours.
+        self.asleep.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the thread on which the scheduler runs.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        thread::current().id() == self.thread
+    }
+
     /// Something was made known to the thread; wakes it if it may not be looking.
     fn ring(&self) {
         if !twin("local-push-no-fence") {
@@ -343,7 +372,7 @@ unsafe impl Schedule for LocalShared {
     }
 
     fn may_drop_here(&self) -> bool {
-        thread::current().id() == self.thread
+        self.is_own_thread()
     }
 
     fn is_inside(&self) -> bool {
@@ -360,6 +389,11 @@ fn with_local<R>(f: impl FnOnce(Option<&LocalScheduler>) -> R) -> R {
     let local = LOCAL.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: null, or set by `enter` on this thread from a borrow that lives as long as the guard that will clear it.
     f(unsafe { local.as_ref() })
+}
+
+/// Whether this thread is inside a local scheduler.
+pub(crate) fn is_inside() -> bool {
+    with_local(|local| local.is_some())
 }
 
 /// While it lives this thread is inside the scheduler.

@@ -152,7 +152,12 @@ impl<T> Owner<T> {
 
     /// How many items fit before the ring is full. Only the owner adds, so that at least so many still fit later.
     pub fn room(&self) -> usize {
-        CAPACITY - self.len()
+        // ORDERING: Relaxed: only the owner stores the tail.
+        let tail = self.inner.tail.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release of the thief's compare-exchange in `try_steal`: its copies of the slots
+        // come before our reuse of them.
+        let head = self.inner.head.load(Ordering::Acquire);
+        CAPACITY - tail.wrapping_sub(head)
     }
 
     /// Moves the head from `head` over `n` items, which takes them.

@@ -10,6 +10,7 @@ use crate::task::Header;
 use crate::worker::Worker;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -77,7 +78,7 @@ impl Builder {
         self
     }
 
-    /// Called on each worker before its first task.
+    /// Called on each worker before its first task. If it panics, the worker runs all the same.
     #[must_use]
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_start = Some(std::sync::Arc::new(hook));
@@ -135,7 +136,7 @@ impl Builder {
         let mut scheduler = Scheduler {
             shared,
             threads: Vec::new(),
-            all_ended,
+            all_ended: std::sync::Mutex::new(all_ended),
             ended: false,
         };
         for (index, owner) in owners.into_iter().enumerate() {
@@ -161,7 +162,8 @@ pub struct Scheduler {
     shared: Arc<Shared>,
     threads: Vec<Option<thread::JoinHandle<()>>>,
     /// Every worker sends its index as the last thing it does.
-    all_ended: mpsc::Receiver<usize>,
+    /// In a mutex only so that a scheduler can be shared: nobody receives but who ends it.
+    all_ended: std::sync::Mutex<mpsc::Receiver<usize>>,
     ended: bool,
 }
 
@@ -208,12 +210,16 @@ impl Scheduler {
         if let Some(own) = self.threads.iter_mut().find(|thread| is_me(thread)) {
             drop(own.take());
         }
+        let all_ended = self
+            .all_ended
+            .get_mut()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         while self.threads.iter().any(Option::is_some) {
             let ended = match deadline {
-                None => self.all_ended.recv().ok(),
+                None => all_ended.recv().ok(),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    self.all_ended.recv_timeout(left).ok()
+                    all_ended.recv_timeout(left).ok()
                 }
             };
             let Some(index) = ended else { break };
@@ -240,9 +246,9 @@ impl Scheduler {
         let life = move || {
             let _ended = SendOnDrop(ended, index);
             let _guard = handle.enter();
-            on_start.iter().for_each(|hook| hook());
+            call(&on_start);
             Worker::new(index, shared, owner).run();
-            on_stop.iter().for_each(|hook| hook());
+            call(&on_stop);
         };
         let thread = thread::Builder::new()
             .name(format!("{}-{index}", builder.thread_name))
@@ -268,7 +274,12 @@ impl fmt::Debug for Scheduler {
     }
 }
 
-/// Says that a worker has ended, also when a hook of its has panicked.
+/// Calls a user's hook. Its panic, which has been reported by then, costs nobody a worker.
+fn call(hook: &Option<Hook>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| hook.iter().for_each(|hook| hook())));
+}
+
+/// Says that a worker has ended, also by a panic.
 struct SendOnDrop(mpsc::Sender<usize>, usize);
 
 impl Drop for SendOnDrop {

@@ -134,7 +134,14 @@ impl Shared {
             .iter()
             .map(age)
             .filter(|&age| age < usize::MAX / 2);
-        Duration::from_micros(ages.min().unwrap_or(0) as u64)
+        Duration::from_micros(ages.min().map_or(u64::MAX, |age| age as u64))
+    }
+
+    /// Whether a worker sleeps in the driver.
+    pub(crate) fn driver_is_occupied(&self) -> bool {
+        self.workers
+            .iter()
+            .any(|worker| worker.parker.is_in_driver())
     }
 
     /// Whether what comes from outside, which nobody has polled lately, is worth a sibling.

@@ -36,17 +36,29 @@ impl Worker {
             .poll(None, &|| !parker.is_notified());
         let notified = parker.leave_driver();
         match polled {
-            Polled::Claimed if !notified => drop(parker.park(None)),
+            Polled::Claimed if !notified => self.park_beside_driver(),
             Polled::Claimed => {}
             Polled::Ready(n) => return self.rise_with(n),
         }
         self.rise(self.shared.driver.now());
     }
 
+    /// Another has the driver. A worker that sleeps in it stays there, or is awake afterwards (rule D). A thread that is no
+    /// worker, and takes turns of its own, may leave it to nobody: then this worker is to try again.
+    fn park_beside_driver(&self) {
+        let bound = if self.shared.driver_is_occupied() {
+            None
+        } else {
+            Some(CLAIMED_RETRY)
+        };
+        self.here().parker.park(bound);
+    }
+
     /// Sleeps with a bound, and looks at the others each time that it ends.
     fn keep_watch(&self) {
         let mut watch = self.watch.borrow_mut();
         watch.begin(&self.shared, self.index);
+        self.stats().rescues.add(usize::from(watch.has_driver()));
         let end = loop {
             if let Some(end) = self.nap(&mut watch) {
                 break end;
@@ -69,7 +81,10 @@ impl Worker {
         let notified = if watch.has_driver() {
             match self.watch_driver(watch.nap()) {
                 (Polled::Ready(n), _) if n > 0 => return Some(Vigil::RiseWith(n)),
-                (Polled::Ready(_), notified) => notified,
+                (Polled::Ready(_), notified) => {
+                    self.turned(self.shared.driver.now());
+                    notified
+                }
                 (Polled::Claimed, notified) => {
                     watch.release_driver();
                     notified
@@ -131,12 +146,14 @@ impl Worker {
     /// Off the list of sleepers; the events of the turn are delivered once somebody keeps watch again.
     fn rise_with(&self, n: usize) {
         let now = self.shared.driver.now();
-        self.stats().turned_at.set(self.shared.stamp(now));
+        self.turned(now);
         self.rise(now);
         if n > 0 {
+            // Callbacks may take their time: whoever else could help must not be held back by the hope that we will.
+            self.stop_searching();
             self.see_to_watch();
+            self.deliver();
         }
-        self.deliver(n);
     }
 
     /// Off the list of sleepers, by itself or because a waker took it off.
@@ -156,6 +173,9 @@ impl Worker {
         }
     }
 }
+
+/// How soon a worker tries again for a driver that a stranger has claimed: often enough for the rescue bound of 10 ms.
+const CLAIMED_RETRY: Duration = Duration::from_millis(5);
 
 /// How a vigil ends.
 enum Vigil {

@@ -21,6 +21,8 @@ pub(crate) use std::sync::atomic::AtomicUsize as AtomicCount;
 pub(crate) use real::*;
 
 #[cfg(loom)]
+pub use model::clock;
+#[cfg(loom)]
 pub(crate) use model::*;
 
 #[cfg(not(loom))]
@@ -124,17 +126,50 @@ mod model {
         }
 
         /// A time that may be over at any moment: others go on, then it is.
-        pub(crate) fn park_timeout(_timeout: Duration) {
+        pub(crate) fn park_timeout(timeout: Duration) {
             let token = current().0;
             if !std::mem::take(&mut *token.rung.lock()) {
-                yield_now();
+                sleep(timeout);
                 *token.rung.lock() = false;
             }
         }
 
         /// A sleep, too, lasts until others have gone on.
-        pub(crate) fn sleep(_time: Duration) {
-            yield_now();
+        pub(crate) fn sleep(time: Duration) {
+            super::clock::sleep(time);
+        }
+    }
+
+    /// The time of a model, which passes in bounded sleeps and nowhere else.
+    #[allow(unreachable_pub, reason = "the driver of loom-tests reads it")]
+    pub mod clock {
+        use super::{Ordering, fence};
+        use std::cell::Cell;
+        use std::sync::OnceLock;
+        use std::time::{Duration, Instant};
+
+        std::thread_local! {
+            // loom runs all threads of a model on one of the system's.
+            static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+        }
+
+        /// For a new run of the model: from the same moment, so that it is the same run again.
+        pub fn restart() {
+            PASSED.set(Duration::ZERO);
+        }
+
+        /// Passes the time, and lets others go on meanwhile. Within milliseconds every store is seen by everybody, hence
+        /// the fences; without them loom would find somebody who looks again and again and always sees the past.
+        pub fn sleep(time: Duration) {
+            PASSED.set(PASSED.get() + time);
+            fence(Ordering::SeqCst);
+            loom::thread::yield_now();
+            fence(Ordering::SeqCst);
+        }
+
+        pub fn now() -> Instant {
+            static START: OnceLock<Instant> = OnceLock::new();
+            *START.get_or_init(Instant::now) + PASSED.get()
         }
     }
 

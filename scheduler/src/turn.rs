@@ -20,7 +20,7 @@ use crate::driver::Polled;
 use crate::ring::CAPACITY;
 use crate::task::Runnable;
 use crate::worker::Worker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tasks in a row out of the LIFO slot while others wait. Enough for a request and its answer to pass between two tasks; tokio
 /// came to the same number.
@@ -70,7 +70,7 @@ impl Worker {
         self.polls.set(polls);
         if self.meter.borrow_mut().count() >= LAP {
             self.lap();
-            self.offer_help();
+            self.offer_help(0);
         }
         if polls.is_multiple_of(DRIVER_INTERVAL) {
             self.glance();
@@ -135,11 +135,15 @@ impl Worker {
         if !self.risen.replace(false) {
             return;
         }
+        self.stop_searching();
+        self.see_to_watch();
+        self.offer_help(self.shared.injector.len());
+    }
+
+    pub(crate) fn stop_searching(&self) {
         if self.searching.replace(false) {
             self.shared.idle.stop_searching();
         }
-        self.see_to_watch();
-        self.offer_help();
     }
 
     /// Takes the time since the last lap into the mean.
@@ -154,20 +158,24 @@ impl Worker {
             .borrow_mut()
             .poll(Some(Duration::ZERO), &|| false);
         if let Polled::Ready(n) = polled {
-            let now = self.shared.driver.now();
-            self.stats().turned_at.set(self.shared.stamp(now));
-            self.deliver(n);
+            self.turned(self.shared.driver.now());
+            if n > 0 {
+                self.deliver();
+            }
         }
     }
 
-    /// Update of a driver's turn: calls the wakers; what they wake goes into the ring.
-    pub(crate) fn deliver(&self, n: usize) {
+    /// A turn of the driver was taken, and is stamped for the watch.
+    pub(crate) fn turned(&self, now: Instant) {
         self.stats().turns.add(1);
-        if n > 0 {
-            self.delivering.set(true);
-            self.turns.borrow_mut().update();
-            self.delivering.set(false);
-            self.offer_help();
-        }
+        self.stats().turned_at.set(self.shared.stamp(now));
+    }
+
+    /// Update of a driver's turn: calls the wakers; what they wake goes into the ring.
+    pub(crate) fn deliver(&self) {
+        self.delivering.set(true);
+        self.turns.borrow_mut().update();
+        self.delivering.set(false);
+        self.offer_help(0);
     }
 }

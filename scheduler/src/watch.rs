@@ -6,7 +6,7 @@
 //!
 //! - a worker with tasks in its queue has polled nothing between two looks;
 //! - the driver was not turned for [`ABANDONED`], and nobody sleeps in it;
-//! - tasks wait in the injector and no running worker has come by.
+//! - the injector has tasks at two looks in a row, or at one, and nobody has polled anything since the last.
 //!
 //! # How often
 //!
@@ -59,6 +59,8 @@ pub(crate) enum Finding {
 pub(crate) struct Watch {
     /// Per worker: its polls at the last look.
     polls: Vec<usize>,
+    /// The last look has found tasks in the injector.
+    injected: bool,
     /// Until the next look.
     nap: Duration,
     vigilant_until: Option<Instant>,
@@ -70,6 +72,7 @@ impl Watch {
     pub(crate) fn new(workers: usize) -> Self {
         Watch {
             polls: vec![0; workers],
+            injected: false,
             nap: SLOW,
             vigilant_until: None,
             quiet: 0,
@@ -77,17 +80,15 @@ impl Watch {
         }
     }
 
-    /// The watch begins. If the others have polled nothing since it last ended with the driver in its hands, the driver is
-    /// still as abandoned as it was, and is taken at once.
+    /// The watch begins, as a look would leave it: what is left of the bounds counts from when things happened, not from
+    /// now, for a watch that is disturbed every millisecond must keep them too.
     pub(crate) fn begin(&mut self, shared: &Shared, me: usize) {
-        let still_stuck = self.others_moved(shared, me) == 0;
-        self.has_driver = self.has_driver && still_stuck && !driver_is_occupied(shared);
+        let now = shared.driver.now();
+        self.has_driver = false;
         self.quiet = 0;
-        self.nap = if self.vigilant_until.is_some() {
-            FAST
-        } else {
-            SLOW
-        };
+        self.others_moved(shared, me);
+        self.take_abandoned_driver(shared, now);
+        self.nap = self.next_nap(shared, me, now);
     }
 
     /// How long to sleep before the next look.
@@ -113,14 +114,19 @@ impl Watch {
             self.nap = FAST;
             return Finding::Stuck(victim);
         }
-        if moved == 0 && !shared.injector.is_empty() {
+        let waits = !shared.injector.is_empty();
+        if waits && (self.injected || moved == 0) {
+            self.injected = false;
             return Finding::Injector;
         }
-        if self.take_abandoned_driver(shared, now) {
-            return Finding::Driver;
-        }
+        self.injected = waits;
+        let taken = self.take_abandoned_driver(shared, now);
         self.nap = self.next_nap(shared, me, now);
-        self.is_quiet(shared, moved)
+        if taken {
+            Finding::Driver
+        } else {
+            self.is_quiet(shared, moved)
+        }
     }
 
     /// Tasks wait on this worker, and it has not polled anything since the last look.
@@ -131,23 +137,25 @@ impl Watch {
     /// Nobody has turned the driver for a while, and nobody sleeps in it.
     fn take_abandoned_driver(&mut self, shared: &Shared, now: Instant) -> bool {
         let abandoned =
-            !self.has_driver && !driver_is_occupied(shared) && shared.since_turn(now) >= ABANDONED;
+            !self.has_driver && !shared.driver_is_occupied() && shared.since_turn(now) >= ABANDONED;
         self.has_driver |= abandoned;
         abandoned
     }
 
     fn next_nap(&mut self, shared: &Shared, me: usize, now: Instant) -> Duration {
         self.vigilant_until = self.vigilant_until.filter(|&until| now < until);
-        let waits = (0..self.polls.len()).any(|w| w != me && queued(shared, w) > 0);
+        let waits =
+            self.injected || (0..self.polls.len()).any(|w| w != me && queued(shared, w) > 0);
         // A queue is looked at again once; when that second look has found that it moves, all is well.
         if self.vigilant_until.is_some() || (waits && self.nap != FAST) {
             return FAST;
         }
-        if driver_is_occupied(shared) {
-            SLOW
-        } else {
-            SLOW.min(DUE.saturating_sub(shared.since_turn(now)))
+        if self.has_driver || shared.driver_is_occupied() {
+            return SLOW;
         }
+        // Never shorter than FAST: what is overdue was taken just now, or is being turned by somebody who will stamp it.
+        SLOW.min(DUE.saturating_sub(shared.since_turn(now)))
+            .max(FAST)
     }
 
     fn is_quiet(&mut self, shared: &Shared, moved: usize) -> Finding {
@@ -181,11 +189,4 @@ impl Watch {
 fn queued(shared: &Shared, worker: usize) -> usize {
     let remote = &shared.workers[worker];
     remote.thief.len() + usize::from(!remote.lifo.is_empty())
-}
-
-fn driver_is_occupied(shared: &Shared) -> bool {
-    shared
-        .workers
-        .iter()
-        .any(|worker| worker.parker.is_in_driver())
 }

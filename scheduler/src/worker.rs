@@ -57,10 +57,10 @@ impl Worker {
     pub(crate) fn run(self) {
         self.here().parker.bind();
         context::enter_worker(&self, || {
+            let _end = End(&self);
             while !self.shared.is_closing() {
                 self.turn();
             }
-            self.drain();
         });
     }
 
@@ -80,7 +80,7 @@ impl Worker {
         }
         if let Some(displaced) = self.here().lifo.replace(task.into_raw()) {
             self.push_ring(displaced);
-            self.offer_help();
+            self.offer_help(0);
         }
     }
 
@@ -100,11 +100,12 @@ impl Worker {
         self.ring.len() + usize::from(!self.here().lifo.is_empty())
     }
 
-    /// Wakes a sleeper if what is queued is worth it.
-    pub(crate) fn offer_help(&self) {
-        let fresh = self.fresh.get() + self.shared.injector.len();
-        if self.meter.borrow().is_worth_help(self.queued(), fresh) && self.shared.idle.could_help()
-        {
+    /// Wakes a sleeper if what is queued here, and so many tasks in the injector, are worth it. Looks at what others write
+    /// only when the answer would be yes.
+    pub(crate) fn offer_help(&self, injected: usize) {
+        let fresh = self.fresh.get() + injected;
+        let is_worth = self.meter.borrow().is_worth_help(self.queued(), fresh);
+        if is_worth && self.shared.idle.could_help() {
             self.wake_one();
         }
     }
@@ -138,11 +139,22 @@ impl Worker {
             self.shared.inject(Self::task(task));
         }
     }
+}
 
-    /// Shutdown: what is queued here is dropped, which cancels it.
-    fn drain(&self) {
-        while let Some(task) = self.here().lifo.take().or_else(|| self.ring.pop()) {
-            drop(Self::task(task));
+/// The end of a worker: what is queued here is dropped, which cancels it. If it ends by a panic, which can only be the
+/// driver's, as tasks and hooks are contained, then the scheduler has lost its events, and ends as a whole: better that every handle says
+/// "cancelled" than that they wait for a worker that is gone.
+struct End<'a>(&'a Worker);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let worker = self.0;
+        while let Some(task) = worker.here().lifo.take().or_else(|| worker.ring.pop()) {
+            drop(Worker::task(task));
+        }
+        if std::thread::panicking() {
+            worker.shared.close();
+            worker.shared.drain_injector();
         }
     }
 }

@@ -110,3 +110,57 @@ fn p4_tasks_behind_a_long_poll_are_stolen() {
     }));
     assert_eq!(waited.unwrap(), [0, 1, 2, 3, 4]);
 }
+
+/// The watch itself must not cost: while a worker is stuck and nothing happens, it looks now and then.
+#[test]
+fn the_watch_does_not_spin_while_a_worker_is_stuck() {
+    let (scheduler, posts) = scheduler(2);
+    let handle = scheduler.handle();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let stuck = handle.spawn(async move {
+        begun.send(()).unwrap();
+        blocked.recv_timeout(LONG).unwrap();
+    });
+    has_begun.recv().unwrap();
+    let before = (handle.metrics().ticks, posts.polls());
+    std::thread::sleep(Duration::from_millis(500));
+    let (ticks, polls) = (handle.metrics().ticks - before.0, posts.polls() - before.1);
+    // Every 8 ms, and every 0.5 ms for a second if it thinks that somebody is stuck with a queue: 1,000 at most.
+    assert!(
+        ticks <= 1_100 && polls <= 1_100,
+        "{ticks} looks and {polls} turns in half a second"
+    );
+    release.send(()).unwrap();
+    block_on(stuck).unwrap();
+}
+
+/// P1 holds for a watch that is disturbed all the time: by tasks from outside that it runs itself.
+#[test]
+fn p1_holds_while_the_watch_is_kept_busy() {
+    let (scheduler, posts) = scheduler(2);
+    let handle = scheduler.handle();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let stuck = handle.spawn(async move {
+        begun.send(()).unwrap();
+        blocked.recv_timeout(LONG).unwrap();
+    });
+    has_begun.recv().unwrap();
+    let (give, wakers) = mpsc::channel::<Waker>();
+    let waiting = handle.spawn(async move { event(|waker| give.send(waker).unwrap()).await });
+    posts.post(
+        wakers
+            .recv_timeout(LONG)
+            .expect("polled by the other worker"),
+    );
+    let start = Instant::now();
+    while !waiting.is_finished() {
+        // Never lets the watch sleep for its whole nap.
+        block_on(handle.spawn(async {})).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(start.elapsed() < LONG, "the event is not delivered");
+    }
+    release.send(()).unwrap();
+    block_on(stuck).unwrap();
+}

@@ -2,7 +2,9 @@
 
 mod support;
 
-use peu_scheduler::{Builder, Handle, block_on, spawn_local, yield_now};
+use peu_scheduler::{
+    Builder, Driver, Handle, Polled, Scheduler, Turns, block_on, spawn_local, yield_now,
+};
 use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;
@@ -281,6 +283,115 @@ fn dropped_on_its_own_worker_it_does_not_wait_for_itself() {
         ended.send(()).unwrap();
     }));
     has_ended.recv_timeout(LONG).unwrap();
+}
+
+#[test]
+fn dropped_in_its_own_blocking_closure_it_does_not_wait_for_itself() {
+    let (scheduler, _posts) = scheduler(2);
+    let (ended, has_ended) = mpsc::channel();
+    drop(scheduler.handle().spawn_blocking(move || {
+        drop(scheduler);
+        ended.send(()).unwrap();
+    }));
+    has_ended.recv_timeout(LONG).unwrap();
+}
+
+#[test]
+fn a_hook_that_panics_costs_no_worker() {
+    let builder = Builder::new()
+        .workers(1)
+        .on_thread_start(|| panic!("on purpose"));
+    let scheduler = build(builder, &Posts::default()).unwrap();
+    assert_eq!(block_on(scheduler.handle().spawn(async { 1 })).unwrap(), 1);
+}
+
+/// A driver whose second turn panics, as one does whose descriptor was closed behind its back.
+#[test]
+fn a_driver_that_panics_ends_the_scheduler_and_hangs_nobody() {
+    struct Broken(AtomicUsize);
+    struct BrokenTurns;
+    impl Driver for Broken {
+        fn turns(&self) -> Box<dyn Turns> {
+            Box::new(BrokenTurns)
+        }
+        fn unpark(&self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        fn now(&self) -> Instant {
+            Instant::now()
+        }
+    }
+    impl Turns for BrokenTurns {
+        fn poll(&mut self, _: Option<Duration>, _: &dyn Fn() -> bool) -> Polled {
+            panic!("on purpose")
+        }
+        fn update(&mut self) {}
+    }
+    let builder = Builder::new().workers(2);
+    let pool = builder.blocking_pool();
+    let scheduler = builder
+        .build(Arc::new(Broken(AtomicUsize::new(0))), pool)
+        .unwrap();
+    let task = scheduler.handle().spawn(pending::<()>());
+    assert!(block_on(task).unwrap_err().is_cancelled());
+    assert!(scheduler.shutdown(Some(LONG)).is_complete());
+}
+
+/// A thread that is no worker takes turns of its own, and leaves when all workers have found the driver claimed.
+#[test]
+fn a_stranger_in_the_driver_does_not_leave_it_to_nobody() {
+    let (scheduler, posts) = scheduler(1);
+    let handle = scheduler.handle();
+    let mut turns = posts.turns();
+    for _ in 0..20 {
+        let (give, wakers) = mpsc::channel::<Waker>();
+        let waiting = handle.spawn(async move { event(|waker| give.send(waker).unwrap()).await });
+        let waker = wakers.recv_timeout(LONG).unwrap();
+        // The worker falls asleep meanwhile, and finds the driver claimed, or not.
+        turns.poll(Some(Duration::from_millis(5)), &|| true);
+        posts.post(waker);
+        block_on(waiting).unwrap();
+    }
+}
+
+#[test]
+fn schedulers_can_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Scheduler>();
+    shared::<Handle>();
+}
+
+#[test]
+fn block_on_inside_a_local_scheduler_is_a_clear_panic() {
+    let (local, _posts) = local_scheduler();
+    let task = local.spawn_local(async { block_on(async {}) });
+    let error = local.block_on(task).unwrap_err();
+    assert!(
+        error.to_string().contains("inside a peu LocalRuntime"),
+        "{error}"
+    );
+    let handle = local.handle();
+    let on_own_thread = std::panic::AssertUnwindSafe(|| handle.block_on(async {}));
+    assert!(
+        std::panic::catch_unwind(on_own_thread).is_err(),
+        "it would wait for itself"
+    );
+}
+
+#[test]
+fn local_takes_one_turn_per_event() {
+    let (local, posts) = local_scheduler();
+    let poster = posts.clone();
+    local.block_on(async {
+        for _ in 0..100 {
+            event(|waker| poster.post(waker)).await;
+        }
+    });
+    assert!(
+        posts.polls() <= 110,
+        "{} turns for 100 events",
+        posts.polls()
+    );
 }
 
 #[test]
