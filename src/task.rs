@@ -1,4 +1,4 @@
-//! Tasks: what [`spawn`](crate::spawn) returns, sets and groups of tasks, and letting others run.
+//! Tasks: what [`spawn`] returns, sets and groups of tasks, and letting others run.
 
 pub use crate::{spawn, spawn_blocking};
 pub use peu_scheduler::task::*;
