@@ -99,7 +99,7 @@ impl Outcome {
     }
 }
 
-/// An empty histogram of nanoseconds, for latencies up to a minute: more than [`PATIENCE`] allows.
+/// An empty histogram of nanoseconds, for latencies up to a minute: more than `PATIENCE` allows.
 pub fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("these bounds are possible")
 }
