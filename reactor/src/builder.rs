@@ -1,5 +1,6 @@
 //! What a reactor gets from the runtime around it.
 
+use crate::file::Tiers;
 use crate::{Reactor, error};
 use std::fmt;
 use std::io;
@@ -35,8 +36,9 @@ pub trait Offload: Send + Sync {
 /// ```
 #[must_use = "a builder does nothing until build is called"]
 pub struct Builder {
-    offload: Option<Arc<dyn Offload>>,
-    budget: fn() -> bool,
+    pub(crate) offload: Option<Arc<dyn Offload>>,
+    pub(crate) budget: fn() -> bool,
+    pub(crate) file_tiers: Tiers,
 }
 
 impl Builder {
@@ -44,6 +46,7 @@ impl Builder {
         Builder {
             offload: None,
             budget: || true,
+            file_tiers: Tiers::ALL,
         }
     }
 
@@ -62,12 +65,19 @@ impl Builder {
         self
     }
 
+    /// The tiers that operations on files may use: all that the system has, unless restricted.
+    pub fn file_tiers(mut self, tiers: Tiers) -> Builder {
+        self.file_tiers = tiers;
+        self
+    }
+
     /// Makes the reactor.
     ///
     /// # Errors
     /// When the system refuses one of the descriptors that it needs; mostly because the process has too many open.
     pub fn build(self) -> io::Result<Reactor> {
-        Reactor::from_parts(mio::Poll::new()?, self.budget, self.offload)
+        mio::Poll::new()
+            .and_then(|poll| Reactor::from_parts(poll, self))
             .map_err(|error| error::context("cannot make a reactor", error))
     }
 }
@@ -76,6 +86,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("offload", &self.offload.is_some())
+            .field("file_tiers", &self.file_tiers)
             .finish_non_exhaustive()
     }
 }

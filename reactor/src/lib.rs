@@ -42,6 +42,7 @@
 //! | `source.rs`, `async_fd.rs` | waiting for a descriptor |
 //! | `net/` | sockets: TCP, UDP, Unix; names are looked up off the loop |
 //! | `operation.rs`, `submit.rs` | owned operations, and how they are performed and cancelled |
+//! | `file.rs` | regular files: which tier a read takes |
 //! | `park.rs` | how a sleeping turn is woken |
 //! | `timers.rs`, `deadline.rs`, `time/` | the wheel, how it ends a sleep, what users see of it |
 //! | `os/` | the calls into the C library, and all `unsafe` of this crate |
@@ -55,6 +56,7 @@ mod current;
 mod deadline;
 mod error;
 mod events;
+pub mod file;
 mod metrics;
 pub mod net;
 pub mod operation;

@@ -75,7 +75,7 @@ impl Counters {
     }
 }
 
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
@@ -87,7 +87,7 @@ impl Counter {
         }
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         // ORDERING: Relaxed, as in `add`.
         self.0.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 use crate::builder::{Builder, Offload};
 use crate::deadline::Timers;
 use crate::events::{Event, Events, Key};
+use crate::file::Files;
 use crate::metrics::{Counters, Metrics};
 use crate::os::Alarm;
 use crate::park::Parking;
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     /// Asked before each attempt at I/O whether the task may go on.
     pub(crate) budget: fn() -> bool,
     offload: Option<Arc<dyn Offload>>,
+    files: Files,
     pub(crate) metrics: Counters,
 }
 
@@ -66,8 +68,11 @@ impl Reactor {
 
     pub(crate) fn from_parts(
         poll: mio::Poll,
-        budget: fn() -> bool,
-        offload: Option<Arc<dyn Offload>>,
+        Builder {
+            offload,
+            budget,
+            file_tiers,
+        }: Builder,
     ) -> io::Result<Reactor> {
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, Key::UNPARK.into())?;
@@ -83,6 +88,7 @@ impl Reactor {
             spare: Mutex::default(),
             budget,
             offload,
+            files: Files::new(file_tiers),
             metrics: Counters::default(),
         };
         Ok(Reactor {
@@ -180,6 +186,11 @@ impl Reactor {
     /// Whether [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
         self.inner.events.lock().is_closed()
+    }
+
+    /// How operations on regular files are done here, and what they have cost.
+    pub fn files(&self) -> &Files {
+        &self.inner.files
     }
 
     /// What the reactor has done so far.
