@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 /// A timer and at most one sleep on it, however many requests are in flight.
 ///
-/// It is set for the oldest request. When that finishes first, the sleep is left as it is: ending early, it costs one
-/// look at the clock and is set anew, which is cheaper than a new sleep for each request. Only when nothing is in
-/// flight is it dropped, so an idle stage is not woken.
+/// It is set for what is due first: the end of a request's time, or of its back-off. When that is settled otherwise,
+/// the sleep is left as it is: ending early, it costs one look at the clock and is set anew, which is cheaper than a
+/// new sleep for each request. Only when nothing is to come is it dropped, so an idle stage is not woken.
 pub(crate) struct Alarm<R: Timer> {
     timer: R,
     sleep: Pin<Box<Option<R::Sleep>>>,
+    /// When the sleep ends, if there is one.
+    end: Option<Instant>,
 }
 
 impl<R: Timer> Alarm<R> {
@@ -21,6 +23,7 @@ impl<R: Timer> Alarm<R> {
         Self {
             timer,
             sleep: Box::pin(None),
+            end: None,
         }
     }
 
@@ -36,16 +39,18 @@ impl<R: Timer> Alarm<R> {
     /// Sleeps until `deadline`, unless a sleep for an earlier one is under way. True: it has ended already.
     #[must_use]
     pub(crate) fn set(&mut self, deadline: Instant, waker: &Waker) -> bool {
-        if self.sleep.is_some() {
+        if self.end.is_some_and(|end| end <= deadline) {
             return false;
         }
         let sleep = self.timer.sleep_until(deadline);
         self.sleep.set(Some(sleep));
+        self.end = Some(deadline);
         self.rang(waker)
     }
 
     pub(crate) fn unset(&mut self) {
         self.sleep.set(None);
+        self.end = None;
     }
 
     /// Whether no sleep is under way: none was set, or it has ended.
@@ -55,7 +60,7 @@ impl<R: Timer> Alarm<R> {
         };
         let ended = sleep.poll(&mut Context::from_waker(waker)).is_ready();
         if ended {
-            self.sleep.set(None);
+            self.unset();
         }
         ended
     }

@@ -3,7 +3,7 @@
 //!
 //! A stream of records is to be enriched by look-ups that take a while: in a database, over HTTP, from a model. One at
 //! a time is too slow; all at once is too much. [`async_map`](StreamExt::async_map) keeps a bounded number of them in
-//! flight, gives each a timeout, emits the outputs in order or as they come, and decides what a failure means.
+//! flight, gives each a timeout, retries those that fail, emits the outputs in order or as they come, and decides what a failure means.
 //!
 //! ```
 //! # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
@@ -48,6 +48,8 @@
 //!   takes no input and loses none; completions and timeouts go on.
 //! - **One outcome.** A timeout starts when its record is accepted, and ends with the request's result. A result that
 //!   is there when the timer fires wins; afterwards the request is gone, its future dropped.
+//! - **Retries** have a delay that is worked out for each record, and one timeout for all attempts. At most one attempt
+//!   of a record is under way. When the input ends, nobody waits: each record has at most one more attempt, at once.
 //! - **Failures** end the stage with an error that names stage, record, attempt and cause, behind the outputs of all
 //!   earlier records in ordered mode; or they are skipped and counted. A panic is a failure of its record.
 //! - **The end.** When the input ends, every accepted record leaves before the stage does. When the consumer is
@@ -64,7 +66,7 @@
 //! # How it works
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`,
-//! `alarm.rs`), *execute* lets it, once (`requests.rs`), and *update* lets leave what may (`order.rs`), towards the
+//! `alarm.rs`), *execute* lets it, once (`requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
 //! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
@@ -73,6 +75,7 @@
 mod alarm;
 mod async_flat_map;
 mod async_map;
+mod back_offs;
 mod error;
 mod input;
 mod metrics;
@@ -80,7 +83,9 @@ mod options;
 mod order;
 mod outlet;
 mod panics;
+mod random;
 mod requests;
+mod retry;
 mod runtime;
 mod signals;
 mod stage;
@@ -93,5 +98,6 @@ pub use async_map::AsyncMap;
 pub use error::{Cause, StageError};
 pub use metrics::{Metrics, Monitor};
 pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnError, OnTimeout};
+pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
 pub use runtime::{Spawn, Timer};
 pub use stream_ext::StreamExt;

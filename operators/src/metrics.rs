@@ -11,13 +11,17 @@ use std::sync::Arc;
 pub struct Metrics {
     /// Records taken from the input.
     pub accepted: u64,
-    /// Requests that have no outcome yet.
+    /// Requests that have no outcome yet, those that wait for another attempt included.
     pub in_flight: usize,
     /// Results that are finished and that the consumer has not taken, those waiting for their turn included.
     pub queued: usize,
     /// Records that ended with an output, whether the function's or a timeout fallback's.
     pub completed: u64,
-    /// Requests that returned an error or panicked, whatever the error policy made of it.
+    /// Calls of the function: `accepted + retries`.
+    pub attempts: u64,
+    /// Calls of the function for records that it had been called for before.
+    pub retries: u64,
+    /// Requests whose last attempt returned an error or panicked, whatever the error policy made of it.
     pub failed: u64,
     /// Records that were left out, by the error policy or by a timeout fallback.
     pub skipped: u64,

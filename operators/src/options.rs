@@ -1,12 +1,13 @@
 //! How a stage behaves: its order, its capacity, its timeout, and what it makes of failures.
 
+use crate::retry::NoRetry;
 use std::time::Duration;
 
 /// Flink's own default, and as good a guess for a service nobody has measured yet.
 const DEFAULT_CAPACITY: usize = 100;
 
 /// The options of an async stage: [`ordered`](AsyncOptions::ordered) or [`unordered`](AsyncOptions::unordered), then
-/// what should differ from the defaults: capacity 100, no timeout, fail on error.
+/// what should differ from the defaults: capacity 100, no timeout, no retry, fail on error.
 ///
 /// # Examples
 ///
@@ -21,11 +22,12 @@ const DEFAULT_CAPACITY: usize = 100;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a stage is made with them"]
-pub struct AsyncOptions<Timeout = FailOnTimeout> {
+pub struct AsyncOptions<Timeout = FailOnTimeout, Retry = NoRetry> {
     pub(crate) mode: Mode,
     pub(crate) capacity: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_timeout: Timeout,
+    pub(crate) retry: Retry,
     pub(crate) on_error: OnError,
 }
 
@@ -55,12 +57,13 @@ impl AsyncOptions {
             capacity: DEFAULT_CAPACITY,
             timeout: None,
             on_timeout: FailOnTimeout,
+            retry: NoRetry,
             on_error: OnError::Fail,
         }
     }
 }
 
-impl<Timeout> AsyncOptions<Timeout> {
+impl<Timeout, Retry> AsyncOptions<Timeout, Retry> {
     /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
     /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
     ///
@@ -77,12 +80,12 @@ impl<Timeout> AsyncOptions<Timeout> {
         self
     }
 
-    /// Gives each request `limit`, from the moment its record is accepted until the request has a result; waiting
-    /// to be emitted is not part of it. One that runs into the limit is dropped, which cancels it, and has failed.
+    /// Gives each request `limit`, from the moment its record is accepted until the request has a result, retries
+    /// included; waiting to be emitted is not part of it. One that runs into the limit is dropped, which cancels it, and has failed.
     ///
     /// A request is polled a last time before it is given up: a result that is there, but that the stage had no time
     /// to fetch, still counts.
-    pub fn timeout(self, limit: Duration) -> AsyncOptions {
+    pub fn timeout(self, limit: Duration) -> AsyncOptions<FailOnTimeout, Retry> {
         self.with_timeout(limit, FailOnTimeout)
     }
 
@@ -102,19 +105,60 @@ impl<Timeout> AsyncOptions<Timeout> {
     ///     },
     /// );
     /// ```
-    pub fn timeout_with<T, Out, F>(self, limit: Duration, fallback: F) -> AsyncOptions<F>
+    pub fn timeout_with<T, Out, F>(self, limit: Duration, fallback: F) -> AsyncOptions<F, Retry>
     where
         F: FnMut(&T) -> Fallback<Out> + Send + 'static,
     {
         self.with_timeout(limit, fallback)
     }
 
-    fn with_timeout<Other>(self, limit: Duration, on_timeout: Other) -> AsyncOptions<Other> {
+    fn with_timeout<Other>(self, limit: Duration, on_timeout: Other) -> AsyncOptions<Other, Retry> {
         AsyncOptions {
             mode: self.mode,
             capacity: self.capacity,
             timeout: Some(limit),
             on_timeout,
+            retry: self.retry,
+            on_error: self.on_error,
+        }
+    }
+
+    /// Makes requests again that failed: see [`Retry`](crate::Retry). The timeout covers all of a record's attempts
+    /// and the delays between them. A record keeps its place in the stage while it waits.
+    ///
+    /// When the input ends, or a failure ends the stage, nobody waits any longer: each record has at most one more
+    /// attempt, at once. One that waits has it now; one whose attempt is under way, if that fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, Retry, StreamExt as _};
+    /// use std::time::Duration;
+    ///
+    /// let mut calls = 0;
+    /// let mut answers = stream::iter(["question"]).async_map(
+    ///     &Threads,
+    ///     "ask",
+    ///     move |question| {
+    ///         calls += 1;
+    ///         let answer = if calls < 2 { Err("busy") } else { Ok(question.len()) };
+    ///         async move { answer }
+    ///     },
+    ///     AsyncOptions::ordered().retry(Retry::fixed(Duration::from_millis(1)).max_retries(2)),
+    /// );
+    /// assert_eq!(block_on(answers.next()).unwrap().unwrap(), 8);
+    /// assert_eq!(answers.metrics().retries, 1);
+    /// ```
+    pub fn retry<Policy>(self, policy: Policy) -> AsyncOptions<Timeout, Policy> {
+        AsyncOptions {
+            mode: self.mode,
+            capacity: self.capacity,
+            timeout: self.timeout,
+            on_timeout: self.on_timeout,
+            retry: policy,
             on_error: self.on_error,
         }
     }

@@ -5,8 +5,13 @@
 //! request that is ready at once thus meets warm memory.
 //!
 //! All requests of a stage have the same timeout, so the line is sorted by deadline too: its head is the next to time
-//! out. A request that finishes leaves the line in constant time, and leaves nothing behind.
+//! out. A request that finishes leaves the line in constant time, and leaves nothing behind. Those that wait for their
+//! next attempt are known to `back_offs.rs` as well.
+//!
+//! A request lives as long as its record has no outcome. Its future is that of the attempt under way; in a back-off
+//! there is none.
 
+use crate::back_offs::BackOffs;
 use crate::panics::caught;
 use std::pin::Pin;
 use std::time::Instant;
@@ -20,6 +25,7 @@ pub(crate) struct Requests<T, Fut> {
     free: Vec<usize>,
     oldest: usize,
     youngest: usize,
+    back_offs: BackOffs,
 }
 
 struct Slot<T, Fut> {
@@ -27,6 +33,10 @@ struct Slot<T, Fut> {
     /// The record, for whoever has to name it or to decide about it. None: the slot is free.
     record: Option<T>,
     number: u64,
+    /// How many attempts were begun.
+    attempts: u32,
+    /// The attempt under way is to be the last, whatever comes of it.
+    is_last: bool,
     deadline: Option<Instant>,
     older: usize,
     younger: usize,
@@ -39,6 +49,7 @@ impl<T, Fut> Requests<T, Fut> {
             free: Vec::new(),
             oldest: NONE,
             youngest: NONE,
+            back_offs: BackOffs::default(),
         }
     }
 
@@ -46,7 +57,7 @@ impl<T, Fut> Requests<T, Fut> {
         self.slots.len() - self.free.len()
     }
 
-    /// Adds a request, the youngest; its future follows with `start`.
+    /// Adds a request, the youngest; its attempts follow.
     pub(crate) fn insert(&mut self, record: T, number: u64, deadline: Option<Instant>) -> usize {
         let request = match self.free.pop() {
             Some(request) => request,
@@ -55,6 +66,8 @@ impl<T, Fut> Requests<T, Fut> {
         let slot = &mut self.slots[request];
         slot.record = Some(record);
         slot.number = number;
+        slot.attempts = 0;
+        slot.is_last = false;
         slot.deadline = deadline;
         self.append(request);
         request
@@ -65,11 +78,22 @@ impl<T, Fut> Requests<T, Fut> {
             future: Box::pin(None),
             record: None,
             number: 0,
+            attempts: 0,
+            is_last: false,
             deadline: None,
             older: NONE,
             younger: NONE,
         });
         self.slots.len() - 1
+    }
+
+    /// Ends a back-off, if there is one, and counts the attempt that begins; its future follows with `start`.
+    pub(crate) fn begin_attempt(&mut self, request: usize, is_last: bool) -> &T {
+        self.back_offs.remove(request);
+        let slot = &mut self.slots[request];
+        slot.attempts = slot.attempts.saturating_add(1);
+        slot.is_last = is_last;
+        self.record(request)
     }
 
     pub(crate) fn start(&mut self, request: usize, future: Fut) {
@@ -91,6 +115,34 @@ impl<T, Fut> Requests<T, Fut> {
         self.slots[request].number
     }
 
+    /// How many attempts were begun.
+    pub(crate) fn attempts(&self, request: usize) -> u32 {
+        self.slots[request].attempts
+    }
+
+    /// Whether the attempt under way is to be the last.
+    pub(crate) fn is_at_last(&self, request: usize) -> bool {
+        self.slots[request].is_last
+    }
+
+    /// An attempt is over, and the next is due at `at`; none if no clock ever gets there.
+    pub(crate) fn back_off(&mut self, request: usize, at: Option<Instant>) {
+        self.cancel(request);
+        self.back_offs.add(request, self.number(request), at);
+    }
+
+    /// The request whose back-off ends first, and when.
+    pub(crate) fn next_attempt(&self) -> Option<(usize, Option<Instant>)> {
+        self.back_offs.first()
+    }
+
+    /// When a request times out or a back-off ends, whichever is first.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let deadline = self.next_deadline().map(|(_, at)| at);
+        let attempt = self.next_attempt().and_then(|(_, at)| at);
+        deadline.into_iter().chain(attempt).min()
+    }
+
     /// The request that times out first, and when.
     pub(crate) fn next_deadline(&self) -> Option<(usize, Instant)> {
         let slot = self.slots.get(self.oldest)?;
@@ -107,6 +159,7 @@ impl<T, Fut> Requests<T, Fut> {
     /// Takes a request out and frees its slot.
     pub(crate) fn remove(&mut self, request: usize) {
         self.cancel(request);
+        self.back_offs.remove(request);
         self.unlink(request);
         self.free.push(request);
         self.slots[request].record = None;

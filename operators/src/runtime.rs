@@ -27,7 +27,7 @@ pub trait Spawn {
         F: Future<Output = ()> + Send + 'static;
 }
 
-/// Tells the time and waits for it. Only stages with a timeout ask.
+/// Tells the time and waits for it. Only stages with a timeout or retries ask.
 ///
 /// A stage keeps one sleep however many requests are in flight, and none while nothing is, so a sleep need not be
 /// cheap. It keeps a clone of its timer, so a timer is usually a handle. [`Spawn`] shows one for threads.

@@ -8,6 +8,7 @@ use crate::options::{AsyncOptions, Mode, OnTimeout};
 use crate::order::Order;
 use crate::outlet::{Consumer, Offer, Outlet};
 use crate::requests::Requests;
+use crate::retry::RetryPolicy;
 use crate::runtime::Timer;
 use crate::signals::{INPUT, ROOM, Signals, TIMER};
 use futures_core::Stream;
@@ -25,10 +26,10 @@ use std::task::{Context, Poll};
 const TURNS_PER_POLL: usize = 128;
 
 /// One async operator: input, requests in flight, entries on their way out.
-pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, R: Timer> {
+pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, R: Timer> {
     pub(crate) name: Arc<str>,
     pub(crate) function: F,
-    pub(crate) options: AsyncOptions<G>,
+    pub(crate) options: AsyncOptions<G, P>,
     pub(crate) input: Input<S, T>,
     pub(crate) requests: Requests<T, Fut>,
     pub(crate) order: Order<Out>,
@@ -52,7 +53,7 @@ pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, R: Timer> {
     pub(crate) metrics: Metrics,
 }
 
-impl<S, T, F, Fut, Out, G, R> Stage<S, T, F, Fut, Out, G, R>
+impl<S, T, F, Fut, Out, G, P, R> Stage<S, T, F, Fut, Out, G, P, R>
 where
     S: Stream,
     R: Timer,
@@ -62,7 +63,7 @@ where
         name: Arc<str>,
         input: Input<S, T>,
         function: F,
-        options: AsyncOptions<G>,
+        options: AsyncOptions<G, P>,
         timer: R,
     ) -> (Self, Arc<Outlet<Out>>) {
         let mut signals = Signals::new();
@@ -145,12 +146,12 @@ where
         self.over
     }
 
-    /// Sees to it that the oldest request in flight is not forgotten.
+    /// Sees to it that what is due next is not forgotten.
     fn set_alarm(&mut self) {
-        match self.requests.next_deadline() {
+        match self.requests.next_due() {
             None => self.alarm.unset(),
-            Some((_, deadline)) => {
-                if self.alarm.set(deadline, self.signals.waker(TIMER)) {
+            Some(due) => {
+                if self.alarm.set(due, self.signals.waker(TIMER)) {
                     self.signals.raise(TIMER);
                 }
             }
@@ -159,7 +160,7 @@ where
 }
 
 /// The task: turns while there is something to do, then a pause.
-impl<S, T, F, Fut, Out, E, G, R> Future for Stage<S, T, F, Fut, Out, G, R>
+impl<S, T, F, Fut, Out, E, G, P, R> Future for Stage<S, T, F, Fut, Out, G, P, R>
 where
     S: Stream,
     T: Clone + Debug,
@@ -167,6 +168,7 @@ where
     Fut: Future<Output = Result<Out, E>>,
     E: Into<BoxError>,
     G: OnTimeout<T, Out>,
+    P: RetryPolicy<Out, E>,
     R: Timer,
 {
     type Output = ();
@@ -192,21 +194,22 @@ where
 }
 
 /// Nothing is pinned in place: the futures, the input and the sleep have boxes of their own.
-impl<S: Stream, T, F, Fut, Out, G, R: Timer> Unpin for Stage<S, T, F, Fut, Out, G, R> {}
+impl<S: Stream, T, F, Fut, Out, G, P, R: Timer> Unpin for Stage<S, T, F, Fut, Out, G, P, R> {}
 
-impl<S: Stream, T, F, Fut, Out, G, R: Timer> Drop for Stage<S, T, F, Fut, Out, G, R> {
+impl<S: Stream, T, F, Fut, Out, G, P, R: Timer> Drop for Stage<S, T, F, Fut, Out, G, P, R> {
     fn drop(&mut self) {
         self.outlet.abandon(&self.name);
     }
 }
 
-impl<S: Stream, T, F, Fut, Out, G, R: Timer> Stage<S, T, F, Fut, Out, G, R>
+impl<S: Stream, T, F, Fut, Out, G, P, R: Timer> Stage<S, T, F, Fut, Out, G, P, R>
 where
     T: Debug,
 {
-    /// The error of a record in flight. No stage retries yet: each attempt is the first.
+    /// The error of a record in flight.
     pub(crate) fn error(&self, request: usize, cause: Cause) -> StageError {
         let (number, record) = (self.requests.number(request), self.requests.record(request));
-        StageError::of_record(Arc::clone(&self.name), number, record, 1, cause)
+        let attempt = self.requests.attempts(request);
+        StageError::of_record(Arc::clone(&self.name), number, record, attempt, cause)
     }
 }

@@ -6,6 +6,7 @@ use crate::error::BoxError;
 use crate::input::Input;
 use crate::options::{AsyncOptions, OnTimeout};
 use crate::outlet::Outlet;
+use crate::retry::RetryPolicy;
 use crate::runtime::{Spawn, Timer};
 use crate::stage::Stage;
 use futures_core::Stream;
@@ -52,12 +53,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let numbers: Vec<u32> = block_on(numbers.map(Result::unwrap).collect());
     /// assert_eq!(numbers, [1, 3]);
     /// ```
-    fn async_map<R, F, Fut, Out, E, G>(
+    fn async_map<R, F, Fut, Out, E, G, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G>,
+        options: AsyncOptions<G, P>,
     ) -> AsyncMap<Out>
     where
         Self::Item: Clone + Debug + Send,
@@ -67,6 +68,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         Out: Send + 'static,
         E: Into<BoxError>,
         G: OnTimeout<Self::Item, Out>,
+        P: RetryPolicy<Out, E>,
     {
         let input = Input::new(self, Ok);
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -93,12 +95,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let words: Vec<&str> = block_on(words.map(Result::unwrap).collect());
     /// assert_eq!(words, ["poll", "execute", "update"]);
     /// ```
-    fn async_flat_map<R, F, Fut, Outs, E, G>(
+    fn async_flat_map<R, F, Fut, Outs, E, G, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G>,
+        options: AsyncOptions<G, P>,
     ) -> AsyncFlatMap<Outs>
     where
         Self::Item: Clone + Debug + Send,
@@ -108,6 +110,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         Outs: IntoIterator + Send + 'static,
         E: Into<BoxError>,
         G: OnTimeout<Self::Item, Outs>,
+        P: RetryPolicy<Outs, E>,
     {
         let input = Input::new(self, Ok);
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
@@ -138,12 +141,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     ///     assert!(doubled.next().await.is_none());
     /// });
     /// ```
-    fn try_async_map<R, T, InputError, F, Fut, Out, E, G>(
+    fn try_async_map<R, T, InputError, F, Fut, Out, E, G, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G>,
+        options: AsyncOptions<G, P>,
     ) -> AsyncMap<Out>
     where
         Self: Stream<Item = Result<T, InputError>>,
@@ -155,6 +158,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         Out: Send + 'static,
         E: Into<BoxError>,
         G: OnTimeout<T, Out>,
+        P: RetryPolicy<Out, E>,
     {
         let input = Input::new(self, |item: Self::Item| item.map_err(Into::into));
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -163,12 +167,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
 
 impl<S: Stream + Send + 'static> StreamExt for S {}
 
-fn start<S, T, R, F, Fut, Out, E, G>(
+fn start<S, T, R, F, Fut, Out, E, G, P>(
     input: Input<S, T>,
     runtime: &R,
     name: Arc<str>,
     function: F,
-    options: AsyncOptions<G>,
+    options: AsyncOptions<G, P>,
 ) -> Arc<Outlet<Out>>
 where
     S: Stream + Send + 'static,
@@ -179,6 +183,7 @@ where
     Out: Send + 'static,
     E: Into<BoxError>,
     G: OnTimeout<T, Out>,
+    P: RetryPolicy<Out, E>,
 {
     let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
     runtime.spawn(stage);

@@ -1,7 +1,7 @@
 //! One turn of a stage: poll, execute, update.
 //!
 //! ```text
-//!     E    = poll(Q)         the next thing that can make progress: a record, a request that woke, a timeout
+//!     E    = poll(Q)         the next thing that can make progress: a record, a request that woke, a time that came
 //!     T(P) = execute(E)      call the user's function, poll the request, or give it up: once
 //!     Q    = update(Q, E)    finished: it leaves, in the mode's order, and frees its slot; unfinished: it stays
 //! ```
@@ -14,6 +14,7 @@ use crate::error::{BoxError, Cause};
 use crate::options::{Fallback, OnError, OnTimeout};
 use crate::order::Verdict;
 use crate::panics::caught;
+use crate::retry::RetryPolicy;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT, ROOM, TIMER};
 use crate::stage::Stage;
@@ -21,6 +22,7 @@ use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// What can make progress.
 enum Event<T> {
@@ -28,6 +30,8 @@ enum Event<T> {
     Record(T),
     /// A request was woken.
     Request(usize),
+    /// A request's back-off is over.
+    Retry(usize),
     /// A request's time is up.
     Timeout(usize),
 }
@@ -38,9 +42,11 @@ enum Outcome<Out> {
     Output(Out),
     Nothing,
     Failed(Cause),
+    /// To be tried again, after a delay.
+    Again(Duration),
 }
 
-impl<S, T, F, Fut, Out, E, G, R> Stage<S, T, F, Fut, Out, G, R>
+impl<S, T, F, Fut, Out, E, G, P, R> Stage<S, T, F, Fut, Out, G, P, R>
 where
     S: Stream,
     T: Clone + Debug,
@@ -48,6 +54,7 @@ where
     Fut: Future<Output = Result<Out, E>>,
     E: Into<BoxError>,
     G: OnTimeout<T, Out>,
+    P: RetryPolicy<Out, E>,
     R: Timer,
 {
     /// False: nothing can make progress until the stage is woken.
@@ -92,6 +99,7 @@ where
             }
             Poll::Ready(end) => {
                 self.last = end.map(drop);
+                self.hurry();
                 self.finish_if_drained();
                 None
             }
@@ -99,15 +107,34 @@ where
     }
 
     fn poll_timer(&mut self) -> Option<Event<T>> {
-        if !self.alarm.rang(self.signals.waker(TIMER)) {
+        let rang = self.alarm.rang(self.signals.waker(TIMER));
+        if !rang && !self.input.is_over() {
             return None;
         }
-        let (request, deadline) = self.requests.next_deadline()?;
-        if !self.alarm.has_passed(deadline) {
-            return None;
-        }
+        let event = self.due()?;
         self.signals.raise(TIMER);
-        Some(Event::Timeout(request))
+        Some(event)
+    }
+
+    /// What is due by the clock. Timeouts come first: no attempt is made for a record whose time is up. Once the input
+    /// is over, every back-off is.
+    fn due(&self) -> Option<Event<T>> {
+        let has_passed = |at: Instant| self.alarm.has_passed(at);
+        if let Some((request, at)) = self.requests.next_deadline()
+            && has_passed(at)
+        {
+            return Some(Event::Timeout(request));
+        }
+        let (request, at) = self.requests.next_attempt()?;
+        let is_due = self.input.is_over() || at.is_some_and(has_passed);
+        is_due.then_some(Event::Retry(request))
+    }
+
+    /// The input is over: whoever is in back-off, now or from now on, waits no longer.
+    fn hurry(&mut self) {
+        if self.requests.next_attempt().is_some() {
+            self.signals.raise(TIMER);
+        }
     }
 
     fn poll_room(&mut self) -> Option<Event<T>> {
@@ -117,14 +144,15 @@ where
 
     fn execute(&mut self, event: Event<T>) -> (usize, Outcome<Out>) {
         match event {
-            Event::Record(record) => self.call(record),
+            Event::Record(record) => self.accept(record),
+            Event::Retry(request) => (request, self.attempt(request)),
             Event::Request(request) => (request, self.poll_request(request)),
             Event::Timeout(request) => (request, self.time_out(request)),
         }
     }
 
     /// Accepts a record: its time runs from here.
-    fn call(&mut self, record: T) -> (usize, Outcome<Out>) {
+    fn accept(&mut self, record: T) -> (usize, Outcome<Out>) {
         let limit = self.options.timeout;
         let deadline = limit.and_then(|limit| self.alarm.after(limit));
         self.room -= 1;
@@ -132,28 +160,53 @@ where
         self.order.accept();
         let number = self.metrics.accepted;
         let request = self.requests.insert(record, number, deadline);
-        let record = self.requests.record(request);
-        let outcome = match caught(|| (self.function)(record.clone())) {
+        (request, self.attempt(request))
+    }
+
+    /// Calls the user's function. Once the input is over, a second time is the last time.
+    fn attempt(&mut self, request: usize) -> Outcome<Out> {
+        let is_retry = self.requests.attempts(request) > 0;
+        self.metrics.attempts += 1;
+        self.metrics.retries += u64::from(is_retry);
+        let is_last = is_retry && self.input.is_over();
+        let record = self.requests.begin_attempt(request, is_last);
+        match caught(|| (self.function)(record.clone())) {
             Ok(future) => {
                 self.requests.start(request, future);
                 self.poll_request(request)
             }
             Err(message) => Outcome::Failed(Cause::Panicked(message)),
-        };
-        (request, outcome)
+        }
     }
 
     fn poll_request(&mut self, request: usize) -> Outcome<Out> {
+        let outcome = caught(|| self.advance(request));
+        outcome.unwrap_or_else(|message| Outcome::Failed(Cause::Panicked(message)))
+    }
+
+    fn advance(&mut self, request: usize) -> Outcome<Out> {
         let Some(future) = self.requests.future(request) else {
             return Outcome::Unfinished;
         };
         let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
-        let polled = caught(|| match future.poll(&mut cx) {
+        match future.poll(&mut cx) {
             Poll::Pending => Outcome::Unfinished,
-            Poll::Ready(Ok(output)) => Outcome::Output(output),
-            Poll::Ready(Err(error)) => Outcome::Failed(Cause::Failed(error.into())),
-        });
-        polled.unwrap_or_else(|message| Outcome::Failed(Cause::Panicked(message)))
+            Poll::Ready(result) => self.outcome(request, result),
+        }
+    }
+
+    /// An attempt is over: the retry policy says whether that is final.
+    fn outcome(&mut self, request: usize, result: Result<Out, E>) -> Outcome<Out> {
+        if !self.requests.is_at_last(request) {
+            let retry = self.requests.attempts(request);
+            if let Some(delay) = self.options.retry.next_delay(retry, &result) {
+                return Outcome::Again(delay);
+            }
+        }
+        match result {
+            Ok(output) => Outcome::Output(output),
+            Err(error) => Outcome::Failed(Cause::Failed(error.into())),
+        }
     }
 
     /// A last poll, for a result that is there wins; then the request is dropped, and the fallback decides.
@@ -177,6 +230,7 @@ where
     fn update(&mut self, request: usize, outcome: Outcome<Out>) {
         let verdict = match outcome {
             Outcome::Unfinished => return,
+            Outcome::Again(delay) => return self.back_off(request, delay),
             Outcome::Output(output) => Verdict::Output(output),
             Outcome::Nothing => Verdict::Nothing,
             Outcome::Failed(cause) => self.judge(request, cause),
@@ -196,6 +250,15 @@ where
         self.finish_if_drained();
     }
 
+    /// The request rests until its next attempt.
+    fn back_off(&mut self, request: usize, delay: Duration) {
+        let at = self.alarm.after(delay);
+        self.requests.back_off(request, at);
+        if self.input.is_over() {
+            self.hurry();
+        }
+    }
+
     /// The error policy.
     fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out> {
         if !matches!(cause, Cause::TimedOut(_)) {
@@ -212,6 +275,7 @@ where
         self.input.close();
         self.order.cut_after(number);
         self.requests.remove_after(number);
+        self.hurry();
     }
 
     /// Lets leave what may.

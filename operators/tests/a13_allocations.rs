@@ -3,11 +3,13 @@
 mod kit;
 
 use kit::{Tap, World};
-use peu_operators::{AsyncMap, AsyncOptions, Spawn, StreamExt as _, Timer};
+use peu_operators::{
+    AsyncMap, AsyncOptions, FailOnTimeout, Jitter, Retry, RetryPolicy, Spawn, StreamExt as _, Timer,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::{Future, Pending, pending};
+use std::future::Future;
 use std::mem::size_of;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -59,7 +61,7 @@ fn bytes<V>(code: impl FnOnce() -> V) -> (isize, V) {
     (BYTES.get() - before, value)
 }
 
-/// A world whose clock stands still and whose sleeps never end: what the stage allocates is all there is.
+/// A world whose clock stands still: what the stage allocates is all there is.
 #[derive(Clone)]
 struct Timeless(World, Instant);
 
@@ -76,14 +78,29 @@ impl Spawn for Timeless {
 }
 
 impl Timer for Timeless {
-    type Sleep = Pending<()>;
+    type Sleep = Sleep;
 
     fn now(&self) -> Instant {
         self.1
     }
 
-    fn sleep_until(&self, _deadline: Instant) -> Pending<()> {
-        pending()
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep(deadline <= self.1)
+    }
+}
+
+/// Over before it began, or never.
+struct Sleep(bool);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        if self.0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -106,7 +123,14 @@ impl Future for Double {
     }
 }
 
-fn doubles(runtime: &Timeless, options: AsyncOptions, yields: usize) -> Tap<AsyncMap<u64>> {
+fn doubles<P>(
+    runtime: &Timeless,
+    options: AsyncOptions<FailOnTimeout, P>,
+    yields: usize,
+) -> Tap<AsyncMap<u64>>
+where
+    P: RetryPolicy<u64, Infallible>,
+{
     let records = futures_lite::stream::iter(0_u64..);
     let double = move |record| Double { record, yields };
     Tap::new(records.async_map(runtime, "double", double, options))
@@ -154,6 +178,30 @@ fn a13_nor_does_one_that_has_to_wait_once_the_stage_is_warm() {
         let mut out = doubles(&runtime, options.capacity(64), 3);
         take(&runtime.0, &mut out, 1_000);
         assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
+    }
+}
+
+#[test]
+fn a13_nor_with_retries_whether_they_are_needed_or_not() {
+    for options in all_options() {
+        let retry = Retry::exponential(Duration::from_millis(1)..Duration::from_secs(1));
+        let runtime = Timeless::new();
+        let mut out = doubles(&runtime, options.capacity(64).retry(retry), 0);
+        take(&runtime.0, &mut out, 1_000);
+        assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
+    }
+    for options in all_options() {
+        // The clock stands still, so only a retry without delay is ever made. Each record needs one.
+        let retry = Retry::fixed(Duration::ZERO)
+            .jitter(Jitter::Full)
+            .max_retries(1)
+            .when_result(|_: &u64| true);
+        let runtime = Timeless::new();
+        let mut out = doubles(&runtime, options.capacity(64).retry(retry), 3);
+        take(&runtime.0, &mut out, 1_000);
+        assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
+        let metrics = out.stream().metrics();
+        assert!(metrics.retries >= 11_000);
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod kit;
 
-use kit::oracle::{Limit, Oracle, Reason, Setting, TIMEOUT};
-use kit::{Answer, Bench, ms};
-use peu_operators::{AsyncOptions, Cause, Fallback, OnError};
+use kit::oracle::{
+    FIRST_DELAY, LONGEST_DELAY, Limit, Oracle, Reason, Setting, TIMEOUT, is_unwelcome,
+};
+use kit::{Answer, Bench, Refused, ms};
+use peu_operators::{AsyncOptions, Cause, Fallback, NoRetry, OnError, Retry, RetryPolicy};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -14,7 +16,8 @@ use proptest::sample::Index;
 enum Step {
     /// A record comes; with an answer, its request is ready at its first poll.
     Push(Option<Answer>),
-    /// Requests in flight get answers, and then the clock moves, before the stage can look.
+    /// Requests get answers, if in back-off those of their next attempts, and then the clock moves, before the stage can
+    /// look.
     Progress(Vec<(Index, Answer)>, u64),
     /// The consumer takes some outputs. Between these steps it stalls.
     Take(usize),
@@ -29,11 +32,13 @@ fn settings() -> impl Strategy<Value = Setting> {
         prop::sample::select(vec![Limit::Fail, Limit::Skip, Limit::Output]),
     );
     let on_error = prop::sample::select(vec![OnError::Fail, OnError::Skip, OnError::Skip]);
-    (any::<bool>(), 1_usize..6, timeout, on_error).prop_map(
-        |(ordered, capacity, timeout, on_error)| Setting {
+    let retries = prop::option::of(0_u32..4);
+    (any::<bool>(), 1_usize..6, timeout, retries, on_error).prop_map(
+        |(ordered, capacity, timeout, retries, on_error)| Setting {
             ordered,
             capacity,
             timeout,
+            retries,
             on_error,
         },
     )
@@ -74,13 +79,26 @@ struct Pair {
 
 impl Pair {
     fn new(setting: Setting) -> Self {
+        match setting.retries {
+            None => Self::with_policy(setting, NoRetry),
+            Some(retries) => {
+                let retry = Retry::exponential(ms(FIRST_DELAY)..ms(LONGEST_DELAY))
+                    .max_retries(retries)
+                    .when_result(|output: &u64| is_unwelcome(*output));
+                Self::with_policy(setting, retry)
+            }
+        }
+    }
+
+    fn with_policy<P: RetryPolicy<u64, Refused>>(setting: Setting, policy: P) -> Self {
         let options = match setting.ordered {
             true => AsyncOptions::ordered(),
             false => AsyncOptions::unordered(),
         };
         let options = options
             .capacity(setting.capacity)
-            .on_error(setting.on_error);
+            .on_error(setting.on_error)
+            .retry(policy);
         let limit = ms(TIMEOUT);
         let bench = match setting.timeout {
             None => Bench::new(options),
@@ -116,10 +134,10 @@ impl Pair {
             }
             Step::Push(_) => {}
             Step::Progress(completions, by) => {
-                let live = self.oracle.live();
+                let unfinished = self.oracle.unfinished();
                 let mut chosen: Vec<(u64, Answer)> = Vec::new();
-                for (index, answer) in completions.iter().filter(|_| !live.is_empty()) {
-                    let record = *index.get(&live);
+                for (index, answer) in completions.iter().filter(|_| !unfinished.is_empty()) {
+                    let record = *index.get(&unfinished);
                     if chosen.iter().all(|(other, _)| *other != record) {
                         chosen.push((record, *answer));
                         bench.calls.answer(record, *answer);
@@ -160,23 +178,31 @@ impl Pair {
             return Ok(());
         };
         prop_assert_eq!(bench.calls.made(), &oracle.made[..]);
-        prop_assert_eq!(bench.calls.live(), oracle.live());
+        let mut live = bench.calls.live();
+        live.sort_unstable();
+        prop_assert_eq!(live, oracle.live());
         prop_assert_eq!(bench.world.tasks() == 0, oracle.over);
-        let timers = oracle.setting.timeout.is_some() && !oracle.live().is_empty();
+        let (live, unfinished) = (oracle.live().len(), oracle.unfinished().len());
+        let timers = match oracle.setting.timeout {
+            Some(_) => unfinished > 0,
+            None => unfinished > live,
+        };
         prop_assert_eq!(bench.world.sleeps(), usize::from(timers));
         let metrics = bench.out.stream().metrics();
-        prop_assert_eq!(metrics.accepted, oracle.made.len() as u64);
+        prop_assert_eq!(metrics.accepted, oracle.accepted);
+        prop_assert_eq!(metrics.attempts, oracle.made.len() as u64);
+        prop_assert_eq!(metrics.retries, metrics.attempts - metrics.accepted);
         prop_assert_eq!(metrics.completed, oracle.completed);
         prop_assert_eq!(metrics.failed, oracle.failed);
         prop_assert_eq!(metrics.skipped, oracle.skipped);
         prop_assert_eq!(metrics.timed_out, oracle.timed_out);
-        prop_assert_eq!(metrics.in_flight, oracle.live().len());
+        prop_assert_eq!(metrics.in_flight, unfinished);
         let outputs = oracle
             .emitted
             .iter()
             .filter(|output| output.is_ok())
             .count();
-        let queued = outputs + oracle.entries.len() - oracle.live().len();
+        let queued = outputs + oracle.entries.len() - unfinished;
         prop_assert_eq!(metrics.queued, queued);
         Ok(())
     }
@@ -184,19 +210,19 @@ impl Pair {
     /// Whatever the schedule, the stage comes to its end once its requests have answers and its outputs are taken.
     fn run_down(&mut self) -> Result<(), TestCaseError> {
         self.step(&Step::End)?;
-        for _ in 0..=self.pushed {
-            let answers = self.oracle.live();
-            if let Some(bench) = &self.bench {
-                for record in &answers {
-                    bench.calls.answer(*record, Answer::Output(*record));
-                }
-                bench.world.run();
-            }
-            let answers: Vec<_> = answers
-                .into_iter()
-                .map(|record| (record, Answer::Output(record)))
+        // A record has at most five attempts with answers, and a round answers all that are under way.
+        for _ in 0..=5 * self.pushed {
+            let live = self.oracle.live().into_iter();
+            let answers: Vec<_> = live
+                .map(|record| (record, Answer::Output(3 * record + 1)))
                 .collect();
-            self.oracle.progress(&answers, 0);
+            if let Some(bench) = &self.bench {
+                for (record, answer) in &answers {
+                    bench.calls.answer(*record, *answer);
+                }
+                bench.advance(LONGEST_DELAY);
+            }
+            self.oracle.progress(&answers, LONGEST_DELAY);
             self.compare()?;
             self.step(&Step::Take(self.oracle.setting.capacity + 1))?;
         }

@@ -3,7 +3,7 @@
 mod kit;
 
 use kit::{Answer, Bench, Calls, ms};
-use peu_operators::{AsyncOptions, Cause, Fallback, OnError};
+use peu_operators::{AsyncOptions, Cause, Fallback, OnError, Retry};
 use std::time::Duration;
 
 #[test]
@@ -38,6 +38,54 @@ fn t01_waiting_for_emission_is_not_part_of_it() {
         [20],
         "and no wait for the consumer either"
     );
+}
+
+#[test]
+fn t01_it_covers_every_attempt_and_every_back_off() {
+    let retry = Retry::fixed(ms(3)).max_retries(9);
+    let mut bench = Bench::new(AsyncOptions::unordered().timeout(ms(10)).retry(retry));
+    bench.push([1]);
+    for _ in 0..2 {
+        bench.advance(1);
+        bench.answer(1, Answer::Refused);
+        bench.advance(3);
+    }
+    assert_eq!(bench.calls.made(), [1, 1, 1]);
+    bench.advance(1);
+    assert_eq!(bench.calls.live(), [1], "9 ms: two back-offs, and it runs");
+    bench.advance(1);
+    let error = bench.take_error();
+    assert!(matches!(error.cause(), Cause::TimedOut(limit) if *limit == ms(10)));
+    assert_eq!(error.attempt(), Some(3));
+}
+
+#[test]
+fn t01_a_back_off_that_is_longer_than_the_rest_of_the_time_ends_with_it() {
+    let options = AsyncOptions::unordered().timeout(ms(10));
+    let mut bench = Bench::new(options.retry(Retry::fixed(ms(1_000))));
+    bench.push([1]);
+    bench.answer(1, Answer::Refused);
+    bench.advance(9);
+    assert_eq!(bench.out.stream().metrics().in_flight, 1);
+    bench.advance(1);
+    let error = bench.take_error();
+    assert!(matches!(error.cause(), Cause::TimedOut(_)));
+    assert_eq!((error.attempt(), bench.calls.made().len()), (Some(1), 1));
+}
+
+#[test]
+fn t03_the_late_result_of_an_earlier_attempt_changes_nothing() {
+    let mut bench = Bench::new(AsyncOptions::unordered().retry(Retry::fixed(ms(10))));
+    bench.push([1]);
+    bench.answer(1, Answer::Refused);
+    bench.calls.wake(1);
+    bench.world.run();
+    assert_eq!(bench.calls.live(), [], "nothing is polled in a back-off");
+    bench.advance(10);
+    bench.complete(1);
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10], "once");
+    assert_eq!(bench.out.stream().metrics().completed, 1);
 }
 
 #[test]

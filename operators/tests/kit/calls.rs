@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::future::Future;
@@ -14,7 +14,8 @@ pub(crate) struct Calls(Arc<Mutex<State>>);
 struct State {
     made: Vec<u64>,
     live: Vec<u64>,
-    answers: HashMap<u64, Answer>,
+    /// For each record, what its next attempts answer.
+    answers: HashMap<u64, VecDeque<Answer>>,
     wakers: HashMap<u64, Waker>,
     polls: HashMap<u64, usize>,
 }
@@ -41,6 +42,16 @@ impl Display for Refused {
 
 impl Error for Refused {}
 
+impl State {
+    fn next_answer(&self, record: u64) -> Option<Answer> {
+        self.answers.get(&record)?.front().copied()
+    }
+
+    fn take_answer(&mut self, record: u64) -> Option<Answer> {
+        self.answers.get_mut(&record)?.pop_front()
+    }
+}
+
 impl Calls {
     pub(crate) fn new() -> Self {
         Self::default()
@@ -54,7 +65,8 @@ impl Calls {
     pub(crate) fn call(&self, record: u64) -> Request {
         let mut state = self.state();
         state.made.push(record);
-        if state.answers.get(&record) == Some(&Answer::PanicInCall) {
+        if state.next_answer(record) == Some(Answer::PanicInCall) {
+            let _ = state.take_answer(record);
             drop(state);
             panic!("scripted panic of the function");
         }
@@ -66,9 +78,12 @@ impl Calls {
         }
     }
 
-    /// Gives a request its answer, and wakes it. Before the call is made: it will be ready at its first poll.
+    /// Gives an attempt its answer, and wakes it. Before the call is made: it will be ready at its first poll. Answers that
+    /// come before one was fetched are for the attempts that follow.
     pub(crate) fn answer(&self, record: u64, answer: Answer) {
-        self.state().answers.insert(record, answer);
+        let mut state = self.state();
+        state.answers.entry(record).or_default().push_back(answer);
+        drop(state);
         self.wake(record);
     }
 
@@ -108,8 +123,7 @@ impl Future for Request {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.calls.state();
         *state.polls.entry(self.record).or_default() += 1;
-        let answer = state.answers.get(&self.record).copied();
-        match answer {
+        match state.take_answer(self.record) {
             Some(Answer::Output(output)) => Poll::Ready(Ok(output)),
             Some(Answer::Refused) => Poll::Ready(Err(Refused)),
             Some(Answer::Panic | Answer::PanicInCall) => {
@@ -128,6 +142,7 @@ impl Future for Request {
 impl Drop for Request {
     fn drop(&mut self) {
         let mut state = self.calls.state();
-        state.live.retain(|live| *live != self.record);
+        let this = state.live.iter().position(|live| *live == self.record);
+        state.live.remove(this.expect("a call that was made"));
     }
 }

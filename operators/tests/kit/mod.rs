@@ -7,12 +7,12 @@ pub(crate) mod oracle;
 mod tap;
 mod world;
 
-pub(crate) use calls::{Answer, Calls};
+pub(crate) use calls::{Answer, Calls, Refused};
 pub(crate) use feed::Feed;
 pub(crate) use tap::Tap;
 pub(crate) use world::World;
 
-use peu_operators::{AsyncMap, AsyncOptions, OnTimeout, StageError, StreamExt as _};
+use peu_operators::{AsyncMap, AsyncOptions, OnTimeout, RetryPolicy, StageError, StreamExt as _};
 use std::time::Duration;
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
@@ -30,14 +30,19 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new<G: OnTimeout<u64, u64>>(options: AsyncOptions<G>) -> Self {
+    pub(crate) fn new<G, P>(options: AsyncOptions<G, P>) -> Self
+    where
+        G: OnTimeout<u64, u64>,
+        P: RetryPolicy<u64, Refused>,
+    {
         Self::with_calls(Calls::new(), options)
     }
 
-    pub(crate) fn with_calls<G: OnTimeout<u64, u64>>(
-        calls: Calls,
-        options: AsyncOptions<G>,
-    ) -> Self {
+    pub(crate) fn with_calls<G, P>(calls: Calls, options: AsyncOptions<G, P>) -> Self
+    where
+        G: OnTimeout<u64, u64>,
+        P: RetryPolicy<u64, Refused>,
+    {
         let world = World::new();
         let (feed, source) = Feed::new();
         let function = {

@@ -6,12 +6,22 @@ use std::collections::{HashMap, VecDeque};
 
 /// Milliseconds.
 pub(crate) const TIMEOUT: u64 = 10;
+/// Milliseconds: before the first retry of a record, and before any.
+pub(crate) const FIRST_DELAY: u64 = 2;
+pub(crate) const LONGEST_DELAY: u64 = 5;
+
+/// The results that are tried again, if there are retries.
+pub(crate) fn is_unwelcome(output: u64) -> bool {
+    output.is_multiple_of(3)
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) ordered: bool,
     pub(crate) capacity: usize,
     pub(crate) timeout: Option<Limit>,
+    /// How many, if any.
+    pub(crate) retries: Option<u32>,
     pub(crate) on_error: OnError,
 }
 
@@ -36,8 +46,10 @@ pub(crate) struct Oracle {
     /// Emitted, not taken.
     pub(crate) emitted: VecDeque<Result<u64, Failure>>,
     pub(crate) over: bool,
-    presets: HashMap<u64, Answer>,
+    /// What the next attempts of a record answer.
+    answers: HashMap<u64, VecDeque<Answer>>,
     pub(crate) made: Vec<u64>,
+    pub(crate) accepted: u64,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
@@ -47,12 +59,17 @@ pub(crate) struct Oracle {
 pub(crate) struct Entry {
     record: u64,
     deadline: u64,
+    attempts: u32,
+    /// The attempt under way is the last.
+    is_last: bool,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     Running,
+    /// The next attempt is due then.
+    BackOff(u64),
     Output(u64),
     Skipped,
     Failed(Reason),
@@ -68,6 +85,12 @@ pub(crate) enum Reason {
 /// The record, and what became of it.
 pub(crate) type Failure = (u64, Reason);
 
+impl Entry {
+    fn is_unfinished(&self) -> bool {
+        matches!(self.state, State::Running | State::BackOff(_))
+    }
+}
+
 impl Oracle {
     pub(crate) fn new(setting: Setting) -> Self {
         Self {
@@ -79,8 +102,9 @@ impl Oracle {
             entries: Vec::new(),
             emitted: VecDeque::new(),
             over: false,
-            presets: HashMap::new(),
+            answers: HashMap::new(),
             made: Vec::new(),
+            accepted: 0,
             completed: 0,
             failed: 0,
             skipped: 0,
@@ -89,18 +113,16 @@ impl Oracle {
     }
 
     pub(crate) fn push(&mut self, record: u64, answer: Option<Answer>) {
-        self.presets.extend(answer.map(|answer| (record, answer)));
+        self.answers.insert(record, answer.into_iter().collect());
         self.input.push_back(record);
         self.settle();
     }
 
     pub(crate) fn progress(&mut self, completions: &[(u64, Answer)], by: u64) {
-        for (record, answer) in completions {
-            self.complete(*record, *answer);
-        }
         self.now += by;
-        while let Some(record) = self.overdue() {
-            self.time_out(record);
+        for (record, answer) in completions {
+            self.answers.entry(*record).or_default().push_back(*answer);
+            self.poll(*record);
         }
         self.settle();
     }
@@ -121,16 +143,89 @@ impl Oracle {
         self.entries.clear();
     }
 
+    /// The records whose attempts are under way.
     pub(crate) fn live(&self) -> Vec<u64> {
         let running = self.entries.iter().filter(|e| e.state == State::Running);
         running.map(|entry| entry.record).collect()
     }
 
+    /// The records that have no outcome.
+    pub(crate) fn unfinished(&self) -> Vec<u64> {
+        let unfinished = self.entries.iter().filter(|e| e.is_unfinished());
+        unfinished.map(|entry| entry.record).collect()
+    }
+
+    fn entry(&mut self, record: u64) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.record == record)
+    }
+
     fn overdue(&self) -> Option<u64> {
         self.setting.timeout?;
-        let mut running = self.entries.iter().filter(|e| e.state == State::Running);
-        let overdue = running.find(|entry| entry.deadline <= self.now)?;
+        let mut unfinished = self.entries.iter().filter(|e| e.is_unfinished());
+        let overdue = unfinished.find(|entry| entry.deadline <= self.now)?;
         Some(overdue.record)
+    }
+
+    /// Timeouts first, then the back-offs that are over, the earliest first; all are when there is no more input.
+    fn look_at_the_clock(&mut self) {
+        while let Some(record) = self.overdue() {
+            self.time_out(record);
+        }
+        while let Some((at, record)) = self.next_attempt() {
+            if at > self.now && !self.end_seen {
+                return;
+            }
+            self.call(record);
+        }
+    }
+
+    fn next_attempt(&self) -> Option<(u64, u64)> {
+        let waiting = self.entries.iter().filter_map(|entry| match entry.state {
+            State::BackOff(at) => Some((at, entry.record)),
+            _ => None,
+        });
+        waiting.min()
+    }
+
+    fn call(&mut self, record: u64) {
+        self.made.push(record);
+        let end_seen = self.end_seen;
+        let entry = self.entry(record).expect("only entries are called");
+        entry.attempts += 1;
+        entry.is_last = end_seen && entry.attempts > 1;
+        entry.state = State::Running;
+        self.poll(record);
+    }
+
+    /// If the record's attempt is under way and has an answer, that is its outcome or sends it into a back-off.
+    fn poll(&mut self, record: u64) {
+        if !self.live().contains(&record) {
+            return;
+        }
+        let answers = self.answers.get_mut(&record);
+        let Some(answer) = answers.and_then(VecDeque::pop_front) else {
+            return;
+        };
+        match self.delay(record, answer) {
+            Some(delay) => {
+                let at = self.now + delay;
+                let entry = self.entry(record).expect("it is live");
+                entry.state = State::BackOff(at);
+            }
+            None => self.complete(record, answer),
+        }
+    }
+
+    fn delay(&mut self, record: u64, answer: Answer) -> Option<u64> {
+        let retries = self.setting.retries?;
+        let entry = self.entry(record)?;
+        let again = match answer {
+            Answer::Output(output) => is_unwelcome(output),
+            Answer::Refused => true,
+            Answer::Panic | Answer::PanicInCall => false,
+        };
+        let delay = (FIRST_DELAY << (entry.attempts - 1)).min(LONGEST_DELAY);
+        (again && entry.attempts <= retries && !entry.is_last).then_some(delay)
     }
 
     fn time_out(&mut self, record: u64) {
@@ -145,9 +240,6 @@ impl Oracle {
 
     /// The first outcome of a record counts.
     fn complete(&mut self, record: u64, answer: Answer) {
-        if !self.live().contains(&record) {
-            return;
-        }
         let state = match answer {
             Answer::Output(output) => State::Output(output),
             Answer::Refused => self.failure(Reason::Refused),
@@ -198,12 +290,13 @@ impl Oracle {
 
     fn next_to_leave(&self) -> Option<usize> {
         let mut entries = self.entries.iter();
-        let next = entries.position(|entry| entry.state != State::Running)?;
+        let next = entries.position(|entry| !entry.is_unfinished())?;
         (next == 0 || !self.setting.ordered).then_some(next)
     }
 
-    /// Accepts what there is room for.
+    /// Does what is due, and accepts what there is room for.
     fn settle(&mut self) {
+        self.look_at_the_clock();
         while !self.end_seen && self.entries.len() + self.emitted.len() < self.setting.capacity {
             match self.input.pop_front() {
                 Some(record) => self.accept(record),
@@ -211,18 +304,19 @@ impl Oracle {
                 None => break,
             }
         }
+        self.look_at_the_clock();
         self.over |= self.end_seen && self.entries.is_empty();
     }
 
     fn accept(&mut self, record: u64) {
-        self.made.push(record);
+        self.accepted += 1;
         self.entries.push(Entry {
             record,
             deadline: self.now + TIMEOUT,
+            attempts: 0,
+            is_last: false,
             state: State::Running,
         });
-        if let Some(answer) = self.presets.get(&record) {
-            self.complete(record, *answer);
-        }
+        self.call(record);
     }
 }

@@ -1,0 +1,150 @@
+//! The requests that wait for their next attempt, and who is next.
+//!
+//! A binary heap, ordered by when the waits end; those that end together are in the order of their records. Each
+//! request knows its place in it, so one that leaves early, because its time is up or its stage ends, leaves nothing
+//! behind. Adding and removing take logarithmic time, and no allocation once the heap has been as long before.
+
+use std::time::Instant;
+
+/// The place of a request that does not wait.
+const NOWHERE: usize = usize::MAX;
+
+/// Every back-off of a stage. A request is named by the index of its slot.
+#[derive(Default)]
+pub(crate) struct BackOffs {
+    /// No one is due before the one at half their place.
+    heap: Vec<BackOff>,
+    /// By request: where in the heap it stands. Requests beyond its length never waited.
+    places: Vec<usize>,
+}
+
+#[derive(Clone, Copy)]
+struct BackOff {
+    /// When it ends. None: no clock ever gets there.
+    at: Option<Instant>,
+    number: u64,
+    request: usize,
+}
+
+impl BackOffs {
+    /// The request that is due first, and when.
+    pub(crate) fn first(&self) -> Option<(usize, Option<Instant>)> {
+        self.heap.first().map(|first| (first.request, first.at))
+    }
+
+    /// The request, which does not wait yet, waits until `at`; `number` is its record's.
+    pub(crate) fn add(&mut self, request: usize, number: u64, at: Option<Instant>) {
+        if self.places.len() <= request {
+            self.places.resize(request + 1, NOWHERE);
+        }
+        let back_off = BackOff {
+            at,
+            number,
+            request,
+        };
+        self.heap.push(back_off);
+        self.put(self.heap.len() - 1, back_off);
+        self.rise(self.heap.len() - 1);
+    }
+
+    /// The request does not wait any longer, if it did.
+    pub(crate) fn remove(&mut self, request: usize) {
+        let place = self.places.get(request).copied().unwrap_or(NOWHERE);
+        if place == NOWHERE {
+            return;
+        }
+        self.places[request] = NOWHERE;
+        let Some(last) = self.heap.pop() else {
+            return;
+        };
+        if last.request != request {
+            self.put(place, last);
+            self.rise(place);
+            self.sink(place);
+        }
+    }
+
+    fn put(&mut self, place: usize, back_off: BackOff) {
+        self.heap[place] = back_off;
+        self.places[back_off.request] = place;
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        let (first, second) = (self.heap[one], self.heap[other]);
+        self.put(one, second);
+        self.put(other, first);
+    }
+
+    fn is_before(&self, one: usize, other: usize) -> bool {
+        self.heap[one].rank() < self.heap[other].rank()
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        while place > 0 && self.is_before(place, (place - 1) / 2) {
+            self.swap(place, (place - 1) / 2);
+            place = (place - 1) / 2;
+        }
+    }
+
+    fn sink(&mut self, mut place: usize) {
+        loop {
+            let mut first = place;
+            for child in [2 * place + 1, 2 * place + 2] {
+                if child < self.heap.len() && self.is_before(child, first) {
+                    first = child;
+                }
+            }
+            if first == place {
+                return;
+            }
+            self.swap(place, first);
+            place = first;
+        }
+    }
+}
+
+impl BackOff {
+    /// What never ends comes last.
+    fn rank(&self) -> (bool, Option<Instant>, u64) {
+        (self.at.is_none(), self.at, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BackOffs;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::time::{Duration, Instant};
+
+    /// Adds (with some end, or none) or removes a request.
+    fn steps() -> impl Strategy<Value = Vec<(usize, Option<Option<u64>>)>> {
+        let at = prop::option::weighted(0.9, 0_u64..5);
+        vec((0_usize..12, prop::option::weighted(0.7, at)), 1..80)
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_comes_and_goes_the_first_is_the_one_that_a_search_finds(steps in steps()) {
+            let start = Instant::now();
+            let (mut back_offs, mut model) = (BackOffs::default(), Vec::new());
+            for (request, at) in steps {
+                let waits = model.iter().any(|(_, _, _, other)| *other == request);
+                match at {
+                    Some(at) if !waits => {
+                        let at = at.map(|seconds| start + Duration::from_secs(seconds));
+                        let number = 100 - request as u64;
+                        back_offs.add(request, number, at);
+                        model.push((at.is_none(), at, number, request));
+                    }
+                    _ => {
+                        back_offs.remove(request);
+                        model.retain(|(_, _, _, other)| *other != request);
+                    }
+                }
+                let first = model.iter().min().map(|(_, at, _, request)| (*request, *at));
+                prop_assert_eq!(back_offs.first(), first);
+            }
+        }
+    }
+}
