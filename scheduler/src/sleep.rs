@@ -78,21 +78,23 @@ impl Worker {
 
     /// One sleep of the watch. `None`: its time is over.
     fn nap(&self, watch: &mut Watch) -> Option<Vigil> {
-        let notified = if watch.has_driver() {
+        let notified;
+        if watch.has_driver() {
             match self.watch_driver(watch.nap()) {
                 (Polled::Ready(n), _) if n > 0 => return Some(Vigil::RiseWith(n)),
-                (Polled::Ready(_), notified) => {
+                (Polled::Ready(_), told) => {
                     self.turned(self.shared.driver.now());
-                    notified
+                    notified = told;
                 }
-                (Polled::Claimed, notified) => {
+                // Somebody is about to come out of it. Not to sleep now would be to compete with him for the processor.
+                (Polled::Claimed, told) => {
                     watch.release_driver();
-                    notified
+                    notified = told || self.here().parker.park(Some(watch.nap()));
                 }
             }
         } else {
-            self.here().parker.park(Some(watch.nap()))
-        };
+            notified = self.here().parker.park(Some(watch.nap()));
+        }
         (notified || self.shared.is_closing()).then_some(Vigil::Rise)
     }
 

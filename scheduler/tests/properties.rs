@@ -3,7 +3,7 @@
 
 mod support;
 
-use peu_scheduler::{block_on, yield_now};
+use peu_scheduler::{Driver, block_on, yield_now};
 use std::sync::mpsc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -131,6 +131,31 @@ fn the_watch_does_not_spin_while_a_worker_is_stuck() {
         ticks <= 1_100 && polls <= 1_100,
         "{ticks} looks and {polls} turns in half a second"
     );
+    release.send(()).unwrap();
+    block_on(stuck).unwrap();
+}
+
+/// Nor does it when the driver that nobody turned is claimed by somebody else just now.
+#[test]
+fn the_watch_does_not_spin_before_a_claimed_driver() {
+    let (scheduler, posts) = scheduler(2);
+    let handle = scheduler.handle();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let stuck = handle.spawn(async move {
+        begun.send(()).unwrap();
+        blocked.recv_timeout(LONG).unwrap();
+    });
+    has_begun.recv().unwrap();
+    let before = handle.metrics().ticks;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(500) {
+        posts
+            .turns()
+            .poll(Some(Duration::from_millis(100)), &|| true);
+    }
+    let ticks = handle.metrics().ticks - before;
+    assert!(ticks <= 1_100, "{ticks} looks in half a second");
     release.send(()).unwrap();
     block_on(stuck).unwrap();
 }
