@@ -163,7 +163,7 @@ pub enum Cause {
     Failed(BoxError),
     /// The request had no result within the stage's timeout.
     TimedOut(Duration),
-    /// The user's function, its future or its timeout fallback panicked with this message.
+    /// The user's function, its future, its timeout fallback or one of its policies panicked with this message.
     Panicked(String),
     /// The input itself gave an error.
     Input(BoxError),

@@ -51,7 +51,8 @@
 //! - **Retries** have a delay that is worked out for each record, and one timeout for all attempts. At most one attempt
 //!   of a record is under way. When the input ends, nobody waits: each record has at most one more attempt, at once.
 //! - **Failures** end the stage with an error that names stage, record, attempt and cause, behind the outputs of all
-//!   earlier records in ordered mode; or they are skipped and counted. A panic is a failure of its record.
+//!   earlier records in ordered mode; or they are skipped and counted, kept as dead letters, or turned into outputs. A
+//!   panic is a failure of its record.
 //! - **The end.** When the input ends, every accepted record leaves before the stage does. When the consumer is
 //!   dropped, nothing leaves, and every request is dropped.
 //! - **Fairness.** One poll of a stage's task takes at most 128 turns, each a call of the function or a poll of a
@@ -77,6 +78,7 @@ mod async_flat_map;
 mod async_map;
 mod back_offs;
 mod error;
+mod failure;
 mod input;
 mod metrics;
 mod options;
@@ -96,8 +98,9 @@ mod turn;
 pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
 pub use error::{Cause, StageError};
+pub use failure::{DeadLetters, ErrorPolicy, Failure, OnError, Recovery};
 pub use metrics::{Metrics, Monitor};
-pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnError, OnTimeout};
+pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnTimeout};
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
 pub use runtime::{Spawn, Timer};
 pub use stream_ext::StreamExt;

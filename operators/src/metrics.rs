@@ -15,7 +15,7 @@ pub struct Metrics {
     pub in_flight: usize,
     /// Results that are finished and that the consumer has not taken, those waiting for their turn included.
     pub queued: usize,
-    /// Records that ended with an output, whether the function's or a timeout fallback's.
+    /// Records that ended with an output, whether the function's, a timeout fallback's or the error policy's.
     pub completed: u64,
     /// Calls of the function: `accepted + retries`.
     pub attempts: u64,
@@ -23,8 +23,10 @@ pub struct Metrics {
     pub retries: u64,
     /// Requests whose last attempt returned an error or panicked, whatever the error policy made of it.
     pub failed: u64,
-    /// Records that were left out, by the error policy or by a timeout fallback.
+    /// Records that were left out, by the error policy, dead letters among them, or by a timeout fallback.
     pub skipped: u64,
+    /// Records that failed and were handed to whoever keeps them.
+    pub dead_letters: u64,
     /// Requests that ran into the timeout, whatever the fallback made of it.
     pub timed_out: u64,
 }

@@ -1,5 +1,6 @@
 //! How a stage behaves: its order, its capacity, its timeout, and what it makes of failures.
 
+use crate::failure::OnError;
 use crate::retry::NoRetry;
 use std::time::Duration;
 
@@ -22,13 +23,13 @@ const DEFAULT_CAPACITY: usize = 100;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a stage is made with them"]
-pub struct AsyncOptions<Timeout = FailOnTimeout, Retry = NoRetry> {
+pub struct AsyncOptions<Timeout = FailOnTimeout, Retry = NoRetry, Failure = OnError> {
     pub(crate) mode: Mode,
     pub(crate) capacity: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_timeout: Timeout,
     pub(crate) retry: Retry,
-    pub(crate) on_error: OnError,
+    pub(crate) on_error: Failure,
 }
 
 /// In which order outputs leave.
@@ -63,7 +64,7 @@ impl AsyncOptions {
     }
 }
 
-impl<Timeout, Retry> AsyncOptions<Timeout, Retry> {
+impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
     /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
     /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
     ///
@@ -85,7 +86,7 @@ impl<Timeout, Retry> AsyncOptions<Timeout, Retry> {
     ///
     /// A request is polled a last time before it is given up: a result that is there, but that the stage had no time
     /// to fetch, still counts.
-    pub fn timeout(self, limit: Duration) -> AsyncOptions<FailOnTimeout, Retry> {
+    pub fn timeout(self, limit: Duration) -> AsyncOptions<FailOnTimeout, Retry, Failure> {
         self.with_timeout(limit, FailOnTimeout)
     }
 
@@ -105,14 +106,22 @@ impl<Timeout, Retry> AsyncOptions<Timeout, Retry> {
     ///     },
     /// );
     /// ```
-    pub fn timeout_with<T, Out, F>(self, limit: Duration, fallback: F) -> AsyncOptions<F, Retry>
+    pub fn timeout_with<T, Out, F>(
+        self,
+        limit: Duration,
+        fallback: F,
+    ) -> AsyncOptions<F, Retry, Failure>
     where
         F: FnMut(&T) -> Fallback<Out> + Send + 'static,
     {
         self.with_timeout(limit, fallback)
     }
 
-    fn with_timeout<Other>(self, limit: Duration, on_timeout: Other) -> AsyncOptions<Other, Retry> {
+    fn with_timeout<Other>(
+        self,
+        limit: Duration,
+        on_timeout: Other,
+    ) -> AsyncOptions<Other, Retry, Failure> {
         AsyncOptions {
             mode: self.mode,
             capacity: self.capacity,
@@ -152,7 +161,7 @@ impl<Timeout, Retry> AsyncOptions<Timeout, Retry> {
     /// assert_eq!(block_on(answers.next()).unwrap().unwrap(), 8);
     /// assert_eq!(answers.metrics().retries, 1);
     /// ```
-    pub fn retry<Policy>(self, policy: Policy) -> AsyncOptions<Timeout, Policy> {
+    pub fn retry<Policy>(self, policy: Policy) -> AsyncOptions<Timeout, Policy, Failure> {
         AsyncOptions {
             mode: self.mode,
             capacity: self.capacity,
@@ -163,23 +172,19 @@ impl<Timeout, Retry> AsyncOptions<Timeout, Retry> {
         }
     }
 
-    /// What a failure does: a request's error, its timeout (unless a fallback decides), its panic.
-    pub fn on_error(mut self, on_error: OnError) -> Self {
-        self.on_error = on_error;
-        self
+    /// What a failure does: a request's error that is final, its timeout (unless a fallback decides), its panic. One of
+    /// [`OnError`](crate::OnError), [`DeadLetters`](crate::DeadLetters), or a closure: see
+    /// [`ErrorPolicy`](crate::ErrorPolicy).
+    pub fn on_error<Policy>(self, on_error: Policy) -> AsyncOptions<Timeout, Retry, Policy> {
+        AsyncOptions {
+            mode: self.mode,
+            capacity: self.capacity,
+            timeout: self.timeout,
+            on_timeout: self.on_timeout,
+            retry: self.retry,
+            on_error,
+        }
     }
-}
-
-/// What a stage makes of a record that failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnError {
-    /// The stage ends with the error, and drops the requests that are still in flight. In ordered mode the outputs
-    /// of all records before the failed one are emitted first.
-    #[default]
-    Fail,
-    /// The record has no output, and is counted in [`Metrics::skipped`](crate::Metrics::skipped).
-    Skip,
 }
 
 /// What becomes of a record whose request timed out.

@@ -2,6 +2,7 @@
 
 use crate::alarm::Alarm;
 use crate::error::{BoxError, Cause, StageError};
+use crate::failure::{ErrorPolicy, Failure};
 use crate::input::Input;
 use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Mode, OnTimeout};
@@ -26,10 +27,10 @@ use std::task::{Context, Poll};
 const TURNS_PER_POLL: usize = 128;
 
 /// One async operator: input, requests in flight, entries on their way out.
-pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, R: Timer> {
+pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> {
     pub(crate) name: Arc<str>,
     pub(crate) function: F,
-    pub(crate) options: AsyncOptions<G, P>,
+    pub(crate) options: AsyncOptions<G, P, H>,
     pub(crate) input: Input<S, T>,
     pub(crate) requests: Requests<T, Fut>,
     pub(crate) order: Order<Out>,
@@ -53,7 +54,7 @@ pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, R: Timer> {
     pub(crate) metrics: Metrics,
 }
 
-impl<S, T, F, Fut, Out, G, P, R> Stage<S, T, F, Fut, Out, G, P, R>
+impl<S, T, F, Fut, Out, G, P, H, R> Stage<S, T, F, Fut, Out, G, P, H, R>
 where
     S: Stream,
     R: Timer,
@@ -63,7 +64,7 @@ where
         name: Arc<str>,
         input: Input<S, T>,
         function: F,
-        options: AsyncOptions<G, P>,
+        options: AsyncOptions<G, P, H>,
         timer: R,
     ) -> (Self, Arc<Outlet<Out>>) {
         let mut signals = Signals::new();
@@ -160,7 +161,7 @@ where
 }
 
 /// The task: turns while there is something to do, then a pause.
-impl<S, T, F, Fut, Out, E, G, P, R> Future for Stage<S, T, F, Fut, Out, G, P, R>
+impl<S, T, F, Fut, Out, E, G, P, H, R> Future for Stage<S, T, F, Fut, Out, G, P, H, R>
 where
     S: Stream,
     T: Clone + Debug,
@@ -169,6 +170,7 @@ where
     E: Into<BoxError>,
     G: OnTimeout<T, Out>,
     P: RetryPolicy<Out, E>,
+    H: ErrorPolicy<T, Out>,
     R: Timer,
 {
     type Output = ();
@@ -194,22 +196,33 @@ where
 }
 
 /// Nothing is pinned in place: the futures, the input and the sleep have boxes of their own.
-impl<S: Stream, T, F, Fut, Out, G, P, R: Timer> Unpin for Stage<S, T, F, Fut, Out, G, P, R> {}
+impl<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> Unpin for Stage<S, T, F, Fut, Out, G, P, H, R> {}
 
-impl<S: Stream, T, F, Fut, Out, G, P, R: Timer> Drop for Stage<S, T, F, Fut, Out, G, P, R> {
+impl<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> Drop for Stage<S, T, F, Fut, Out, G, P, H, R> {
     fn drop(&mut self) {
         self.outlet.abandon(&self.name);
     }
 }
 
-impl<S: Stream, T, F, Fut, Out, G, P, R: Timer> Stage<S, T, F, Fut, Out, G, P, R>
+impl<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> Stage<S, T, F, Fut, Out, G, P, H, R>
 where
-    T: Debug,
+    T: Clone + Debug,
 {
-    /// The error of a record in flight.
+    /// The failure of a record in flight.
+    pub(crate) fn failure(&self, request: usize, cause: Cause) -> Failure<T> {
+        Failure {
+            stage: Arc::clone(&self.name),
+            record: self.requests.record(request).clone(),
+            number: self.requests.number(request),
+            attempts: self.requests.attempts(request),
+            cause,
+        }
+    }
+
+    /// The error of a record in flight; as `failure`, but without a clone of the record.
     pub(crate) fn error(&self, request: usize, cause: Cause) -> StageError {
         let (number, record) = (self.requests.number(request), self.requests.record(request));
-        let attempt = self.requests.attempts(request);
-        StageError::of_record(Arc::clone(&self.name), number, record, attempt, cause)
+        let attempts = self.requests.attempts(request);
+        StageError::of_record(Arc::clone(&self.name), number, record, attempts, cause)
     }
 }

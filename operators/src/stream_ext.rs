@@ -3,6 +3,7 @@
 use crate::async_flat_map::AsyncFlatMap;
 use crate::async_map::AsyncMap;
 use crate::error::BoxError;
+use crate::failure::ErrorPolicy;
 use crate::input::Input;
 use crate::options::{AsyncOptions, OnTimeout};
 use crate::outlet::Outlet;
@@ -53,12 +54,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let numbers: Vec<u32> = block_on(numbers.map(Result::unwrap).collect());
     /// assert_eq!(numbers, [1, 3]);
     /// ```
-    fn async_map<R, F, Fut, Out, E, G, P>(
+    fn async_map<R, F, Fut, Out, E, G, P, H>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P>,
+        options: AsyncOptions<G, P, H>,
     ) -> AsyncMap<Out>
     where
         Self::Item: Clone + Debug + Send,
@@ -69,6 +70,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError>,
         G: OnTimeout<Self::Item, Out>,
         P: RetryPolicy<Out, E>,
+        H: ErrorPolicy<Self::Item, Out>,
     {
         let input = Input::new(self, Ok);
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -95,12 +97,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let words: Vec<&str> = block_on(words.map(Result::unwrap).collect());
     /// assert_eq!(words, ["poll", "execute", "update"]);
     /// ```
-    fn async_flat_map<R, F, Fut, Outs, E, G, P>(
+    fn async_flat_map<R, F, Fut, Outs, E, G, P, H>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P>,
+        options: AsyncOptions<G, P, H>,
     ) -> AsyncFlatMap<Outs>
     where
         Self::Item: Clone + Debug + Send,
@@ -111,6 +113,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError>,
         G: OnTimeout<Self::Item, Outs>,
         P: RetryPolicy<Outs, E>,
+        H: ErrorPolicy<Self::Item, Outs>,
     {
         let input = Input::new(self, Ok);
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
@@ -141,12 +144,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     ///     assert!(doubled.next().await.is_none());
     /// });
     /// ```
-    fn try_async_map<R, T, InputError, F, Fut, Out, E, G, P>(
+    fn try_async_map<R, T, InputError, F, Fut, Out, E, G, P, H>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P>,
+        options: AsyncOptions<G, P, H>,
     ) -> AsyncMap<Out>
     where
         Self: Stream<Item = Result<T, InputError>>,
@@ -159,6 +162,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError>,
         G: OnTimeout<T, Out>,
         P: RetryPolicy<Out, E>,
+        H: ErrorPolicy<T, Out>,
     {
         let input = Input::new(self, |item: Self::Item| item.map_err(Into::into));
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -167,12 +171,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
 
 impl<S: Stream + Send + 'static> StreamExt for S {}
 
-fn start<S, T, R, F, Fut, Out, E, G, P>(
+fn start<S, T, R, F, Fut, Out, E, G, P, H>(
     input: Input<S, T>,
     runtime: &R,
     name: Arc<str>,
     function: F,
-    options: AsyncOptions<G, P>,
+    options: AsyncOptions<G, P, H>,
 ) -> Arc<Outlet<Out>>
 where
     S: Stream + Send + 'static,
@@ -184,6 +188,7 @@ where
     E: Into<BoxError>,
     G: OnTimeout<T, Out>,
     P: RetryPolicy<Out, E>,
+    H: ErrorPolicy<T, Out>,
 {
     let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
     runtime.spawn(stage);

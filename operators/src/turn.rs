@@ -11,7 +11,8 @@
 //! so neither a flood of records nor requests that keep waking themselves can starve the rest.
 
 use crate::error::{BoxError, Cause};
-use crate::options::{Fallback, OnError, OnTimeout};
+use crate::failure::{ErrorPolicy, Recovery};
+use crate::options::{Fallback, OnTimeout};
 use crate::order::Verdict;
 use crate::panics::caught;
 use crate::retry::RetryPolicy;
@@ -46,7 +47,7 @@ enum Outcome<Out> {
     Again(Duration),
 }
 
-impl<S, T, F, Fut, Out, E, G, P, R> Stage<S, T, F, Fut, Out, G, P, R>
+impl<S, T, F, Fut, Out, E, G, P, H, R> Stage<S, T, F, Fut, Out, G, P, H, R>
 where
     S: Stream,
     T: Clone + Debug,
@@ -55,6 +56,7 @@ where
     E: Into<BoxError>,
     G: OnTimeout<T, Out>,
     P: RetryPolicy<Out, E>,
+    H: ErrorPolicy<T, Out>,
     R: Timer,
 {
     /// False: nothing can make progress until the stage is woken.
@@ -264,9 +266,19 @@ where
         if !matches!(cause, Cause::TimedOut(_)) {
             self.metrics.failed += 1;
         }
-        match self.options.on_error {
-            OnError::Fail => Verdict::Failed(self.error(request, cause)),
-            OnError::Skip => Verdict::Nothing,
+        let judged = caught(|| {
+            let failure = self.failure(request, cause);
+            self.options.on_error.judge(failure)
+        });
+        match judged {
+            Ok(Recovery::Output(output)) => Verdict::Output(output),
+            Ok(Recovery::Skip) => Verdict::Nothing,
+            Ok(Recovery::DeadLetter) => {
+                self.metrics.dead_letters += 1;
+                Verdict::Nothing
+            }
+            Ok(Recovery::Fail(failure)) => Verdict::Failed(failure.into()),
+            Err(message) => Verdict::Failed(self.error(request, Cause::Panicked(message))),
         }
     }
 

@@ -2,8 +2,11 @@
 
 mod kit;
 
-use kit::{Answer, Bench};
-use peu_operators::{AsyncOptions, Cause, OnError};
+use kit::{Answer, Bench, ms};
+use peu_operators::{
+    AsyncOptions, Cause, DeadLetters, Failure, Fallback, OnError, Recovery, Retry, StageError,
+};
+use std::sync::mpsc;
 
 #[test]
 fn e01_fail_is_the_default() {
@@ -30,6 +33,104 @@ fn e01_skip_leaves_the_record_out_and_counts_it() {
         assert_eq!((metrics.failed, metrics.skipped), (2, 2));
         assert_eq!((metrics.accepted, metrics.completed), (5, 3));
     }
+}
+
+#[test]
+fn e01_dead_letters_are_kept_with_record_attempts_and_cause() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let (dead, letters) = mpsc::channel();
+        let keep = move |failure: Failure<u64>| dead.send(failure).expect("they are read below");
+        let retry = Retry::fixed(ms(5)).max_retries(1);
+        let options = options.timeout(ms(10)).retry(retry);
+        let mut bench = Bench::new(options.on_error(DeadLetters(keep)));
+        bench.push([7, 8, 9]);
+        bench.answer(8, Answer::Refused);
+        assert!(letters.try_recv().is_err(), "8 has another attempt");
+        bench.advance(5);
+        bench.answer(8, Answer::Refused);
+        let letter = letters
+            .try_recv()
+            .expect("it is there at once, in any mode");
+        assert_eq!((letter.record, letter.number, letter.attempts), (8, 2, 2));
+        assert!(matches!(letter.cause, Cause::Failed(_)));
+        bench.complete(9);
+        bench.advance(5);
+        let letter = letters.try_recv().expect("the dead letter of 7");
+        assert_eq!((letter.record, letter.attempts), (7, 1));
+        assert_eq!(
+            StageError::from(letter).to_string(),
+            "stage `stage`, record 1 (7), attempt 1: no result within 10ms"
+        );
+        bench.end();
+        assert_eq!(bench.take_all(), [90], "the stage goes on");
+        bench.assert_over();
+        assert!(letters.try_recv().is_err(), "each failure is one letter");
+        let metrics = bench.out.stream().metrics();
+        assert_eq!((metrics.dead_letters, metrics.skipped), (2, 2));
+        assert_eq!((metrics.failed, metrics.timed_out), (1, 1));
+    }
+}
+
+#[test]
+fn e01_a_timeout_that_its_fallback_decides_is_no_dead_letter() {
+    let fallback = |record: &u64| match record {
+        1 => Fallback::Skip,
+        _ => Fallback::Fail,
+    };
+    let (dead, letters) = mpsc::channel();
+    let keep = move |failure: Failure<u64>| dead.send(failure.record).expect("they are read below");
+    let options = AsyncOptions::unordered().timeout_with(ms(10), fallback);
+    let bench = Bench::new(options.on_error(DeadLetters(keep)));
+    bench.push([1, 2]);
+    bench.advance(10);
+    assert_eq!(letters.try_iter().collect::<Vec<_>>(), [2]);
+    let metrics = bench.out.stream().metrics();
+    assert_eq!((metrics.dead_letters, metrics.skipped), (1, 2));
+}
+
+#[test]
+fn e01_a_failure_can_be_mapped_to_an_output() {
+    let policy = |failure: Failure<u64>| match failure.cause {
+        Cause::Failed(_) => Recovery::Output(failure.record + 7_000),
+        Cause::TimedOut(_) => Recovery::Skip,
+        _ => Recovery::Fail(failure),
+    };
+    let mut bench = Bench::new(AsyncOptions::ordered().timeout(ms(10)).on_error(policy));
+    bench.push(1..=4);
+    bench.complete(3);
+    bench.answer(1, Answer::Refused);
+    bench.advance(10);
+    assert_eq!(bench.take_all(), [7_001, 30], "in its place");
+    let metrics = bench.out.stream().metrics();
+    assert_eq!((metrics.completed, metrics.failed), (2, 1));
+    assert_eq!((metrics.skipped, metrics.dead_letters), (2, 0));
+    bench.push([5]);
+    bench.answer(5, Answer::Panic);
+    let error = bench.take_error();
+    assert_eq!((error.record(), error.attempt()), (Some(5), Some(1)));
+    assert!(matches!(error.cause(), Cause::Panicked(_)));
+}
+
+#[test]
+fn e01_a_record_out_of_order_is_judged_when_it_fails_and_leaves_in_its_place() {
+    let policy = |failure: Failure<u64>| Recovery::Output(failure.record + 7_000);
+    let mut bench = Bench::new(AsyncOptions::ordered().on_error(policy));
+    bench.push(1..=3);
+    bench.answer(2, Answer::Refused);
+    assert_eq!(bench.take_all(), []);
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10, 7_002]);
+}
+
+#[test]
+fn e03_a_policy_that_panics_ends_the_stage_and_names_its_record() {
+    let policy = |_: Failure<u64>| -> Recovery<u64, u64> { panic!("no policy") };
+    let mut bench = Bench::new(AsyncOptions::unordered().on_error(policy));
+    bench.push([1, 2]);
+    bench.answer(2, Answer::Refused);
+    let error = bench.take_error();
+    assert_eq!(error.record(), Some(2));
+    assert!(matches!(error.cause(), Cause::Panicked(said) if said == "no policy"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn delays<P: RetryPolicy<u64, Refused>>(policy: P, retries: usize) -> Vec<u64> {
 }
 
 /// A stage whose only record is refused as often as it asks, how often it was called, and the error at its end.
-fn refused<G, P>(options: AsyncOptions<G, P>) -> (usize, peu_operators::StageError)
+fn refused<G, P>(options: AsyncOptions<G, P, OnError>) -> (usize, peu_operators::StageError)
 where
     G: OnTimeout<u64, u64>,
     P: RetryPolicy<u64, Refused>,

@@ -12,7 +12,9 @@ pub(crate) use feed::Feed;
 pub(crate) use tap::Tap;
 pub(crate) use world::World;
 
-use peu_operators::{AsyncMap, AsyncOptions, OnTimeout, RetryPolicy, StageError, StreamExt as _};
+use peu_operators::{
+    AsyncMap, AsyncOptions, ErrorPolicy, OnTimeout, RetryPolicy, StageError, StreamExt as _,
+};
 use std::time::Duration;
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
@@ -30,18 +32,20 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new<G, P>(options: AsyncOptions<G, P>) -> Self
+    pub(crate) fn new<G, P, H>(options: AsyncOptions<G, P, H>) -> Self
     where
         G: OnTimeout<u64, u64>,
         P: RetryPolicy<u64, Refused>,
+        H: ErrorPolicy<u64, u64>,
     {
         Self::with_calls(Calls::new(), options)
     }
 
-    pub(crate) fn with_calls<G, P>(calls: Calls, options: AsyncOptions<G, P>) -> Self
+    pub(crate) fn with_calls<G, P, H>(calls: Calls, options: AsyncOptions<G, P, H>) -> Self
     where
         G: OnTimeout<u64, u64>,
         P: RetryPolicy<u64, Refused>,
+        H: ErrorPolicy<u64, u64>,
     {
         let world = World::new();
         let (feed, source) = Feed::new();
