@@ -7,6 +7,8 @@ pub mod fs;
 mod handle;
 mod local_runtime;
 pub mod prelude;
+#[cfg(doctest)]
+mod refused;
 mod runtime;
 pub mod task;
 
