@@ -367,7 +367,8 @@ mod tests {
 
     #[test]
     fn every_item_once_under_contention() {
-        const ITEMS: usize = 20_000;
+        // Fewer under Miri, which did not come to the end of 20,000 in a quarter of an hour.
+        const ITEMS: usize = if cfg!(miri) { 300 } else { 20_000 };
         let (owner, thief) = ring();
         let seen: Vec<_> = (0..ITEMS).map(|_| AtomicUsize::new(0)).collect();
         let done = AtomicUsize::new(0);
