@@ -168,6 +168,13 @@ impl Handle {
     }
 }
 
+/// So that what takes a handle takes that of a runtime around the scheduler as well.
+impl AsRef<Handle> for Handle {
+    fn as_ref(&self) -> &Handle {
+        self
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flavor = match &self.flavor {

@@ -196,7 +196,9 @@ impl Scheduler {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.close();
         self.join_workers(deadline);
-        let workers = self.threads.iter().flatten().count();
+        let name =
+            |thread: &thread::JoinHandle<()>| thread.thread().name().unwrap_or_default().to_owned();
+        let workers = self.threads.iter().flatten().map(name).collect();
         let closures = self.shared.blocking.close(deadline);
         self.shared.drain_injector();
         Shutdown { workers, closures }
@@ -290,11 +292,11 @@ impl Drop for SendOnDrop {
 }
 
 /// What had not ended when a shutdown's time was over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "it says what is still running"]
 pub struct Shutdown {
-    /// Workers that are still in a poll.
-    pub workers: usize,
+    /// The names of workers that are still in a poll.
+    pub workers: Vec<String>,
     /// Blocking closures that are still running.
     pub closures: usize,
 }
@@ -302,21 +304,26 @@ pub struct Shutdown {
 impl Shutdown {
     /// Whether everything has ended.
     pub fn is_complete(&self) -> bool {
-        *self == Shutdown::default()
+        self.workers.is_empty() && self.closures == 0
     }
 }
 
 impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Shutdown {
-                workers: 0,
-                closures: 0,
-            } => write!(f, "everything has ended"),
-            Shutdown { workers, closures } => write!(
-                f,
-                "still running when the time was over: {workers} workers in a poll, {closures} blocking closures"
-            ),
+        if self.is_complete() {
+            return write!(f, "everything has ended");
+        }
+        write!(f, "still running when the time was over: ")?;
+        if !self.workers.is_empty() {
+            write!(f, "a poll on {}", self.workers.join(", a poll on "))?;
+        }
+        if !self.workers.is_empty() && self.closures > 0 {
+            write!(f, ", ")?;
+        }
+        match self.closures {
+            0 => Ok(()),
+            1 => write!(f, "1 blocking closure"),
+            n => write!(f, "{n} blocking closures"),
         }
     }
 }

@@ -143,5 +143,5 @@ fn a_shutdown_ends_a_group_that_waits_outside() {
     });
     drop(scheduler);
     let error = waiting.join().unwrap().unwrap_err();
-    assert!(error.to_string().ends_with("was cancelled"), "{error}");
+    assert!(error.to_string().contains("was cancelled"), "{error}");
 }

@@ -228,6 +228,11 @@ fn shutdown_drops_every_future() {
                 .into_iter()
                 .all(|task| block_on(task).unwrap_err().is_cancelled())
         );
+        let late = block_on(handle.spawn(async {})).unwrap_err();
+        assert!(
+            late.is_cancelled() && late.to_string().contains("runtime is gone"),
+            "{late}"
+        );
         assert!(
             block_on(handle.spawn(async {})).unwrap_err().is_cancelled(),
             "closed"
@@ -254,7 +259,8 @@ fn shutdown_reports_what_is_stuck() {
     has_begun.recv().unwrap();
     has_begun.recv().unwrap();
     let report = scheduler.shutdown(Some(Duration::from_millis(50)));
-    assert_eq!((report.workers, report.closures), (1, 1), "{report}");
+    assert_eq!((report.workers.len(), report.closures), (1, 1), "{report}");
+    assert!(report.to_string().contains("a poll on peu-"), "{report}");
     drop((release, release_too));
     // The poll returns, and the worker ends in good order although nobody waits for it.
     eventually("the stuck task ends", || stuck.is_finished());

@@ -211,8 +211,15 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 
     /// See [`Vtable::cancel`].
     unsafe fn cancel(task: NonNull<Header>) {
+        // SAFETY: the caller's reference keeps the task alive, and its scheduler is never written.
+        let closed = unsafe { Self::of(task).scheduler.owned().is_closed() };
+        let why = if closed {
+            Failure::RuntimeGone
+        } else {
+            Failure::Cancelled
+        };
         // SAFETY: the caller has RUNNING and one reference, as `finish` wants.
-        unsafe { Self::finish(task, Err(Failure::Cancelled)) }
+        unsafe { Self::finish(task, Err(why)) }
     }
 
     /// Drops the future, stores the result if it is wanted, leaves the list, completes, wakes the handle. The caller has

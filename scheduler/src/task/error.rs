@@ -26,6 +26,8 @@ pub struct JoinError {
 /// [`JoinError`] without the task's number, as it lies in the task itself.
 pub(crate) enum Failure {
     Cancelled,
+    /// Cancelled because its runtime has shut down.
+    RuntimeGone,
     Panicked(Payload),
 }
 
@@ -48,7 +50,7 @@ impl JoinError {
 
     /// The task was aborted, or its runtime is gone.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.failure, Failure::Cancelled)
+        matches!(self.failure, Failure::Cancelled | Failure::RuntimeGone)
     }
 
     /// The task panicked: in a poll, or when its future was dropped.
@@ -77,7 +79,7 @@ impl JoinError {
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, JoinError> {
         match self.failure {
             Failure::Panicked(payload) => Ok(payload.0),
-            Failure::Cancelled => Err(self),
+            Failure::Cancelled | Failure::RuntimeGone => Err(self),
         }
     }
 }
@@ -86,6 +88,11 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             Failure::Cancelled => write!(f, "task {} was cancelled", self.id),
+            Failure::RuntimeGone => write!(
+                f,
+                "task {} was cancelled because its runtime is gone",
+                self.id
+            ),
             Failure::Panicked(payload) => match payload.message() {
                 Some(message) => write!(f, "task {} panicked: {message}", self.id),
                 None => write!(f, "task {} panicked", self.id),
@@ -100,6 +107,7 @@ impl fmt::Debug for JoinError {
         debug.field("id", &self.id);
         match &self.failure {
             Failure::Cancelled => debug.field("cancelled", &true),
+            Failure::RuntimeGone => debug.field("runtime_gone", &true),
             Failure::Panicked(payload) => debug.field("panic", &payload.message()),
         };
         debug.finish()

@@ -110,12 +110,12 @@ impl<E> TaskGroup<E> {
     }
 
     /// Spawns a task on the runtime of `handle`, as a member of the group.
-    pub fn spawn_on<F>(&self, future: F, handle: &Handle)
+    pub fn spawn_on<F>(&self, future: F, handle: &impl AsRef<Handle>)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Send + 'static,
     {
-        self.insert(handle.spawn(future));
+        self.insert(handle.as_ref().spawn(future));
     }
 
     /// Makes a task a member that was spawned elsewhere: on a local runtime, or as a blocking closure.

@@ -101,12 +101,40 @@ impl<T> JoinSet<T> {
     }
 
     /// Spawns a task on the runtime of `handle` and puts it into the set.
-    pub fn spawn_on<F>(&mut self, future: F, handle: &Handle) -> AbortHandle
+    pub fn spawn_on<F>(&mut self, future: F, handle: &impl AsRef<Handle>) -> AbortHandle
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        self.insert(handle.spawn(future))
+        self.insert(handle.as_ref().spawn(future))
+    }
+
+    /// Runs a closure that may block on the current runtime's pool for that, and puts it into the set.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn spawn_blocking<F>(&mut self, job: F) -> AbortHandle
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.insert(Handle::with_current(|handle| handle.spawn_blocking(job)))
+    }
+
+    /// Spawns a task, which need not be `Send`, on the local runtime that this thread is inside of, and puts it into the set.
+    ///
+    /// # Panics
+    ///
+    /// Outside of `block_on` and `turn` of a local runtime.
+    #[track_caller]
+    pub fn spawn_local<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        self.insert(crate::spawn_local(future))
     }
 
     /// Puts a task into the set that was spawned elsewhere: on a local runtime, or as a blocking closure.
@@ -141,6 +169,14 @@ impl<T> JoinSet<T> {
     /// Dropping the future loses nothing: the task stays in the set until its result has been returned.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         poll_fn(|cx| self.poll_join_next(cx)).await
+    }
+
+    /// The result of a task that has ended, if there is one; never waits.
+    pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        match self.poll_join_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => None,
+        }
     }
 
     /// What [`join_next`](JoinSet::join_next) does, for use in a hand-written future. `Pending` only if a task is running;

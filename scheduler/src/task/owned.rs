@@ -75,6 +75,11 @@ impl Owned {
         self.shards.iter().map(|shard| shard.lock().len).sum()
     }
 
+    /// Whether [`close_and_cancel_all`](Owned::close_and_cancel_all) has begun to cancel: all shards are closed before.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shards[0].lock().closed
+    }
+
     /// Closes the list (from now on every task that is spawned is cancelled at once), then takes every task out and
     /// cancels it: its future is dropped here, if [`may_drop_here`](super::Schedule::may_drop_here) and nobody is polling
     /// it. A future that is being polled is dropped by who polls it, when that poll returns.
