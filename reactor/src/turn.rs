@@ -98,6 +98,9 @@ impl Reactor {
 
 /// Takes turns in two steps, so that its owner can do something in between: see [`Reactor::turns`].
 ///
+/// The line between them is drawn through *execute*. Marking sources ready belongs to the first, so that it can say how
+/// much there is; performing operations, which runs foreign code, to the second, when a worker counts as awake again.
+///
 /// A closed reactor has no more events, but [`poll`](Self::poll) still sleeps and is still unparked, so that the last
 /// worker of a runtime can wait here for the others.
 ///
@@ -209,8 +212,7 @@ impl Buffers {
         if !self.poll(inner, timeout, &|| true)? {
             return Ok(Turned::Claimed);
         }
-        let gathered = self.mark_ready(inner);
-        self.perform(inner);
+        let gathered = self.execute(inner);
         self.update(inner);
         Ok(Turned::Done(gathered))
     }
@@ -239,6 +241,13 @@ impl Buffers {
             Err(error) => Err(error::context("cannot wait for events", error)),
             Ok(()) => Ok(true),
         }
+    }
+
+    /// Lets it make progress. Returns how many wakers and operations have gathered.
+    fn execute(&mut self, inner: &Inner) -> usize {
+        let gathered = self.mark_ready(inner);
+        self.perform(inner);
+        gathered
     }
 
     /// Execute, for sources: marks them ready. Returns how many wakers and operations have gathered. No foreign code runs.

@@ -179,7 +179,7 @@ pub(super) fn cannot_bind(path: &Path, error: io::Error) -> io::Error {
         }
         _ => "",
     };
-    let tried = format_args!("cannot bind a socket at {}{advice}", path.display());
+    let tried = format!("cannot bind a socket at {}{advice}", path.display());
     error::context(tried, error)
 }
 

@@ -131,7 +131,7 @@ impl UnixDatagram {
                     backoff::wait_until(backoff.fail(), self.io.source().reactor()).await?;
                 }
                 Err(error) => {
-                    let tried = format_args!("cannot send to {}", path.display());
+                    let tried = format!("cannot send to {}", path.display());
                     return Err(error::context(tried, error));
                 }
             }
