@@ -47,6 +47,15 @@ impl Handle {
         Handle { scheduler, reactor }
     }
 
+    /// The handle of the runtime that this thread is inside of, if any.
+    pub fn try_current() -> Option<Handle> {
+        let scheduler = peu_scheduler::Handle::try_current()?;
+        Some(Handle {
+            scheduler,
+            reactor: Reactor::current()?,
+        })
+    }
+
     /// Starts a task. It runs whether or not its handle is awaited; dropping the handle detaches it. After the runtime has ended it
     /// is cancelled at once.
     ///
@@ -106,6 +115,13 @@ impl Handle {
             reactor: self.reactor.metrics(),
             workers: self.scheduler.metrics(),
         }
+    }
+}
+
+/// For [`JoinSet::spawn_on`](crate::task::JoinSet::spawn_on) and its kin.
+impl AsRef<peu_scheduler::Handle> for Handle {
+    fn as_ref(&self) -> &peu_scheduler::Handle {
+        &self.scheduler
     }
 }
 

@@ -66,6 +66,11 @@ impl LocalRuntime {
         Builder::new().build_local()
     }
 
+    /// For other settings; finish with [`build_local`](Builder::build_local).
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
     pub(crate) fn from_parts(scheduler: LocalScheduler, reactor: Reactor) -> LocalRuntime {
         let handle = Handle::new(scheduler.handle(), reactor.clone());
         // From the start, and after each `turn` and `block_on`: the descriptor tells a host when to take a turn.
@@ -116,6 +121,15 @@ impl LocalRuntime {
         F::Output: 'static,
     {
         self.scheduler().spawn_local(future)
+    }
+
+    /// Starts a task on this thread from a future that is `Send`: see [`Handle::spawn`].
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
     }
 
     /// The way into this runtime for other threads. What they spawn runs here.

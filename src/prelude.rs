@@ -1,6 +1,10 @@
-//! The traits and types that most programs need: `use peu::prelude::*;`.
+//! What most programs need: `use peu::prelude::*;`.
+//!
+//! Helpers such as `read_exact`, `write_all` and `copy` are not among them: they are the same for all runtimes, and the crate
+//! `futures-lite` has them for every [`AsyncRead`] and [`AsyncWrite`].
 
 pub use crate::operators::{AsyncOptions, OnError, StreamExt as _};
-pub use crate::{Handle, LocalRuntime, Runtime};
+pub use crate::task::JoinSet;
+pub use crate::{Handle, LocalRuntime, Runtime, spawn, spawn_blocking};
 pub use futures_core::Stream;
-pub use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
+pub use futures_io::{AsyncRead, AsyncWrite};

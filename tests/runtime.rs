@@ -276,7 +276,7 @@ fn shutdown_reports_what_blocks() {
     }));
     has_begun.recv_timeout(HANGS).unwrap();
     let report = runtime.shutdown(Duration::from_millis(20));
-    assert_eq!((report.workers, report.closures), (0, 1), "{report}");
+    assert_eq!((report.workers.len(), report.closures), (0, 1), "{report}");
     drop(release);
 }
 
@@ -407,6 +407,34 @@ fn a_slow_callback_holds_back_nobody_elses_wake() {
             .unwrap();
     }
     drop(release);
+}
+
+#[test]
+fn sets_take_tasks_of_every_kind() {
+    let runtime = runtime(2);
+    let mut set = peu::task::JoinSet::new();
+    set.spawn_on(async { 1 }, runtime.handle());
+    let sum = runtime.block_on(async {
+        set.spawn(async { 2 });
+        set.spawn_blocking(|| 3);
+        let mut sum = 0;
+        while let Some(number) = set.join_next().await {
+            sum += number.unwrap();
+        }
+        assert!(set.try_join_next().is_none());
+        sum
+    });
+    assert_eq!(sum, 6);
+    assert!(peu::Handle::try_current().is_none());
+    let local = LocalRuntime::builder().build_local().unwrap();
+    let mut set = peu::task::JoinSet::new();
+    local.block_on(async {
+        let not_send = Rc::new(7);
+        set.spawn_local(async move { *not_send });
+        assert_eq!(set.join_next().await.unwrap().unwrap(), 7);
+        assert!(peu::Handle::try_current().is_some());
+    });
+    assert_eq!(local.block_on(local.spawn(async { 8 })).unwrap(), 8);
 }
 
 #[test]
