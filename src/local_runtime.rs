@@ -12,9 +12,9 @@ use std::time::Instant;
 
 /// A reactor and a scheduler on the thread that makes them: no worker threads, and futures that need not be `Send`.
 ///
-/// It runs while [`block_on`](LocalRuntime::block_on) does; or turn by turn, from a loop that is not ours (a game's, a database's, a
-/// plugin host's): wait until the runtime's descriptor ([`AsFd`]) is readable, among others of the host's own, then take a
-/// [`turn`](LocalRuntime::turn).
+/// It runs while [`block_on`](LocalRuntime::block_on) does; or turn by turn, from a loop that is not ours (a game's,
+/// a database's, a plugin host's): wait until the runtime's descriptor ([`AsFd`]) is readable, among others of the
+/// host's own, then take a [`turn`](LocalRuntime::turn).
 ///
 /// # Example
 ///
@@ -81,21 +81,22 @@ impl LocalRuntime {
         }
     }
 
-    /// Runs `future` on this thread, and the runtime's tasks beside it, until it is done. Tasks that are not done by then stay, and
-    /// go on in the next `block_on` or `turn`.
+    /// Runs `future` on this thread, and the runtime's tasks beside it, until it is done. Tasks that are not done by
+    /// then stay, and go on in the next `block_on` or `turn`.
     ///
     /// # Panics
     ///
-    /// When this thread is inside this runtime's `block_on` or `turn`, or is a worker of another runtime; and when the future
-    /// panics.
+    /// When this thread is inside this runtime's `block_on` or `turn`, or is a worker of another runtime; and when
+    /// the future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _armed = ArmOnDrop(self.handle.reactor());
         let _inside = self.enter();
         self.scheduler().block_on(future)
     }
 
-    /// One turn, for a host with a loop of its own: tells whoever waits for events that have happened, without waiting, then
-    /// polls tasks, at most `budget` of them. With `more` in the answer, take another turn before waiting.
+    /// One turn, for a host with a loop of its own: tells whoever waits for events that have happened, without
+    /// waiting, then polls tasks, at most `budget` of them. With `more` in the answer, take another turn before
+    /// waiting.
     ///
     /// Between turns the runtime's descriptor becomes readable when there is something to do; on systems other than
     /// Linux the wait must also end at [`next_deadline`](LocalRuntime::next_deadline).

@@ -1,7 +1,7 @@
 //! What most programs need: `use peu::prelude::*;`.
 //!
-//! Helpers such as `read_exact`, `write_all` and `copy` are not among them: they are the same for all runtimes, and the crate
-//! `futures-lite` has them for every [`AsyncRead`] and [`AsyncWrite`].
+//! Helpers such as `read_exact`, `write_all` and `copy` are not among them: they are the same for all runtimes, and
+//! the crate `futures-lite` has them for every [`AsyncRead`] and [`AsyncWrite`].
 
 pub use crate::operators::{AsyncOptions, OnError, StreamExt as _};
 pub use crate::task::JoinSet;

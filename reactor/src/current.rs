@@ -48,7 +48,8 @@ impl Reactor {
         Reactor::current().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
-                "no reactor on this thread: call this inside a runtime, or after Reactor::enter",
+                "there is no current runtime on this thread: call this inside `block_on` or a task of a runtime, or while a guard of \
+                 `Runtime::enter` (or `Reactor::enter`) lives",
             )
         })
     }

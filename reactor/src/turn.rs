@@ -8,13 +8,13 @@
 //!
 //! # The claim
 //!
-//! Any thread may take a turn, but only one at a time asks the OS and the wheel. It claims that by trying a lock, and gives
-//! it back as soon as they have answered, before it does anything with the answer: while it performs operations and calls
-//! callbacks, another thread may already wait for the next events. A thread that finds the claim taken goes away; the one that
-//! has it will not miss anything.
+//! Any thread may take a turn, but only one at a time asks the OS and the wheel. It claims that by trying a lock, and
+//! gives it back as soon as they have answered, before it does anything with the answer: while it performs operations
+//! and calls callbacks, another thread may already wait for the next events. A thread that finds the claim taken goes
+//! away; the one that has it will not miss anything.
 //!
-//! Two threads may therefore work on two batches at the same time. That is harmless: readiness only moves by ticks, wakers
-//! are taken out of their queue by one of them, and the operations of a source are performed by one at a time.
+//! Two threads may therefore work on two batches at the same time. That is harmless: readiness only moves by ticks,
+//! wakers are taken out of their queue by one of them, and the operations of a source are performed by one at a time.
 //!
 //! # Nothing is called from inside
 //!
@@ -59,8 +59,8 @@ impl Reactor {
     /// Takes one turn: waits until something happens, for at most `timeout` (`None`: as long as it takes; zero: not at
     /// all), then tells everyone concerned.
     ///
-    /// It also returns when a timer is due, or when somebody [unparks](Self::unpark) it, and may return early with nothing
-    /// done. `timeout` itself has a resolution of 1 ms, and is rounded up; timers are more precise.
+    /// It also returns when a timer is due, or when somebody [unparks](Self::unpark) it, and may return early with
+    /// nothing done. `timeout` itself has a resolution of 1 ms, and is rounded up; timers are more precise.
     ///
     /// # Errors
     /// When the reactor is closed, or the OS can't be asked, which only happens to descriptors that are closed by others.
@@ -250,7 +250,8 @@ impl Buffers {
         gathered
     }
 
-    /// Execute, for sources: marks them ready. Returns how many wakers and operations have gathered. No foreign code runs.
+    /// Execute, for sources: marks them ready. Returns how many wakers and operations have gathered. No foreign code
+    /// runs.
     fn mark_ready(&mut self, inner: &Inner) -> usize {
         self.deliver(inner);
         self.gathered.runnable.append(&mut inner.runnable.lock());
@@ -315,7 +316,8 @@ impl Buffers {
     }
 }
 
-/// How long a turn may sleep: not at all if somebody has unparked it, its owner does not want to any more, or a timer is due.
+/// How long a turn may sleep: not at all if somebody has unparked it, its owner does not want to any more, or a timer
+/// is due.
 fn before_sleep(
     inner: &Inner,
     timeout: Option<Duration>,

@@ -192,7 +192,7 @@ fn a_timer_outside_a_runtime_says_what_to_do() {
         || drop(interval(HOUR)),
     ] {
         let message = panic_message(catch_unwind(make));
-        assert!(message.contains("no reactor"), "{message}");
+        assert!(message.contains("no current runtime"), "{message}");
         assert!(message.contains("Reactor::enter"), "{message}");
     }
 }

@@ -16,8 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 ///
 /// # Panics
 ///
-/// When called on a worker of a scheduler or inside a local one, whose other tasks it would hold up, possibly forever; and when the
-/// future panics.
+/// When called on a worker of a scheduler or inside a local one, whose other tasks it would hold up, possibly
+/// forever; and when the future panics.
 ///
 /// # Example
 ///
@@ -69,7 +69,8 @@ struct Signal {
 
 impl Signal {
     fn wait(&self) {
-        // ORDERING: Acquire pairs with the Release in `wake_by_ref`: what was written before the wake is visible to the poll.
+        // ORDERING: Acquire pairs with the Release in `wake_by_ref`: what was written before the wake is visible to
+        // the poll.
         while !self.woken.swap(false, Ordering::Acquire) {
             thread::park();
         }
@@ -82,8 +83,8 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // ORDERING: Release pairs with the Acquire in `wait`. A swap, so that a second wake before the poll rings no bell: the
-        // first one's `true` has not been taken yet, and its unpark is still to come or still to be found.
+        // ORDERING: Release pairs with the Acquire in `wait`. A swap, so that a second wake before the poll rings no
+        // bell: the first one's `true` has not been taken yet, and its unpark is still to come or still to be found.
         if !self.woken.swap(true, Ordering::Release) {
             self.thread.unpark();
         }

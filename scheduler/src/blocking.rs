@@ -1,14 +1,14 @@
 //! A small pool of threads for what can only block: name look-ups, files without a better way, a library's blocking call.
 //!
-//! Threads are started on demand, up to a bound, and end when they have been idle for a while. What finds no thread waits in
-//! the queue, in order. Everything is under one mutex: a job costs far more than the lock.
+//! Threads are started on demand, up to a bound, and end when they have been idle for a while. What finds no thread
+//! waits in the queue, in order. Everything is under one mutex: a job costs far more than the lock.
 //!
 //! # No job is lost
 //!
-//! Who submits looks, under the lock, at the number of idle threads against the number of queued jobs: if every queued job has an
-//! idle thread to itself, it notifies one; else it starts a thread, or leaves the job to those that run, when there are as many as
-//! may be. A thread that wants to end (its wait timed out) decides so under the same lock, and only when the queue is empty;
-//! from that moment it is no longer counted, so no submitter relies on it.
+//! Who submits looks, under the lock, at the number of idle threads against the number of queued jobs: if every
+//! queued job has an idle thread to itself, it notifies one; else it starts a thread, or leaves the job to those that
+//! run, when there are as many as may be. A thread that wants to end (its wait timed out) decides so under the same
+//! lock, and only when the queue is empty; from that moment it is no longer counted, so no submitter relies on it.
 
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, thread};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
@@ -28,7 +28,8 @@ pub(crate) struct Settings {
     pub(crate) name: String,
 }
 
-/// A handle of the pool of threads for what can only block; from [`Builder::blocking_pool`](crate::Builder::blocking_pool).
+/// A handle of the pool of threads for what can only block; from
+/// [`Builder::blocking_pool`](crate::Builder::blocking_pool).
 ///
 /// It knows nothing of the scheduler that it is given to, so a driver may hold one and leave blocking work to it.
 #[derive(Clone)]

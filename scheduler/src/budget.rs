@@ -1,15 +1,15 @@
 //! The cooperative budget: a task that always finds its socket ready still lets others run.
 //!
-//! Every poll of a task starts with a budget of operations. A leaf future (a socket, a channel, a timer) asks [`spend`] before
-//! it makes progress; when the budget is gone it wakes itself and returns `Pending`, and the task goes
-//! behind the others. Code that runs in no task has no budget and is never held back. The idea, and the number,
+//! Every poll of a task starts with a budget of operations. A leaf future (a socket, a channel, a timer) asks
+//! [`spend`] before it makes progress; when the budget is gone it wakes itself and returns `Pending`, and the task
+//! goes behind the others. Code that runs in no task has no budget and is never held back. The idea, and the number,
 //! are tokio's (`coop`).
 
 use crate::sync::thread_local;
 use std::cell::Cell;
 
-/// Operations per poll. At about a microsecond each, a task then keeps its worker for little more than a tenth of a millisecond,
-/// and the cost of going round once (some 100 ns) is lost in it.
+/// Operations per poll. At about a microsecond each, a task then keeps its worker for little more than a tenth of a
+/// millisecond, and the cost of going round once (some 100 ns) is lost in it.
 const OPERATIONS: u32 = 128;
 
 const UNLIMITED: u32 = u32::MAX;

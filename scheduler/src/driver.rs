@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 ///
 /// - [`Turns::poll`] is exclusive: a second thread that polls meanwhile gets [`Polled::Claimed`] at once. The claim ends
 ///   before `poll` returns, so nothing that runs afterwards can hold it.
-/// - [`unpark`](Driver::unpark) is sticky: it ends the `poll` under way or, if there is none, the next one, whoever makes it.
+/// - [`unpark`](Driver::unpark) is sticky: it ends the `poll` under way or, if there is none, the next one, whoever
+///   makes it.
 /// - Because that next one may be another thread's, `poll` has a last look: once the caller has the turn, and from a
 ///   moment on from which every unpark ends this very poll, it calls `may_sleep`, and does not wait if the answer is no.
 /// - With `None` as timeout, `poll` returns when there is an event, a due timer, or an unpark; it may return
@@ -76,7 +77,8 @@ pub trait Turns: Send {
     /// moment, and gathers whom to tell. It runs no foreign code: while it lasts, this thread counts as asleep.
     fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled;
 
-    /// Execute and update: lets them make progress, and tells them. Wakers and callbacks run here, on this thread, with no lock held.
+    /// Execute and update: lets them make progress, and tells them. Wakers and callbacks run here, on this thread,
+    /// with no lock held.
     fn update(&mut self);
 }
 

@@ -54,8 +54,9 @@ impl Handle {
     ///
     /// After the scheduler has shut down, the future is dropped at once and the handle says cancelled.
     ///
-    /// Costs one allocation. From a worker of the same scheduler: no lock but the shard of the task list, no system call
-    /// unless a sleeping sibling is worth waking; from elsewhere: a push to the shared queue, and a wake if everybody sleeps.
+    /// Costs one allocation. From a worker of the same scheduler: no lock but the shard of the task list, no system
+    /// call unless a sleeping sibling is worth waking; from elsewhere: a push to the shared queue, and a wake if
+    /// everybody sleeps.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -92,8 +93,8 @@ impl Handle {
     ///
     /// # Panics
     ///
-    /// When called on a worker, inside a local scheduler, or on the thread of this scheduler if it is a local one, which would wait for
-    /// itself; and when the future panics.
+    /// When called on a worker, inside a local scheduler, or on the thread of this scheduler if it is a local one,
+    /// which would wait for itself; and when the future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if let Flavor::Local(shared) = &self.flavor {
             assert!(
@@ -106,8 +107,8 @@ impl Handle {
         block_on(future)
     }
 
-    /// Makes this the current scheduler of the calling thread until the guard is dropped. Guards nest, and must be dropped in
-    /// reverse order.
+    /// Makes this the current scheduler of the calling thread until the guard is dropped. Guards nest, and must be
+    /// dropped in reverse order.
     pub fn enter(&self) -> EnterGuard<'_> {
         let entered = Some(Rc::new(self.clone()));
         let previous = CURRENT.with(|current| current.replace(entered));
@@ -191,8 +192,8 @@ const OUTSIDE: &str = "there is no current peu runtime on this thread: call this
                        runtime, or while a guard of `Handle::enter` lives, or use a `Handle`";
 
 thread_local! {
-    /// In an `Rc`, so that who uses it need not borrow the cell meanwhile (a spawn may run destructors, and they may enter
-    /// another scheduler), nor count in a line that other threads share.
+    /// In an `Rc`, so that who uses it need not borrow the cell meanwhile (a spawn may run destructors, and they may
+    /// enter another scheduler), nor count in a line that other threads share.
     static CURRENT: RefCell<Option<Rc<Handle>>> = const { RefCell::new(None) };
 }
 
@@ -213,7 +214,8 @@ pub struct EnterGuard<'a> {
 
 impl Drop for EnterGuard<'_> {
     fn drop(&mut self) {
-        // The one that leaves is dropped after the cell is released. A thread that is ending has no current scheduler any more.
+        // The one that leaves is dropped after the cell is released. A thread that is ending has no current scheduler
+        // any more.
         let left = CURRENT.try_with(|current| current.replace(self.previous.take()));
         drop(left);
     }

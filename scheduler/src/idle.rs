@@ -2,18 +2,18 @@
 //!
 //! # What must hold
 //!
-//! - **Liveness (L).** While a task is in the injector, some worker is awake or has been taken off the list of sleepers to be
-//!   woken. (A task in a worker's own ring needs nothing: that worker is awake.)
+//! - **Liveness (L).** While a task is in the injector, some worker is awake or has been taken off the list of
+//!   sleepers to be woken. (A task in a worker's own ring needs nothing: that worker is awake.)
 //! - **Watch (W).** While a worker runs tasks and another sleeps, one sleeper keeps watch: it sleeps with a bound.
 //! - **Driver (D).** While all workers sleep, one of them sleeps in the driver, without a bound once things have settled.
 //!
 //! # Why L holds
 //!
-//! The one who pushes: push; `fence(SeqCst)`; read the counts; if all sleep, wake one.
-//! The one who falls asleep: count itself as sleeping; `fence(SeqCst)`; look at the injector; if there is work, rise again.
-//! Of two fences one comes first in the total order of SeqCst fences. If the pusher's does, the sleeper sees the push.
-//! If the sleeper's does, the pusher sees the sleeper counted; so either everybody was counted and it
-//! wakes one, or somebody was not yet counted, who has its own fence and look at the injector still before it.
+//! The one who pushes: push; `fence(SeqCst)`; read the counts; if all sleep, wake one. The one who falls asleep:
+//! count itself as sleeping; `fence(SeqCst)`; look at the injector; if there is work, rise again. Of two fences one
+//! comes first in the total order of SeqCst fences. If the pusher's does, the sleeper sees the push. If the sleeper's
+//! does, the pusher sees the sleeper counted; so either everybody was counted and it wakes one, or somebody was not
+//! yet counted, who has its own fence and look at the injector still before it.
 //!
 //! # Why W holds
 //!
@@ -150,7 +150,8 @@ impl Idle {
     #[must_use]
     pub fn is_unwatched(&self) -> bool {
         if !twin("watch-no-fence") {
-            // ORDERING: SeqCst fence pairs with the fence of `retire_watch` (rule W): our rise comes before our look at the watch.
+            // ORDERING: SeqCst fence pairs with the fence of `retire_watch` (rule W): our rise comes before our look
+            // at the watch.
             fence(Ordering::SeqCst);
         }
         // ORDERING: Relaxed: ordered by the fence.
@@ -174,12 +175,13 @@ impl Idle {
         }
     }
 
-    /// The watch, having seen nothing happen for a while, wants to sleep without a bound. `false`: somebody is awake after
-    /// all and nobody else has taken the watch: go on.
+    /// The watch, having seen nothing happen for a while, wants to sleep without a bound. `false`: somebody is awake
+    /// after all and nobody else has taken the watch: go on.
     #[must_use]
     pub fn retire_watch(&self, worker: usize) -> bool {
         self.leave_watch(worker);
-        // ORDERING: SeqCst fence pairs with the fence of `is_unwatched` (rule W): we clear the watch, then look who is awake.
+        // ORDERING: SeqCst fence pairs with the fence of `is_unwatched` (rule W): we clear the watch, then look who
+        // is awake.
         fence(Ordering::SeqCst);
         if twin("watch-no-recheck") {
             return true;

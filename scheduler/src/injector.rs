@@ -1,7 +1,8 @@
 //! The queue that every worker looks at and every thread may push to: crossbeam's `SegQueue`.
 //!
-//! loom can't see into `SegQueue`, so models get a mutex around a `VecDeque` instead, with an emptiness check that is as weak as
-//! the real one's caller may assume: a relaxed load, ordered by nothing but the fences of the idle protocol.
+//! loom can't see into `SegQueue`, so models get a mutex around a `VecDeque` instead, with an emptiness check that is
+//! as weak as the real one's caller may assume: a relaxed load, ordered by nothing but the fences of the idle
+//! protocol.
 
 #[cfg(not(loom))]
 pub(crate) use real::Injector;

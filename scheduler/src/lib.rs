@@ -1,11 +1,11 @@
 //! The scheduler of peu: tasks, workers, turns.
 //!
-//! A task is a future with a scheduler's word for its state; a worker is a thread that polls tasks; a turn is one round of
-//! a worker: **poll** chooses a task, **execute** polls its future once, **update** moves on what came of it. With
-//! nothing to do, a worker sleeps in the [`Driver`]: whatever it is that brings events.
+//! A task is a future with a scheduler's word for its state; a worker is a thread that polls tasks; a turn is one
+//! round of a worker: **poll** chooses a task, **execute** polls its future once, **update** moves on what came of
+//! it. With nothing to do, a worker sleeps in the [`Driver`]: whatever it is that brings events.
 //!
-//! Two schedulers are made of the same parts: [`Scheduler`], whose workers steal from each other, and [`LocalScheduler`], which
-//! stays on one thread and may be driven from a host's own loop.
+//! Two schedulers are made of the same parts: [`Scheduler`], whose workers steal from each other, and
+//! [`LocalScheduler`], which stays on one thread and may be driven from a host's own loop.
 //!
 //! What this crate does not know: file descriptors, sockets, the operating system's event queue, and any clock but
 //! its driver's. There are no globals; "the current scheduler" is a thread-local, set while a thread is inside it.

@@ -2,14 +2,14 @@
 //!
 //! # Protocol
 //!
-//! The thread has a queue of its own, which only code that runs inside the scheduler touches. Every other wake goes to
-//! the injector: from foreign threads, and from the own thread between two turns. Whoever pushes there then rings the driver's
-//! bell if the thread may not be looking (`asleep`), once per sleep.
+//! The thread has a queue of its own, which only code that runs inside the scheduler touches. Every other wake goes
+//! to the injector: from foreign threads, and from the own thread between two turns. Whoever pushes there then rings
+//! the driver's bell if the thread may not be looking (`asleep`), once per sleep.
 //!
-//! The thread: set `asleep`; `fence(SeqCst)`; look at the injector; sleep in the driver only if it is empty. The pusher: push;
-//! `fence(SeqCst)`; if `asleep`, ring. Of the two fences one comes first: either the thread finds the task, or the
-//! pusher finds it asleep. Between two turns of a host `asleep` stays set, so that a wake makes the driver's
-//! descriptor readable, and the host knows to take a turn.
+//! The thread: set `asleep`; `fence(SeqCst)`; look at the injector; sleep in the driver only if it is empty. The
+//! pusher: push; `fence(SeqCst)`; if `asleep`, ring. Of the two fences one comes first: either the thread finds the
+//! task, or the pusher finds it asleep. Between two turns of a host `asleep` stays set, so that a wake makes the
+//! driver's descriptor readable, and the host knows to take a turn.
 
 use crate::block_on::refuse_inside;
 use crate::blocking::{Blocking, BlockingPool};
@@ -138,8 +138,8 @@ impl LocalScheduler {
         handle
     }
 
-    /// Runs `future` on this thread, and the tasks beside it, until it is done. Tasks that are not done by then stay, and go on
-    /// in the next call.
+    /// Runs `future` on this thread, and the tasks beside it, until it is done. Tasks that are not done by then stay,
+    /// and go on in the next call.
     ///
     /// # Panics
     ///
@@ -175,8 +175,9 @@ impl LocalScheduler {
         }
     }
 
-    /// One turn, for a host with a loop of its own: delivers the driver's events without waiting, then polls tasks, `budget` of
-    /// them at most. Between turns the host waits for the driver's descriptor, or its next deadline, by its own means.
+    /// One turn, for a host with a loop of its own: delivers the driver's events without waiting, then polls tasks,
+    /// `budget` of them at most. Between turns the host waits for the driver's descriptor, or its next deadline, by
+    /// its own means.
     ///
     /// # Panics
     ///
@@ -319,7 +320,8 @@ impl LocalShared {
     }
 
     fn is_asleep(&self) -> bool {
-        // ORDERING: Relaxed: the driver orders the ringer's swap before the turn that swallowed its bell, and that before ours.
+        // ORDERING: Relaxed: the driver orders the ringer's swap before the turn that swallowed its bell, and that
+        // before ours.
         self.asleep.load(Ordering::Relaxed)
     }
 
@@ -347,8 +349,9 @@ impl LocalShared {
     }
 }
 
-// SAFETY: `may_drop_here` is true on the thread that made the scheduler and nowhere else; the scheduler never leaves it. `is_inside` is
-// true while that thread is inside `block_on` or `turn`, which borrow the scheduler and with it its `Arc`.
+// SAFETY: `may_drop_here` is true on the thread that made the scheduler and nowhere else; the scheduler never leaves
+// it. `is_inside` is true while that thread is inside `block_on` or `turn`, which borrow the scheduler and with it
+// its `Arc`.
 unsafe impl Schedule for LocalShared {
     fn schedule(&self, task: Runnable) {
         let left = with_local(|local| match local {
@@ -409,8 +412,8 @@ impl Drop for Inside<'_> {
         let shared = &self.local.shared;
         // ORDERING: Relaxed: ordered by the fence, which pairs with the one in `ring`.
         shared.asleep.store(true, Ordering::Relaxed);
-        // ORDERING: SeqCst fence pairs with the fence in `ring`: between turns every push rings, also one that came too early to
-        // see `asleep` and too late for the last look at the injector.
+        // ORDERING: SeqCst fence pairs with the fence in `ring`: between turns every push rings, also one that came
+        // too early to see `asleep` and too late for the last look at the injector.
         fence(Ordering::SeqCst);
         if !shared.injector.is_empty() || !self.local.queue.borrow().is_empty() {
             shared.ring();

@@ -1,18 +1,19 @@
 //! What a poll costs on this worker, on average: the ground on which it decides whether help is worth its price.
 //!
-//! Waking a sibling costs CPU on both sides: the wake itself, the way out of idleness and back, the steal, and the cold caches for
-//! every task that moves. For echo requests of 5 µs it was measured (2 cores, 64 connections): waking a sibling for a queue of 64 costs
-//! about 70 µs, a fifth of the work. So a worker wakes a sibling only when draining its queue is expected to take
-//! [`WORTH_HELP`]; until then the tasks wait behind each other, for less than the steal bound.
+//! Waking a sibling costs CPU on both sides: the wake itself, the way out of idleness and back, the steal, and the
+//! cold caches for every task that moves. For echo requests of 5 µs it was measured (2 cores, 64 connections): waking
+//! a sibling for a queue of 64 costs about 70 µs, a fifth of the work. So a worker wakes a sibling only when draining
+//! its queue is expected to take [`WORTH_HELP`]; until then the tasks wait behind each other, for less than the steal
+//! bound.
 //!
-//! The expectation is queue length times mean poll time. The mean is taken over runs of polls, not by a clock reading per
-//! poll. It rises fast and falls slowly. A task that was just spawned is expected to take [`FRESH`], as nobody knows it yet:
-//! who spawns several at once means them to run side by side.
+//! The expectation is queue length times mean poll time. The mean is taken over runs of polls, not by a clock reading
+//! per poll. It rises fast and falls slowly. A task that was just spawned is expected to take [`FRESH`], as nobody
+//! knows it yet: who spawns several at once means them to run side by side.
 
 use std::time::{Duration, Instant};
 
-/// A queue that is expected to take this long is worth a sibling: the price is then below a fifth of the work, and the wait
-/// of the last task still below the steal bound of 1 ms.
+/// A queue that is expected to take this long is worth a sibling: the price is then below a fifth of the work, and
+/// the wait of the last task still below the steal bound of 1 ms.
 pub(crate) const WORTH_HELP: Duration = Duration::from_micros(500);
 
 /// What a task takes that has never been polled. Three of them are worth a sibling.

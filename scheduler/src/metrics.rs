@@ -1,4 +1,5 @@
-//! What the workers count. Each counter has one writer, the worker itself, so that counting is a plain store to a line of its own.
+//! What the workers count. Each counter has one writer, the worker itself, so that counting is a plain store to a
+//! line of its own.
 
 use crate::sync::{AtomicCount, Ordering};
 

@@ -17,11 +17,11 @@
 //! park token and a driver's unpark both stay set until the next sleep takes them. Leaving is a swap to `EMPTY` and not a
 //! store, because it must acquire what the waker wrote before it rang.
 //!
-//! The driver's bell is shared, and a turn of another worker may swallow it: one that looks at the driver between two tasks,
-//! just before the sleeper has the claim. Therefore the sleeper looks at its word once more when it has the claim
-//! ([`is_notified`](Parker::is_notified), by way of `may_sleep`). The waker swaps the word, then rings; the driver orders the ring before the
-//! turn that swallowed it, and that before ours (see the contract of `Driver`); so a bell that was swallowed is seen in the word, and
-//! one that was not ends our poll.
+//! The driver's bell is shared, and a turn of another worker may swallow it: one that looks at the driver between two
+//! tasks, just before the sleeper has the claim. Therefore the sleeper looks at its word once more when it has the
+//! claim ([`is_notified`](Parker::is_notified), by way of `may_sleep`). The waker swaps the word, then rings; the
+//! driver orders the ring before the turn that swallowed it, and that before ours (see the contract of `Driver`); so
+//! a bell that was swallowed is seen in the word, and one that was not ends our poll.
 //!
 //! A bell may ring late, for a sleep that has ended by itself. The next sleep then ends early; every caller treats
 //! that as a reason to look around again and nothing more.
@@ -112,8 +112,8 @@ impl Parker {
         } else {
             Ordering::AcqRel
         };
-        // ORDERING: Release pairs with the Acquire of `leave` and `announce`: what was pushed before this is visible to the
-        // woken worker. Acquire, so that the thread set before `PARKED` is visible here.
+        // ORDERING: Release pairs with the Acquire of `leave` and `announce`: what was pushed before this is visible
+        // to the woken worker. Acquire, so that the thread set before `PARKED` is visible here.
         match self.word.swap(NOTIFIED, order) {
             PARKED => self
                 .thread

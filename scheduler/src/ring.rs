@@ -154,8 +154,8 @@ impl<T> Owner<T> {
     pub fn room(&self) -> usize {
         // ORDERING: Relaxed: only the owner stores the tail.
         let tail = self.inner.tail.load(Ordering::Relaxed);
-        // ORDERING: Acquire pairs with the Release of the thief's compare-exchange in `try_steal`: its copies of the slots
-        // come before our reuse of them.
+        // ORDERING: Acquire pairs with the Release of the thief's compare-exchange in `try_steal`: its copies of the
+        // slots come before our reuse of them.
         let head = self.inner.head.load(Ordering::Acquire);
         CAPACITY - tail.wrapping_sub(head)
     }

@@ -15,8 +15,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most workers that a scheduler has. The idle protocol counts them in halves of a word, and its lock is taken in turn by
-/// all of them; beyond a few hundred, several runtimes serve better.
+/// The most workers that a scheduler has. The idle protocol counts them in halves of a word, and its lock is taken in
+/// turn by all of them; beyond a few hundred, several runtimes serve better.
 const MAX_WORKERS: usize = 1024;
 
 /// How long a thread for blocking closures stays when it has nothing to do. Long enough that bursts reuse it.
@@ -116,7 +116,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the number of workers is 0 or above 1024, or the system gives no thread; those already started are ended again.
+    /// When the number of workers is 0 or above 1024, or the system gives no thread; those already started are ended
+    /// again.
     pub fn build(
         self,
         driver: std::sync::Arc<dyn Driver>,
@@ -184,8 +185,8 @@ impl Scheduler {
     ///    scheduler, and ends when its poll or closure returns.
     /// 6. What was pushed to the shared queue meanwhile is dropped.
     ///
-    /// Wakers and handles that outlive all this are harmless: a wake finds its task finished. Called on one of its own workers, it
-    /// does not wait for that one.
+    /// Wakers and handles that outlive all this are harmless: a wake finds its task finished. Called on one of its
+    /// own workers, it does not wait for that one.
     pub fn shutdown(mut self, timeout: Option<Duration>) -> Shutdown {
         let report = self.end(timeout);
         self.ended = true;
@@ -226,7 +227,8 @@ impl Scheduler {
             };
             let Some(index) = ended else { break };
             if let Some(thread) = self.threads[index].take() {
-                // A worker catches what its tasks panic with; what is left to lose here is a hook's panic, already reported.
+                // A worker catches what its tasks panic with; what is left to lose here is a hook's panic, already
+                // reported.
                 let _ = thread.join();
             }
         }

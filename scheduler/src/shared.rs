@@ -87,8 +87,8 @@ impl Shared {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `close`; what it guards is behind locks of its own, so that this only
-        // has to be seen in the end.
+        // ORDERING: Acquire pairs with the Release in `close`; what it guards is behind locks of its own, so that
+        // this only has to be seen in the end.
         self.closing.load(Ordering::Acquire)
     }
 
@@ -96,7 +96,8 @@ impl Shared {
     pub(crate) fn close(&self) {
         // ORDERING: Release pairs with the Acquire in `is_closing`.
         self.closing.store(true, Ordering::Release);
-        // ORDERING: SeqCst fence pairs with the fence of `all_sleep_after_push`: who pushes after the last drain sees `closing`.
+        // ORDERING: SeqCst fence pairs with the fence of `all_sleep_after_push`: who pushes after the last drain sees
+        // `closing`.
         fence(Ordering::SeqCst);
         self.owned.close_and_cancel_all();
         for worker in &self.workers {
@@ -150,8 +151,8 @@ impl Shared {
     }
 }
 
-// SAFETY: every thread may drop these futures, for `Handle::spawn` takes only what is Send; `is_inside` is true on a worker of this
-// scheduler, which holds an `Arc` of it for as long as it runs.
+// SAFETY: every thread may drop these futures, for `Handle::spawn` takes only what is Send; `is_inside` is true on a
+// worker of this scheduler, which holds an `Arc` of it for as long as it runs.
 unsafe impl Schedule for Shared {
     fn schedule(&self, task: Runnable) {
         context::with_worker(self, |worker| match worker {

@@ -43,8 +43,8 @@ impl Worker {
         self.rise(self.shared.driver.now());
     }
 
-    /// Another has the driver. A worker that sleeps in it stays there, or is awake afterwards (rule D). A thread that is no
-    /// worker, and takes turns of its own, may leave it to nobody: then this worker is to try again.
+    /// Another has the driver. A worker that sleeps in it stays there, or is awake afterwards (rule D). A thread that
+    /// is no worker, and takes turns of its own, may leave it to nobody: then this worker is to try again.
     fn park_beside_driver(&self) {
         let bound = if self.shared.driver_is_occupied() {
             None

@@ -10,10 +10,11 @@
 //!
 //! # Fairness
 //!
-//! If every poll ends, every task that is woken is polled: in a run of [`DRIVER_INTERVAL`] polls a worker looks at the driver
-//! at least once and at the injector at least once; of [`LIFO_STREAK`] + 1 tasks that it takes from its own queues at least one
-//! comes from the ring, which is first in, first out. So a task at place `n` of the ring is polled after at
-//! most `(LIFO_STREAK + 1) * n` polls of own tasks and as many from the injector as fall due between them.
+//! If every poll ends, every task that is woken is polled: in a run of [`DRIVER_INTERVAL`] polls a worker looks at
+//! the driver at least once and at the injector at least once; of [`LIFO_STREAK`] + 1 tasks that it takes from its
+//! own queues at least one comes from the ring, which is first in, first out. So a task at place `n` of the ring is
+//! polled after at most `(LIFO_STREAK + 1) * n` polls of own tasks and as many from the injector as fall due between
+//! them.
 
 use crate::budget;
 use crate::driver::Polled;
@@ -22,16 +23,17 @@ use crate::task::Runnable;
 use crate::worker::Worker;
 use std::time::{Duration, Instant};
 
-/// Tasks in a row out of the LIFO slot while others wait. Enough for a request and its answer to pass between two tasks; tokio
-/// came to the same number.
+/// Tasks in a row out of the LIFO slot while others wait. Enough for a request and its answer to pass between two
+/// tasks; tokio came to the same number.
 const LIFO_STREAK: u32 = 3;
 
-/// Polls between two looks at the injector while there is local work. A look costs two loads of shared lines, so it may be frequent;
-/// half of the driver's interval, so that both are never far.
+/// Polls between two looks at the injector while there is local work. A look costs two loads of shared lines, so it
+/// may be frequent; half of the driver's interval, so that both are never far.
 const INJECTOR_INTERVAL: u32 = 31;
 
-/// Polls between two looks at the driver while there is work. A look is a system call (about a microsecond, as much as a few polls), so
-/// this keeps it to some percent of the time. Odd, so that it does not fall in step with the injector's.
+/// Polls between two looks at the driver while there is work. A look is a system call (about a microsecond, as much
+/// as a few polls), so this keeps it to some percent of the time. Odd, so that it does not fall in step with the
+/// injector's.
 const DRIVER_INTERVAL: u32 = 61;
 
 /// Polls between two readings of the clock, whose cost (25 ns) is then lost.

@@ -1,8 +1,9 @@
 //! The watch: what a sleeper with a bound looks for each time that it wakes.
 //!
-//! A worker leaves its driver's turn, its next task blocks, and everybody else sleeps: nobody watches the sockets. Waking a sibling at
-//! each turn would cure that, and cost more than the requests that a turn brings. Instead one sleeper keeps watch while any worker
-//! runs. Now and then it compares the others' counters with what they were, at no cost to them, and steps in when
+//! A worker leaves its driver's turn, its next task blocks, and everybody else sleeps: nobody watches the sockets.
+//! Waking a sibling at each turn would cure that, and cost more than the requests that a turn brings. Instead one
+//! sleeper keeps watch while any worker runs. Now and then it compares the others' counters with what they were, at
+//! no cost to them, and steps in when
 //!
 //! - a worker with tasks in its queue has polled nothing between two looks;
 //! - the driver was not turned for [`ABANDONED`], and nobody sleeps in it;
@@ -10,20 +11,22 @@
 //!
 //! # How often
 //!
-//! A look is a timed wake-up, and on an idle core that is dear: 10 to 20 µs of CPU were measured, with the interrupt and the way in and
-//! out of idleness, so that 2,000 looks a second cost about as much as 4,000 echo requests. So the watch looks rarely
-//! ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no queued task
-//! waits for longer than 10 ms behind a stuck worker. A queue that it finds is looked at again after [`FAST`]. Once it has caught a worker
-//! stuck before its queue, it looks every [`FAST`] for [`VIGILANCE`], so that a program with long polls has the steal bound of
-//! 1 ms from its second long poll on.
+//! A look is a timed wake-up, and on an idle core that is dear: 10 to 20 µs of CPU were measured, with the interrupt
+//! and the way in and out of idleness, so that 2,000 looks a second cost about as much as 4,000 echo requests. So the
+//! watch looks rarely ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no
+//! queued task waits for longer than 10 ms behind a stuck worker. A queue that it finds is looked at again after
+//! [`FAST`]. Once it has caught a worker stuck before its queue, it looks every [`FAST`] for [`VIGILANCE`], so that a
+//! program with long polls has a steal bound of 1 ms from its second long poll on (2 ms while the watch sleeps in a
+//! driver that counts whole milliseconds).
 //!
-//! When nobody has polled anything for [`QUIET_LOOKS`], it retires and sleeps without a bound: a runtime with nothing to do makes
-//! no wake-ups. The next worker to rise then pays for waking a watch.
+//! When nobody has polled anything for [`QUIET_LOOKS`], it retires and sleeps without a bound: a runtime with nothing
+//! to do makes no wake-ups. The next worker to rise then pays for waking a watch.
 
 use crate::shared::Shared;
 use std::time::{Duration, Instant};
 
-/// Between two looks with nothing to worry about. With [`FAST`] and the kernel's own delays it makes less than the rescue bound of 10 ms.
+/// Between two looks with nothing to worry about. With [`FAST`] and the kernel's own delays it makes less than the
+/// rescue bound of 10 ms.
 const SLOW: Duration = Duration::from_millis(8);
 
 /// Between two looks that are to show whether a worker moves: half of the steal bound of 1 ms, as it takes two.
@@ -32,13 +35,15 @@ const FAST: Duration = Duration::from_micros(500);
 /// How long the watch looks often after it has caught a stuck worker.
 const VIGILANCE: Duration = Duration::from_secs(1);
 
-/// A running worker looks at the driver every 61 polls; one that has not for this long is in a long poll, or about to break the bound.
+/// A running worker looks at the driver every 61 polls; one that has not for this long is in a long poll, or about to
+/// break the bound.
 const ABANDONED: Duration = Duration::from_millis(2);
 
 /// The driver is looked after by this age of its last turn: the rescue bound of 10 ms, less the kernel's delays.
 const DUE: Duration = Duration::from_millis(9);
 
-/// Slow looks without any poll before the watch retires: at 40 requests a second or more it stays up, and a request pays nothing for it.
+/// Slow looks without any poll before the watch retires: at 40 requests a second or more it stays up, and a request
+/// pays nothing for it.
 const QUIET_LOOKS: u32 = 3;
 
 /// What the watch has found.

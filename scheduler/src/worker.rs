@@ -100,8 +100,8 @@ impl Worker {
         self.ring.len() + usize::from(!self.here().lifo.is_empty())
     }
 
-    /// Wakes a sleeper if what is queued here, and so many tasks in the injector, are worth it. Looks at what others write
-    /// only when the answer would be yes.
+    /// Wakes a sleeper if what is queued here, and so many tasks in the injector, are worth it. Looks at what others
+    /// write only when the answer would be yes.
     pub(crate) fn offer_help(&self, injected: usize) {
         let fresh = self.fresh.get() + injected;
         let is_worth = self.meter.borrow().is_worth_help(self.queued(), fresh);
@@ -118,7 +118,8 @@ impl Worker {
 
     /// Makes a pointer from ring or slot the task again that it was.
     pub(crate) fn task(raw: NonNull<Header>) -> Runnable {
-        // SAFETY: ring and slot hold what `Runnable::into_raw` gave, and hand out each pointer once (see their protocols).
+        // SAFETY: ring and slot hold what `Runnable::into_raw` gave, and hand out each pointer once (see their
+        // protocols).
         unsafe { Runnable::from_raw(raw) }
     }
 
@@ -141,9 +142,9 @@ impl Worker {
     }
 }
 
-/// The end of a worker: what is queued here is dropped, which cancels it. If it ends by a panic, which can only be the
-/// driver's, as tasks and hooks are contained, then the scheduler has lost its events, and ends as a whole: better that every handle says
-/// "cancelled" than that they wait for a worker that is gone.
+/// The end of a worker: what is queued here is dropped, which cancels it. If it ends by a panic, which can only be
+/// the driver's, as tasks and hooks are contained, then the scheduler has lost its events, and ends as a whole:
+/// better that every handle says "cancelled" than that they wait for a worker that is gone.
 struct End<'a>(&'a Worker);
 
 impl Drop for End<'_> {

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 /// Lets other tasks of this runtime run, once, before this one goes on.
 ///
-/// The task goes behind those that are queued on its worker. Dropping the future before it completes has no effect. Costs no
-/// allocation.
+/// The task goes behind those that are queued on its worker. Dropping the future before it completes has no effect.
+/// Costs no allocation.
 ///
 /// # Example
 ///

@@ -1,5 +1,6 @@
-//! The four properties of the scheduler, each on real threads. Bounds are generous, for a loaded machine: what is tested is
-//! that the promised thing happens at all while somebody is stuck, and that nothing happens while nothing should.
+//! The four properties of the scheduler, each on real threads. Bounds are generous, for a loaded machine: what is
+//! tested is that the promised thing happens at all while somebody is stuck, and that nothing happens while nothing
+//! should.
 
 mod support;
 
@@ -76,7 +77,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// P1's bound of 10 ms, on the median and with room for a loaded machine: while a worker is stuck, an event is delivered within 50 ms.
+/// P1's bound of 10 ms, on the median and with room for a loaded machine: while a worker is stuck, an event is
+/// delivered within 50 ms.
 #[test]
 fn p1_keeps_its_bound() {
     let (scheduler, posts) = scheduler(2);
@@ -106,7 +108,8 @@ fn p1_keeps_its_bound() {
     assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
-/// P4's bounds of 10 ms, then 1 ms, on the median and with room for a loaded machine: a task behind a poll of 100 ms is run within 50 ms.
+/// P4's bounds of 10 ms, then 1 ms, on the median and with room for a loaded machine: a task behind a poll of 100 ms
+/// is run within 50 ms.
 #[test]
 fn p4_keeps_its_bound() {
     let (scheduler, _posts) = scheduler(2);
@@ -125,7 +128,8 @@ fn p4_keeps_its_bound() {
     assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
-/// P3: with nobody stuck, the watch steps in never, and costs nothing per task: it looks by the clock, however many tasks there are.
+/// P3: with nobody stuck, the watch steps in never, and costs nothing per task: it looks by the clock, however many
+/// tasks there are.
 #[test]
 fn p3_the_watch_leaves_workers_alone_that_make_progress() {
     let (scheduler, _posts) = scheduler(2);

@@ -45,8 +45,8 @@ pub fn sleep(duration: Duration) -> Sleep {
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     let reactor = Reactor::current().expect(
-        "no reactor: a timer was made on a thread that is in no runtime; make it inside block_on or a task, \
-         after Reactor::enter, or by Sleep::with_reactor",
+        "there is no current runtime on this thread: make timers inside `block_on` or a task of a runtime, or while a \
+         guard of `Runtime::enter` (or `Reactor::enter`) lives, or by `Sleep::with_reactor`",
     );
     Sleep {
         reactor,
