@@ -111,7 +111,8 @@ impl StageError {
         self.0.record.as_ref().map(|record| &*record.shown)
     }
 
-    /// Which call of the function for this record failed: the first is 1.
+    /// Which call of the function for this record failed: the first is 1. 0 if there was none, for its key could not
+    /// be had.
     #[must_use]
     pub fn attempt(&self) -> Option<u32> {
         self.0.record.as_ref().map(|record| record.attempt)

@@ -44,6 +44,8 @@
 //!
 //! - **Order.** Ordered: outputs leave in the order of their records. Unordered: in the order in which their requests
 //!   woke the stage; those ready at their first poll, or that time out together, in the order of their records.
+//!   Key-ordered: as unordered, but one request at a time for each key, so outputs of a key keep the order of their
+//!   records.
 //! - **Capacity** bounds the requests in flight and the outputs that the consumer has not taken, together. A full stage
 //!   takes no input and loses none; completions and timeouts go on.
 //! - **One outcome.** A timeout starts when its record is accepted, and ends with the request's result. A result that
@@ -66,7 +68,7 @@
 //!
 //! # How it works
 //!
-//! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`,
+//! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
 //! `alarm.rs`), *execute* lets it, once (`requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
 //! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
@@ -80,6 +82,7 @@ mod back_offs;
 mod error;
 mod failure;
 mod input;
+mod keys;
 mod metrics;
 mod options;
 mod order;
@@ -99,6 +102,7 @@ pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
 pub use error::{Cause, StageError};
 pub use failure::{DeadLetters, ErrorPolicy, Failure, OnError, Recovery};
+pub use keys::{KeyBy, KeyOf, NoKey};
 pub use metrics::{Metrics, Monitor};
 pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnTimeout};
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};

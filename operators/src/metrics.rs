@@ -13,6 +13,8 @@ pub struct Metrics {
     pub accepted: u64,
     /// Requests that have no outcome yet, those that wait for another attempt included.
     pub in_flight: usize,
+    /// Records that wait for their keys, and are not accepted yet: in key-ordered mode only.
+    pub waiting: usize,
     /// Results that are finished and that the consumer has not taken, those waiting for their turn included.
     pub queued: usize,
     /// Records that ended with an output, whether the function's, a timeout fallback's or the error policy's.

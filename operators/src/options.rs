@@ -1,13 +1,15 @@
 //! How a stage behaves: its order, its capacity, its timeout, and what it makes of failures.
 
 use crate::failure::OnError;
+use crate::keys::{KeyOf, NoKey};
 use crate::retry::NoRetry;
 use std::time::Duration;
 
 /// Flink's own default, and as good a guess for a service nobody has measured yet.
 const DEFAULT_CAPACITY: usize = 100;
 
-/// The options of an async stage: [`ordered`](AsyncOptions::ordered) or [`unordered`](AsyncOptions::unordered), then
+/// The options of an async stage: [`ordered`](AsyncOptions::ordered), [`unordered`](AsyncOptions::unordered) or
+/// [`key_ordered`](AsyncOptions::key_ordered), then
 /// what should differ from the defaults: capacity 100, no timeout, no retry, fail on error.
 ///
 /// # Examples
@@ -23,8 +25,9 @@ const DEFAULT_CAPACITY: usize = 100;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a stage is made with them"]
-pub struct AsyncOptions<Timeout = FailOnTimeout, Retry = NoRetry, Failure = OnError> {
+pub struct AsyncOptions<Timeout = FailOnTimeout, Retry = NoRetry, Failure = OnError, Key = NoKey> {
     pub(crate) mode: Mode,
+    pub(crate) key: Key,
     pub(crate) capacity: usize,
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_timeout: Timeout,
@@ -43,18 +46,74 @@ impl AsyncOptions {
     /// Outputs leave in the order of their records. A slow request holds back all behind it, and they keep their
     /// share of the capacity until they have left.
     pub fn ordered() -> Self {
-        Self::new(Mode::Ordered)
+        Self::new(Mode::Ordered, NoKey)
     }
 
     /// Outputs leave as their requests finish: in the order in which the requests woke the stage; those that were
     /// ready at once, or that time out together, in the order of their records.
     pub fn unordered() -> Self {
-        Self::new(Mode::Unordered)
+        Self::new(Mode::Unordered, NoKey)
     }
 
-    fn new(mode: Mode) -> Self {
+    /// Outputs of records with the same key leave in the order of their records, for no two of them are in flight
+    /// together; those of different keys leave as they finish.
+    ///
+    /// A record whose key is busy waits in line. It takes no place of the capacity, and its time does not run, until it
+    /// is accepted. [`waiting`](AsyncOptions::waiting) bounds the lines. A key costs memory only while it is busy.
+    ///
+    /// If `key` panics, its record has failed with that panic. `Hash` and `Eq` of keys must not panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, StreamExt as _};
+    /// use std::convert::Infallible;
+    ///
+    /// let bookings = [("Ada", 1), ("Bob", 1), ("Ada", 2), ("Ada", 3)];
+    /// let stored = stream::iter(bookings).async_map(
+    ///     &Threads,
+    ///     "store",
+    ///     |booking| async move { Ok::<_, Infallible>(booking) },
+    ///     AsyncOptions::key_ordered(|(name, _): &(&str, u32)| *name),
+    /// );
+    /// let stored: Vec<(&str, u32)> = block_on(stored.map(Result::unwrap).collect());
+    /// let of_ada = stored.iter().filter(|(name, _)| *name == "Ada");
+    /// assert_eq!(of_ada.map(|(_, number)| *number).collect::<Vec<_>>(), [1, 2, 3]);
+    /// ```
+    pub fn key_ordered<T, K, F>(key: F) -> AsyncOptions<FailOnTimeout, NoRetry, OnError, KeyOf<F>>
+    where
+        F: FnMut(&T) -> K + Send + 'static,
+    {
+        AsyncOptions::new(Mode::Unordered, KeyOf::new(key))
+    }
+}
+
+impl<F, Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure, KeyOf<F>> {
+    /// At most `waiting` records wait for their keys, all keys together; 100 by default. Once there are so many, the
+    /// stage takes no input until one of them is accepted.
+    ///
+    /// # Panics
+    ///
+    /// If `waiting` is 0: a record has to be taken before its key is known.
+    #[track_caller]
+    pub fn waiting(mut self, waiting: usize) -> Self {
+        assert!(
+            waiting > 0,
+            "a key-ordered stage must let at least 1 record wait"
+        );
+        self.key.waiting = waiting;
+        self
+    }
+}
+
+impl<Key> AsyncOptions<FailOnTimeout, NoRetry, OnError, Key> {
+    fn new(mode: Mode, key: Key) -> Self {
         Self {
             mode,
+            key,
             capacity: DEFAULT_CAPACITY,
             timeout: None,
             on_timeout: FailOnTimeout,
@@ -64,7 +123,7 @@ impl AsyncOptions {
     }
 }
 
-impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
+impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
     /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
     /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
     ///
@@ -86,7 +145,7 @@ impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
     ///
     /// A request is polled a last time before it is given up: a result that is there, but that the stage had no time
     /// to fetch, still counts.
-    pub fn timeout(self, limit: Duration) -> AsyncOptions<FailOnTimeout, Retry, Failure> {
+    pub fn timeout(self, limit: Duration) -> AsyncOptions<FailOnTimeout, Retry, Failure, Key> {
         self.with_timeout(limit, FailOnTimeout)
     }
 
@@ -110,7 +169,7 @@ impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
         self,
         limit: Duration,
         fallback: F,
-    ) -> AsyncOptions<F, Retry, Failure>
+    ) -> AsyncOptions<F, Retry, Failure, Key>
     where
         F: FnMut(&T) -> Fallback<Out> + Send + 'static,
     {
@@ -121,9 +180,10 @@ impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
         self,
         limit: Duration,
         on_timeout: Other,
-    ) -> AsyncOptions<Other, Retry, Failure> {
+    ) -> AsyncOptions<Other, Retry, Failure, Key> {
         AsyncOptions {
             mode: self.mode,
+            key: self.key,
             capacity: self.capacity,
             timeout: Some(limit),
             on_timeout,
@@ -161,9 +221,10 @@ impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
     /// assert_eq!(block_on(answers.next()).unwrap().unwrap(), 8);
     /// assert_eq!(answers.metrics().retries, 1);
     /// ```
-    pub fn retry<Policy>(self, policy: Policy) -> AsyncOptions<Timeout, Policy, Failure> {
+    pub fn retry<Policy>(self, policy: Policy) -> AsyncOptions<Timeout, Policy, Failure, Key> {
         AsyncOptions {
             mode: self.mode,
+            key: self.key,
             capacity: self.capacity,
             timeout: self.timeout,
             on_timeout: self.on_timeout,
@@ -172,12 +233,27 @@ impl<Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure> {
         }
     }
 
+    /// The key apart from what all stages have.
+    pub(crate) fn split(self) -> (AsyncOptions<Timeout, Retry, Failure>, Key) {
+        let options = AsyncOptions {
+            mode: self.mode,
+            key: NoKey,
+            capacity: self.capacity,
+            timeout: self.timeout,
+            on_timeout: self.on_timeout,
+            retry: self.retry,
+            on_error: self.on_error,
+        };
+        (options, self.key)
+    }
+
     /// What a failure does: a request's error that is final, its timeout (unless a fallback decides), its panic. One of
     /// [`OnError`](crate::OnError), [`DeadLetters`](crate::DeadLetters), or a closure: see
     /// [`ErrorPolicy`](crate::ErrorPolicy).
-    pub fn on_error<Policy>(self, on_error: Policy) -> AsyncOptions<Timeout, Retry, Policy> {
+    pub fn on_error<Policy>(self, on_error: Policy) -> AsyncOptions<Timeout, Retry, Policy, Key> {
         AsyncOptions {
             mode: self.mode,
+            key: self.key,
             capacity: self.capacity,
             timeout: self.timeout,
             on_timeout: self.on_timeout,

@@ -33,6 +33,8 @@ struct Slot<T, Fut> {
     /// The record, for whoever has to name it or to decide about it. None: the slot is free.
     record: Option<T>,
     number: u64,
+    /// The line of its key, if it has one.
+    line: Option<usize>,
     /// How many attempts were begun.
     attempts: u32,
     /// The attempt under way is to be the last, whatever comes of it.
@@ -78,6 +80,7 @@ impl<T, Fut> Requests<T, Fut> {
             future: Box::pin(None),
             record: None,
             number: 0,
+            line: None,
             attempts: 0,
             is_last: false,
             deadline: None,
@@ -113,6 +116,11 @@ impl<T, Fut> Requests<T, Fut> {
 
     pub(crate) fn number(&self, request: usize) -> u64 {
         self.slots[request].number
+    }
+
+    /// The record was accepted out of this line of its key.
+    pub(crate) fn set_line(&mut self, request: usize, line: usize) {
+        self.slots[request].line = Some(line);
     }
 
     /// How many attempts were begun.
@@ -156,13 +164,14 @@ impl<T, Fut> Requests<T, Fut> {
         let _ = caught(|| future.set(None));
     }
 
-    /// Takes a request out and frees its slot.
-    pub(crate) fn remove(&mut self, request: usize) {
+    /// Takes a request out and frees its slot; returns the line of its key.
+    pub(crate) fn remove(&mut self, request: usize) -> Option<usize> {
         self.cancel(request);
         self.back_offs.remove(request);
         self.unlink(request);
         self.free.push(request);
         self.slots[request].record = None;
+        self.slots[request].line.take()
     }
 
     /// Removes every request whose number is above `number`.

@@ -4,6 +4,7 @@ use crate::alarm::Alarm;
 use crate::error::{BoxError, Cause, StageError};
 use crate::failure::{ErrorPolicy, Failure};
 use crate::input::Input;
+use crate::keys::Lines;
 use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Mode, OnTimeout};
 use crate::order::Order;
@@ -31,6 +32,8 @@ pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> {
     pub(crate) name: Arc<str>,
     pub(crate) function: F,
     pub(crate) options: AsyncOptions<G, P, H>,
+    /// Records that wait for their keys, in key-ordered mode.
+    pub(crate) lines: Option<Box<dyn Lines<T>>>,
     pub(crate) input: Input<S, T>,
     pub(crate) requests: Requests<T, Fut>,
     pub(crate) order: Order<Out>,
@@ -50,7 +53,7 @@ pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> {
     /// Nothing is left to do but to tell this.
     end: Option<Result<(), StageError>>,
     over: bool,
-    /// `in_flight` and `queued` are filled in when they are told.
+    /// `in_flight`, `queued` and `waiting` are filled in when they are told.
     pub(crate) metrics: Metrics,
 }
 
@@ -65,6 +68,7 @@ where
         input: Input<S, T>,
         function: F,
         options: AsyncOptions<G, P, H>,
+        lines: Option<Box<dyn Lines<T>>>,
         timer: R,
     ) -> (Self, Arc<Outlet<Out>>) {
         let mut signals = Signals::new();
@@ -74,6 +78,7 @@ where
             name,
             function,
             input,
+            lines,
             requests: Requests::new(),
             order: match options.mode {
                 Mode::Ordered => Order::ordered(),
@@ -99,6 +104,7 @@ where
         let mut metrics = self.metrics;
         metrics.in_flight = self.requests.len();
         metrics.queued = self.order.len() - self.requests.len();
+        metrics.waiting = self.waiting();
         let consumer = self.outlet.exchange(Offer {
             outputs: &mut self.outgoing,
             room: &mut self.room,
@@ -114,6 +120,11 @@ where
         }
     }
 
+    /// How many records wait for their keys.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lines.as_ref().map_or(0, |lines| lines.waiting())
+    }
+
     /// There is a record to accept, perhaps, and no room: asks the consumer for some.
     pub(crate) fn starve(&mut self) {
         self.starving = true;
@@ -122,7 +133,8 @@ where
 
     /// Ends the stage if its input is over and all its entries have left.
     pub(crate) fn finish_if_drained(&mut self) {
-        if self.input.is_over() && self.order.len() == 0 && !self.over {
+        let drained = self.order.len() == 0 && self.waiting() == 0;
+        if self.input.is_over() && drained && !self.over {
             let last = std::mem::replace(&mut self.last, Ok(()));
             self.finish(last);
         }
@@ -134,10 +146,11 @@ where
         self.stop();
     }
 
-    /// Drops the input and every request.
+    /// Drops the input, what waits, and every request.
     fn stop(&mut self) {
         self.over = true;
         self.input.close();
+        self.lines = None;
         self.requests.clear();
         self.order.clear();
         self.alarm.unset();

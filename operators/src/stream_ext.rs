@@ -5,6 +5,7 @@ use crate::async_map::AsyncMap;
 use crate::error::BoxError;
 use crate::failure::ErrorPolicy;
 use crate::input::Input;
+use crate::keys::KeyBy;
 use crate::options::{AsyncOptions, OnTimeout};
 use crate::outlet::Outlet;
 use crate::retry::RetryPolicy;
@@ -54,12 +55,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let numbers: Vec<u32> = block_on(numbers.map(Result::unwrap).collect());
     /// assert_eq!(numbers, [1, 3]);
     /// ```
-    fn async_map<R, F, Fut, Out, E, G, P, H>(
+    fn async_map<R, F, Fut, Out, E, G, P, H, K>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H>,
+        options: AsyncOptions<G, P, H, K>,
     ) -> AsyncMap<Out>
     where
         Self::Item: Clone + Debug + Send,
@@ -71,6 +72,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         G: OnTimeout<Self::Item, Out>,
         P: RetryPolicy<Out, E>,
         H: ErrorPolicy<Self::Item, Out>,
+        K: KeyBy<Self::Item>,
     {
         let input = Input::new(self, Ok);
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -97,12 +99,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let words: Vec<&str> = block_on(words.map(Result::unwrap).collect());
     /// assert_eq!(words, ["poll", "execute", "update"]);
     /// ```
-    fn async_flat_map<R, F, Fut, Outs, E, G, P, H>(
+    fn async_flat_map<R, F, Fut, Outs, E, G, P, H, K>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H>,
+        options: AsyncOptions<G, P, H, K>,
     ) -> AsyncFlatMap<Outs>
     where
         Self::Item: Clone + Debug + Send,
@@ -114,6 +116,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         G: OnTimeout<Self::Item, Outs>,
         P: RetryPolicy<Outs, E>,
         H: ErrorPolicy<Self::Item, Outs>,
+        K: KeyBy<Self::Item>,
     {
         let input = Input::new(self, Ok);
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
@@ -144,12 +147,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     ///     assert!(doubled.next().await.is_none());
     /// });
     /// ```
-    fn try_async_map<R, T, InputError, F, Fut, Out, E, G, P, H>(
+    fn try_async_map<R, T, InputError, F, Fut, Out, E, G, P, H, K>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H>,
+        options: AsyncOptions<G, P, H, K>,
     ) -> AsyncMap<Out>
     where
         Self: Stream<Item = Result<T, InputError>>,
@@ -163,6 +166,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         G: OnTimeout<T, Out>,
         P: RetryPolicy<Out, E>,
         H: ErrorPolicy<T, Out>,
+        K: KeyBy<T>,
     {
         let input = Input::new(self, |item: Self::Item| item.map_err(Into::into));
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -171,12 +175,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
 
 impl<S: Stream + Send + 'static> StreamExt for S {}
 
-fn start<S, T, R, F, Fut, Out, E, G, P, H>(
+fn start<S, T, R, F, Fut, Out, E, G, P, H, K>(
     input: Input<S, T>,
     runtime: &R,
     name: Arc<str>,
     function: F,
-    options: AsyncOptions<G, P, H>,
+    options: AsyncOptions<G, P, H, K>,
 ) -> Arc<Outlet<Out>>
 where
     S: Stream + Send + 'static,
@@ -189,8 +193,11 @@ where
     G: OnTimeout<T, Out>,
     P: RetryPolicy<Out, E>,
     H: ErrorPolicy<T, Out>,
+    K: KeyBy<T>,
 {
-    let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
+    let (options, key) = options.split();
+    let timer = runtime.clone();
+    let (stage, outlet) = Stage::new(name, input, function, options, key.lines(), timer);
     runtime.spawn(stage);
     outlet
 }

@@ -12,6 +12,7 @@
 
 use crate::error::{BoxError, Cause};
 use crate::failure::{ErrorPolicy, Recovery};
+use crate::keys::Arrival;
 use crate::options::{Fallback, OnTimeout};
 use crate::order::Verdict;
 use crate::panics::caught;
@@ -27,8 +28,10 @@ use std::time::{Duration, Instant};
 
 /// What can make progress.
 enum Event<T> {
-    /// A record came, and there is room for it.
-    Record(T),
+    /// A record came, and there is room for it. The line of its key, if it has one.
+    Record(T, Option<usize>),
+    /// A record came whose key is not to be had: its function panicked with this message.
+    Unkeyed(T, String),
     /// A request was woken.
     Request(usize),
     /// A request's back-off is over.
@@ -85,11 +88,22 @@ where
     }
 
     fn poll_input(&mut self) -> Option<Event<T>> {
-        if self.input.is_over() {
+        if self.room == 0 {
+            if !self.input.is_over() || self.waiting() > 0 {
+                self.starve();
+            }
             return None;
         }
-        if self.room == 0 {
-            self.starve();
+        if let Some(lines) = &mut self.lines {
+            if let Some((record, line)) = lines.next() {
+                self.signals.raise(INPUT);
+                return Some(Event::Record(record, Some(line)));
+            }
+            if lines.is_full() {
+                return None;
+            }
+        }
+        if self.input.is_over() {
             return None;
         }
         let waker = self.signals.waker(INPUT);
@@ -97,7 +111,7 @@ where
             Poll::Pending => None,
             Poll::Ready(Ok(Some(record))) => {
                 self.signals.raise(INPUT);
-                Some(Event::Record(record))
+                self.arrive(record)
             }
             Poll::Ready(end) => {
                 self.last = end.map(drop);
@@ -105,6 +119,18 @@ where
                 self.finish_if_drained();
                 None
             }
+        }
+    }
+
+    /// A record came from the input. In key-ordered mode it waits while its key is busy.
+    fn arrive(&mut self, record: T) -> Option<Event<T>> {
+        let Some(lines) = &mut self.lines else {
+            return Some(Event::Record(record, None));
+        };
+        match lines.arrive(record) {
+            Arrival::Accept(record, line) => Some(Event::Record(record, Some(line))),
+            Arrival::Waits => None,
+            Arrival::Refuse(record, message) => Some(Event::Unkeyed(record, message)),
         }
     }
 
@@ -146,7 +172,14 @@ where
 
     fn execute(&mut self, event: Event<T>) -> (usize, Outcome<Out>) {
         match event {
-            Event::Record(record) => self.accept(record),
+            Event::Record(record, line) => {
+                let request = self.accept(record, line);
+                (request, self.attempt(request))
+            }
+            Event::Unkeyed(record, message) => {
+                let request = self.accept(record, None);
+                (request, Outcome::Failed(Cause::Panicked(message)))
+            }
             Event::Retry(request) => (request, self.attempt(request)),
             Event::Request(request) => (request, self.poll_request(request)),
             Event::Timeout(request) => (request, self.time_out(request)),
@@ -154,7 +187,7 @@ where
     }
 
     /// Accepts a record: its time runs from here.
-    fn accept(&mut self, record: T) -> (usize, Outcome<Out>) {
+    fn accept(&mut self, record: T, line: Option<usize>) -> usize {
         let limit = self.options.timeout;
         let deadline = limit.and_then(|limit| self.alarm.after(limit));
         self.room -= 1;
@@ -162,7 +195,10 @@ where
         self.order.accept();
         let number = self.metrics.accepted;
         let request = self.requests.insert(record, number, deadline);
-        (request, self.attempt(request))
+        if let Some(line) = line {
+            self.requests.set_line(request, line);
+        }
+        request
     }
 
     /// Calls the user's function. Once the input is over, a second time is the last time.
@@ -246,10 +282,20 @@ where
         if matches!(verdict, Verdict::Failed(_)) {
             self.cut_after(number);
         }
-        self.requests.remove(request);
+        let line = self.requests.remove(request);
         self.order.settle(number, verdict);
         self.emit();
+        self.leave(line);
         self.finish_if_drained();
+    }
+
+    /// A record has left its line, if it had one: the next may be accepted.
+    fn leave(&mut self, line: Option<usize>) {
+        if let (Some(lines), Some(line)) = (&mut self.lines, line)
+            && lines.leave(line)
+        {
+            self.signals.raise(INPUT);
+        }
     }
 
     /// The request rests until its next attempt.

@@ -13,7 +13,7 @@ pub(crate) use tap::Tap;
 pub(crate) use world::World;
 
 use peu_operators::{
-    AsyncMap, AsyncOptions, ErrorPolicy, OnTimeout, RetryPolicy, StageError, StreamExt as _,
+    AsyncMap, AsyncOptions, ErrorPolicy, KeyBy, OnTimeout, RetryPolicy, StageError, StreamExt as _,
 };
 use std::time::Duration;
 
@@ -32,20 +32,22 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new<G, P, H>(options: AsyncOptions<G, P, H>) -> Self
+    pub(crate) fn new<G, P, H, K>(options: AsyncOptions<G, P, H, K>) -> Self
     where
         G: OnTimeout<u64, u64>,
         P: RetryPolicy<u64, Refused>,
         H: ErrorPolicy<u64, u64>,
+        K: KeyBy<u64>,
     {
         Self::with_calls(Calls::new(), options)
     }
 
-    pub(crate) fn with_calls<G, P, H>(calls: Calls, options: AsyncOptions<G, P, H>) -> Self
+    pub(crate) fn with_calls<G, P, H, K>(calls: Calls, options: AsyncOptions<G, P, H, K>) -> Self
     where
         G: OnTimeout<u64, u64>,
         P: RetryPolicy<u64, Refused>,
         H: ErrorPolicy<u64, u64>,
+        K: KeyBy<u64>,
     {
         let world = World::new();
         let (feed, source) = Feed::new();

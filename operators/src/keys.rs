@@ -1,0 +1,247 @@
+//! Key-ordered mode: records whose key is busy wait in line, in front of the stage.
+//!
+//! A key is busy from the moment one of its records is accepted until that record leaves, and has a line for as long.
+//! Records of other keys pass those that wait. A record that waits is not accepted yet: it takes no place of the
+//! stage's capacity, and its time does not run. So a hot key fills its line and not the stage. The lines have a bound
+//! of their own, all together; once it is reached the stage takes no input, for the next record's key is known only
+//! when it is taken.
+//!
+//! When a key's record leaves, the next one in its line may be accepted; when there is none, the key is forgotten.
+
+use crate::panics::caught;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+/// As many as the default capacity: no one has measured the keys yet.
+const DEFAULT_WAITING: usize = 100;
+
+/// How long a line's memory may be that is kept for the next key: most lines are short, and few keys are hot.
+const KEPT: usize = 4;
+
+/// Whether a stage keeps records of the same key in order, and by which key: [`NoKey`] or [`KeyOf`].
+pub trait KeyBy<T>: Send + 'static {
+    #[doc(hidden)]
+    fn lines(self) -> Option<Box<dyn Lines<T>>>;
+}
+
+/// Records have no key: the stage is ordered or unordered as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoKey;
+
+impl<T> KeyBy<T> for NoKey {
+    fn lines(self) -> Option<Box<dyn Lines<T>>> {
+        None
+    }
+}
+
+/// Records have the key that a function names: what
+/// [`AsyncOptions::key_ordered`](crate::AsyncOptions::key_ordered) stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyOf<F> {
+    key: F,
+    pub(crate) waiting: usize,
+}
+
+impl<F> KeyOf<F> {
+    pub(crate) fn new(key: F) -> Self {
+        let waiting = DEFAULT_WAITING;
+        Self { key, waiting }
+    }
+}
+
+impl<T, K, F> KeyBy<T> for KeyOf<F>
+where
+    T: Send + 'static,
+    K: Hash + Eq + Clone + Send + 'static,
+    F: FnMut(&T) -> K + Send + 'static,
+{
+    fn lines(self) -> Option<Box<dyn Lines<T>>> {
+        Some(Box::new(LinesByKey {
+            key: self.key,
+            bound: self.waiting,
+            waiting: 0,
+            busy: HashMap::new(),
+            lines: Vec::new(),
+            free: Vec::new(),
+            next: VecDeque::new(),
+        }))
+    }
+}
+
+/// What becomes of a record that comes from the input.
+pub enum Arrival<T> {
+    /// Its key was free, and now is busy: it may be accepted. The number is its line's.
+    Accept(T, usize),
+    /// It waits in line.
+    Waits,
+    /// The function that names keys panicked with this message.
+    Refuse(T, String),
+}
+
+/// The lines of a stage, one for each busy key. A line is named by an index.
+pub trait Lines<T>: Send {
+    /// A record comes.
+    fn arrive(&mut self, record: T) -> Arrival<T>;
+
+    /// The record that made a line's key busy has left the stage. True: there is a `next`.
+    #[must_use]
+    fn leave(&mut self, line: usize) -> bool;
+
+    /// The record that waited and may be accepted now, and its line.
+    fn next(&mut self) -> Option<(T, usize)>;
+
+    /// How many records wait.
+    fn waiting(&self) -> usize;
+
+    /// Whether no record may come.
+    fn is_full(&self) -> bool;
+}
+
+struct LinesByKey<T, K, F> {
+    key: F,
+    bound: usize,
+    waiting: usize,
+    busy: HashMap<K, usize>,
+    lines: Vec<Line<T, K>>,
+    free: Vec<usize>,
+    /// Lines whose first may be accepted, in the order in which that came true.
+    next: VecDeque<usize>,
+}
+
+struct Line<T, K> {
+    /// None: the line is free.
+    key: Option<K>,
+    records: VecDeque<T>,
+}
+
+impl<T, K, F> LinesByKey<T, K, F>
+where
+    K: Hash + Eq + Clone,
+{
+    fn open(&mut self, key: K) -> usize {
+        let line = self.free.pop().unwrap_or_else(|| {
+            self.lines.push(Line {
+                key: None,
+                records: VecDeque::new(),
+            });
+            self.lines.len() - 1
+        });
+        self.lines[line].key = Some(key.clone());
+        self.busy.insert(key, line);
+        line
+    }
+
+    fn close(&mut self, line: usize) {
+        if let Some(key) = self.lines[line].key.take() {
+            self.busy.remove(&key);
+        }
+        self.lines[line].records.shrink_to(KEPT);
+        self.free.push(line);
+    }
+}
+
+impl<T, K, F> Lines<T> for LinesByKey<T, K, F>
+where
+    T: Send,
+    K: Hash + Eq + Clone + Send,
+    F: FnMut(&T) -> K + Send,
+{
+    fn arrive(&mut self, record: T) -> Arrival<T> {
+        let key = match caught(|| (self.key)(&record)) {
+            Ok(key) => key,
+            Err(message) => return Arrival::Refuse(record, message),
+        };
+        match self.busy.get(&key) {
+            Some(line) => {
+                self.lines[*line].records.push_back(record);
+                self.waiting += 1;
+                Arrival::Waits
+            }
+            None => Arrival::Accept(record, self.open(key)),
+        }
+    }
+
+    fn leave(&mut self, line: usize) -> bool {
+        let waits = !self.lines[line].records.is_empty();
+        match waits {
+            true => self.next.push_back(line),
+            false => self.close(line),
+        }
+        waits
+    }
+
+    fn next(&mut self) -> Option<(T, usize)> {
+        let line = self.next.pop_front()?;
+        let record = self.lines[line].records.pop_front()?;
+        self.waiting -= 1;
+        Some((record, line))
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting >= self.bound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arrival, KeyOf, LinesByKey};
+    use super::{KeyBy, Lines};
+    use std::collections::{HashMap, VecDeque};
+
+    fn accepted(lines: &mut impl Lines<u64>, record: u64) -> Option<usize> {
+        match lines.arrive(record) {
+            Arrival::Accept(same, line) => {
+                assert_eq!(same, record);
+                Some(line)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_idle_leaves_nothing_behind() {
+        let mut lines = LinesByKey {
+            key: |record: &u64| record % 10,
+            bound: 100,
+            waiting: 0,
+            busy: HashMap::new(),
+            lines: Vec::new(),
+            free: Vec::new(),
+            next: VecDeque::new(),
+        };
+        let one = accepted(&mut lines, 1).expect("its key is free");
+        let two = accepted(&mut lines, 2).expect("so is this");
+        for record in (11..=91).step_by(10) {
+            assert_eq!(accepted(&mut lines, record), None);
+        }
+        assert!(!lines.leave(two));
+        for record in (11..=91).step_by(10) {
+            assert!(lines.leave(one));
+            assert_eq!(lines.next(), Some((record, one)));
+        }
+        assert_eq!((lines.waiting(), lines.busy.len()), (0, 1));
+        assert!(!lines.leave(one));
+        assert_eq!((lines.busy.len(), lines.free.len()), (0, 2));
+        assert!(lines.lines.iter().all(|line| line.key.is_none()));
+        assert!(lines.lines.iter().all(|line| line.records.capacity() <= 8));
+        assert!(accepted(&mut lines, 3).is_some());
+        assert_eq!(lines.lines.len(), 2, "lines are used again");
+    }
+
+    #[test]
+    fn lines_are_full_together() {
+        let mut keyed = KeyOf::new(|record: &u64| record % 10);
+        keyed.waiting = 2;
+        let mut lines = keyed.lines().expect("there are keys");
+        for record in [1, 2, 11] {
+            let _ = lines.arrive(record);
+        }
+        assert!(!lines.is_full());
+        let _ = lines.arrive(12);
+        assert!(lines.is_full());
+    }
+}
