@@ -4,7 +4,8 @@ mod kit;
 
 use kit::{Tap, World};
 use peu_operators::{
-    AsyncMap, AsyncOptions, FailOnTimeout, Jitter, Retry, RetryPolicy, Spawn, StreamExt as _, Timer,
+    AsyncMap, AsyncOptions, FailOnTimeout, Jitter, KeyBy, OnError, Retry, RetryPolicy, Spawn,
+    StreamExt as _, Timer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -123,13 +124,14 @@ impl Future for Double {
     }
 }
 
-fn doubles<P>(
+fn doubles<P, K>(
     runtime: &Timeless,
-    options: AsyncOptions<FailOnTimeout, P>,
+    options: AsyncOptions<FailOnTimeout, P, OnError, K>,
     yields: usize,
 ) -> Tap<AsyncMap<u64>>
 where
     P: RetryPolicy<u64, Infallible>,
+    K: KeyBy<u64>,
 {
     let records = futures_lite::stream::iter(0_u64..);
     let double = move |record| Double { record, yields };
@@ -202,6 +204,19 @@ fn a13_nor_with_retries_whether_they_are_needed_or_not() {
         assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
         let metrics = out.stream().metrics();
         assert!(metrics.retries >= 11_000);
+    }
+}
+
+#[test]
+fn a13_nor_with_keys_whether_they_wait_or_not() {
+    for yields in [0, 3] {
+        let options = AsyncOptions::key_ordered(|record: &u64| record % 7).capacity(64);
+        let runtime = Timeless::new();
+        let mut out = doubles(&runtime, options, yields);
+        take(&runtime.0, &mut out, 1_000);
+        assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
+        let waiting = out.stream().metrics().waiting;
+        assert_eq!(waiting > 0, yields > 0, "{waiting} wait");
     }
 }
 

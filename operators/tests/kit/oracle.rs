@@ -17,12 +17,25 @@ pub(crate) fn is_unwelcome(output: u64) -> bool {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
-    pub(crate) ordered: bool,
+    pub(crate) mode: Mode,
     pub(crate) capacity: usize,
     pub(crate) timeout: Option<Limit>,
     /// How many, if any.
     pub(crate) retries: Option<u32>,
     pub(crate) on_error: OnError,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mode {
+    Ordered,
+    Unordered,
+    /// At most so many records wait.
+    KeyOrdered(usize),
+}
+
+/// The key of a record, in key-ordered mode.
+pub(crate) fn key(record: u64) -> u64 {
+    record % 3
 }
 
 /// A timeout's fallback.
@@ -43,6 +56,10 @@ pub(crate) struct Oracle {
     /// A full stage does not look at its input, and so does not see its end.
     end_seen: bool,
     pub(crate) entries: Vec<Entry>,
+    /// Taken from the input, and waiting for their keys.
+    pub(crate) waiting: Vec<u64>,
+    /// Keys that an entry has left, in that order.
+    freed: VecDeque<u64>,
     /// Emitted, not taken.
     pub(crate) emitted: VecDeque<Result<u64, Failure>>,
     pub(crate) over: bool,
@@ -100,6 +117,8 @@ impl Oracle {
             input_over: false,
             end_seen: false,
             entries: Vec::new(),
+            waiting: Vec::new(),
+            freed: VecDeque::new(),
             emitted: VecDeque::new(),
             over: false,
             answers: HashMap::new(),
@@ -141,6 +160,7 @@ impl Oracle {
     fn cancel(&mut self) {
         self.over = true;
         self.entries.clear();
+        self.waiting.clear();
     }
 
     /// The records whose attempts are under way.
@@ -277,6 +297,7 @@ impl Oracle {
     fn emit(&mut self) {
         while let Some(next) = self.next_to_leave() {
             let entry = self.entries.remove(next);
+            self.freed.push_back(key(entry.record));
             match entry.state {
                 State::Output(output) => self.emitted.push_back(Ok(output)),
                 State::Failed(reason) => {
@@ -291,21 +312,52 @@ impl Oracle {
     fn next_to_leave(&self) -> Option<usize> {
         let mut entries = self.entries.iter();
         let next = entries.position(|entry| !entry.is_unfinished())?;
-        (next == 0 || !self.setting.ordered).then_some(next)
+        (next == 0 || self.setting.mode != Mode::Ordered).then_some(next)
     }
 
     /// Does what is due, and accepts what there is room for.
     fn settle(&mut self) {
         self.look_at_the_clock();
-        while !self.end_seen && self.entries.len() + self.emitted.len() < self.setting.capacity {
-            match self.input.pop_front() {
-                Some(record) => self.accept(record),
-                None if self.input_over => self.end_seen = true,
-                None => break,
+        while self.entries.len() + self.emitted.len() < self.setting.capacity {
+            if let Some(record) = self.next_in_line() {
+                self.accept(record);
+            } else if self.end_seen || self.lines_are_full() {
+                break;
+            } else if let Some(record) = self.input.pop_front() {
+                self.arrive(record);
+            } else if self.input_over {
+                self.end_seen = true;
+            } else {
+                break;
             }
         }
         self.look_at_the_clock();
-        self.over |= self.end_seen && self.entries.is_empty();
+        self.over |= self.end_seen && self.entries.is_empty() && self.waiting.is_empty();
+    }
+
+    /// The oldest record that waits for the key that was freed first.
+    fn next_in_line(&mut self) -> Option<u64> {
+        while let Some(freed) = self.freed.pop_front() {
+            let oldest = self.waiting.iter().position(|record| key(*record) == freed);
+            if let Some(oldest) = oldest {
+                return Some(self.waiting.remove(oldest));
+            }
+        }
+        None
+    }
+
+    fn lines_are_full(&self) -> bool {
+        matches!(self.setting.mode, Mode::KeyOrdered(bound) if self.waiting.len() >= bound)
+    }
+
+    fn arrive(&mut self, record: u64) {
+        let in_flight = self.entries.iter().map(|entry| entry.record);
+        let mut earlier = in_flight.chain(self.waiting.iter().copied());
+        let is_busy = earlier.any(|earlier| key(earlier) == key(record));
+        match self.setting.mode {
+            Mode::KeyOrdered(_) if is_busy => self.waiting.push(record),
+            _ => self.accept(record),
+        }
     }
 
     fn accept(&mut self, record: u64) {
