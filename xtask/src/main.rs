@@ -4,6 +4,7 @@
 
 mod job;
 mod loom;
+mod sanitize;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,8 @@ usage: cargo xtask <chore>
 
   loom [MODEL…]
       Run every model of loom-tests/tests, or the named ones, and each model's twins, which must fail.
+  sanitize [thread] [address]
+      Run the tests with real threads under ThreadSanitizer and AddressSanitizer. Installs nightly Rust where it is missing.
   check-job INPUT REPORT OUTPUT DEAD_LETTERS
       Check what the main job wrote: every line is JSON, and the counts agree with its report and its input.";
 
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
         ["loom", ref models @ ..] => loom::run(models),
+        ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {
             job::check(input, report, output, dead_letters)
         }
