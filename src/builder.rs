@@ -3,6 +3,7 @@
 use crate::driver::{self, ReactorDriver};
 use crate::{LocalRuntime, Runtime};
 use peu_reactor::Reactor;
+use peu_reactor::file::Tiers;
 use peu_scheduler::LocalScheduler;
 use std::io;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub struct Builder {
     scheduler: peu_scheduler::Builder,
     on_start: Hook,
+    file_tiers: Option<Tiers>,
 }
 
 type HookFn = Arc<dyn Fn() + Send + Sync>;
@@ -44,6 +46,7 @@ impl Builder {
         Builder {
             scheduler: peu_scheduler::Builder::new(),
             on_start: Hook::default(),
+            file_tiers: None,
         }
     }
 
@@ -84,14 +87,33 @@ impl Builder {
         self
     }
 
+    /// The ways in which operations on files may be done, [`fs`](crate::fs) tells which there are. Unless set, it is
+    /// those that the environment variable `PEU_FILE_TIER` lists, as in `now,pool`, or all of them.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use peu::fs::Tiers;
+    ///
+    /// let runtime = peu::Runtime::builder().file_tiers(Tiers::POOL).build()?;
+    /// runtime.block_on(peu::fs::read("Cargo.toml"))?;
+    /// assert_eq!(runtime.metrics().files.now, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn file_tiers(mut self, tiers: Tiers) -> Self {
+        self.file_tiers = Some(tiers);
+        self
+    }
+
     /// Makes the reactor and starts the workers.
     ///
     /// # Errors
     ///
-    /// When the number of workers is 0 or above 1024, or the system gives no thread or no descriptor.
+    /// When the number of workers is 0 or above 1024, `PEU_FILE_TIER` names no tiers, or the system gives no thread or
+    /// no descriptor.
     pub fn build(self) -> io::Result<Runtime> {
         let pool = self.scheduler.blocking_pool();
-        let reactor = driver::reactor(&pool)?;
+        let reactor = driver::reactor(&pool, self.allowed_tiers()?)?;
         let (entered, on_start) = (reactor.clone(), self.on_start.0);
         let scheduler = self
             .scheduler
@@ -107,17 +129,34 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the system gives no descriptor for the reactor.
+    /// When the system gives no descriptor for the reactor, or `PEU_FILE_TIER` names no tiers.
     pub fn build_local(self) -> io::Result<LocalRuntime> {
         let pool = self.scheduler.blocking_pool();
-        let reactor = driver::reactor(&pool)?;
+        let reactor = driver::reactor(&pool, self.allowed_tiers()?)?;
         let scheduler = LocalScheduler::new(Arc::new(ReactorDriver(reactor.clone())), pool);
         Ok(LocalRuntime::from_parts(scheduler, reactor))
     }
+
+    fn allowed_tiers(&self) -> io::Result<Tiers> {
+        self.file_tiers.map_or_else(tiers_of_environment, Ok)
+    }
 }
 
-/// A worker is inside its runtime for as long as its thread lives, so the guard that would leave the reactor is not kept. The
-/// thread-local gives up its clone of the reactor when the thread ends.
+/// What the environment allows.
+fn tiers_of_environment() -> io::Result<Tiers> {
+    let Some(list) = std::env::var_os("PEU_FILE_TIER") else {
+        return Ok(Tiers::ALL);
+    };
+    list.to_string_lossy().parse().map_err(|error| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("cannot use the environment variable PEU_FILE_TIER: {error}"),
+        )
+    })
+}
+
+/// A worker is inside its runtime for as long as its thread lives, so the guard that would leave the reactor is not
+/// kept. The thread-local gives up its clone of the reactor when the thread ends.
 fn enter_for_good(reactor: &Reactor) {
     std::mem::forget(reactor.enter());
 }

@@ -2,6 +2,7 @@
 //!
 //! This is the only file that names both sides' traits. Each side stays ignorant of the other.
 
+use peu_reactor::file::Tiers;
 use peu_reactor::{Offload, Reactor};
 use peu_scheduler::{BlockingPool, Driver, Polled, Turns};
 use std::io;
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A reactor whose look-ups block on the threads of `pool`, and whose operations ask for the task's budget.
-pub(crate) fn reactor(pool: &BlockingPool) -> io::Result<Reactor> {
+pub(crate) fn reactor(pool: &BlockingPool, tiers: Tiers) -> io::Result<Reactor> {
     Reactor::builder()
         .offload(Arc::new(Threads(pool.clone())))
         .budget(peu_scheduler::budget::spend)
+        .file_tiers(tiers)
         .build()
 }
 

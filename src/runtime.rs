@@ -3,6 +3,7 @@
 use crate::handle::EnterGuard;
 use crate::{Builder, Handle};
 use peu_reactor::Reactor;
+use peu_reactor::file::FileMetrics;
 use peu_scheduler::task::JoinHandle;
 use peu_scheduler::{Scheduler, Shutdown, WorkerMetrics};
 use std::future::Future;
@@ -104,9 +105,10 @@ impl Runtime {
 
     /// Ends the runtime and waits at most `timeout` for its threads. Reports what was still running then.
     ///
-    /// Every task is cancelled: its future is dropped, at the latest when the poll that is under way returns. Blocking closures
-    /// that have not begun are dropped. Then the reactor is closed. Whatever outlives this (wakers, handles, sockets) is harmless: a
-    /// spawn is cancelled at once, a socket that would wait says that its runtime is gone.
+    /// Every task is cancelled: its future is dropped, at the latest when the poll that is under way returns.
+    /// Blocking closures that have not begun are dropped. Then the reactor is closed. Whatever outlives this (wakers,
+    /// handles, sockets) is harmless: a spawn is cancelled at once, a socket that would wait says that its runtime is
+    /// gone.
     ///
     /// # Example
     ///
@@ -133,7 +135,8 @@ impl Drop for Runtime {
     }
 }
 
-/// What a runtime has counted so far: see the two halves. A snapshot for reading and comparing; taking it disturbs nobody.
+/// What a runtime has counted so far: see the two halves. A snapshot for reading and comparing; taking it disturbs
+/// nobody.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -141,4 +144,6 @@ pub struct Metrics {
     pub reactor: peu_reactor::Metrics,
     /// Polls, steals, sleeps, looks of the watch.
     pub workers: WorkerMetrics,
+    /// Operations on files, by the way they were done.
+    pub files: FileMetrics,
 }

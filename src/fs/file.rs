@@ -1,0 +1,285 @@
+//! An open file, and what is done with it at explicit positions or as a whole. One position after the other:
+//! `sequential.rs`.
+
+use super::sequential::Sequential;
+use super::work::{failed, on_pool, take_turns, uninterrupted};
+use super::{Metadata, OpenOptions, Permissions};
+use crate::Handle;
+use peu_reactor::file::{History, Now};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open file.
+///
+/// It is used in two ways, also mixed:
+/// - **At positions**: [`read_at`](File::read_at), [`write_at`](File::write_at), from many tasks at once (share it in
+///   an `Arc`). Buffers are handed over and come back with the result, because a call on the pool goes on although its
+///   future may be dropped.
+/// - **One after the other**: `AsyncRead`, `AsyncWrite`, `AsyncSeek`, from one task. Reads go through a buffer of 64
+///   KiB, unless they are that large themselves. A write takes up to 256 KiB, is then on its way, and the next call
+///   waits for it.
+///
+/// # Written, and where
+///
+/// A sequential write that has returned is on its way; after `flush`, or any other call, the system has it; after
+/// [`sync_all`](File::sync_all), the disk has it. **An error of a write is reported by the next call, whatever it is**,
+/// by `flush` and `close` at the latest: a file that is dropped without either loses errors, and what its runtime could
+/// not begin before it ended, but nothing else.
+///
+/// # Cancel safety
+///
+/// - A dropped read loses nothing: what it has brought is there for the next one.
+/// - A dropped sequential write has either not begun, or was accepted before, and is done.
+/// - A dropped seek may have moved the position; seeking the same again is as seeking once.
+/// - A dropped `write_at`, `sync_all`, `set_len` may take effect later. The buffer goes with it.
+///
+/// # Example
+///
+/// ```
+/// use futures_lite::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+/// use peu::fs::File;
+/// use std::io::SeekFrom;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("numbers");
+/// let runtime = peu::Runtime::new()?;
+/// runtime.block_on(async {
+///     let mut file = File::create(&path).await?;
+///     file.write_all(b"0123456789").await?;
+///     file.seek(SeekFrom::Start(8)).await?;
+///     let mut text = String::new();
+///     file.read_to_string(&mut text).await?;
+///     assert_eq!(text, "89");
+///
+///     file.write_all_at(b"abc".to_vec(), 2).await?;
+///     file.sync_all().await?;
+///     let (count, buffer) = file.read_at(vec![0; 4], 3).await?;
+///     assert_eq!(&buffer[..count], b"bc56");
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct File {
+    pub(super) open: Arc<Open>,
+    pub(super) sequential: Arc<Sequential>,
+}
+
+/// What a file and the jobs that work on it share.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) file: fs::File,
+    path: PathBuf,
+    pub(super) history: History,
+    /// The one that opened it.
+    pub(super) runtime: Handle,
+}
+
+impl Open {
+    pub(super) fn failed(&self, what: &str, cause: io::Error) -> io::Error {
+        failed(what, &self.path, cause)
+    }
+
+    pub(super) fn read_now(&self, buffer: &mut [u8], position: Option<u64>) -> Now {
+        let files = self.runtime.reactor().files();
+        files.read_now(self.file.as_fd(), &self.history, buffer, position)
+    }
+}
+
+impl File {
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().read(true).open(path).await
+    }
+
+    /// Opens a file for reading and writing, and creates it or empties it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path.
+    pub async fn create(path: impl AsRef<Path>) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        options.open(path).await
+    }
+
+    pub(super) fn new(file: fs::File, path: &Path) -> File {
+        File {
+            open: Arc::new(Open {
+                file,
+                path: path.to_owned(),
+                history: History::default(),
+                runtime: Handle::current(),
+            }),
+            sequential: Arc::default(),
+        }
+    }
+
+    /// The path that it was opened at.
+    pub fn path(&self) -> &Path {
+        &self.open.path
+    }
+
+    /// Reads at a position into `buffer`; returns how much, and the buffer. Less than its length means that the file
+    /// ends there, or that the disk fails after it, which the next read tells.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path; the buffer is then lost.
+    ///
+    /// # Cost
+    ///
+    /// One system call in this task when the bytes are in the page cache, else a hand-over to the pool for those that
+    /// are not.
+    pub async fn read_at(&self, mut buffer: Vec<u8>, offset: u64) -> io::Result<(usize, Vec<u8>)> {
+        self.settled().await?;
+        take_turns().await;
+        let filled = match self.open.read_now(&mut buffer, Some(offset)) {
+            Now::Done(count) => return Ok((count, buffer)),
+            Now::Rest(filled) => filled,
+        };
+        self.with("read", move |file| {
+            Ok((read_rest(file, &mut buffer, offset, filled)?, buffer))
+        })
+        .await
+    }
+
+    /// Writes from `buffer` at a position; returns how much, mostly all, and the buffer.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path; nothing is then written.
+    pub async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<(usize, Vec<u8>)> {
+        self.with("write to", move |file| {
+            let count = uninterrupted(|| file.write_at(&buffer, offset))?;
+            Ok((count, buffer))
+        })
+        .await
+    }
+
+    /// Writes all of `buffer` at a position, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path; a part may be written.
+    pub async fn write_all_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
+        self.with("write to", move |file| {
+            file.write_all_at(&buffer, offset).map(|()| buffer)
+        })
+        .await
+    }
+
+    /// Waits until the file's contents and metadata are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path; then nothing is known about what is on the disk, and to try again does not help.
+    pub async fn sync_all(&self) -> io::Result<()> {
+        self.with("sync", |file| uninterrupted(|| file.sync_all()))
+            .await
+    }
+
+    /// Waits until the file's contents are on the disk, and what is needed to read them: its length, but not its times.
+    ///
+    /// # Errors
+    ///
+    /// As of [`sync_all`](File::sync_all).
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.with("sync", |file| uninterrupted(|| file.sync_data()))
+            .await
+    }
+
+    /// Cuts the file at this length, or fills it up with zeroes.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path.
+    pub async fn set_len(&self, length: u64) -> io::Result<()> {
+        self.with("set the length of", move |file| {
+            uninterrupted(|| file.set_len(length))
+        })
+        .await
+    }
+
+    /// What is known about the file.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path.
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        self.with("look at", |file| file.metadata()).await
+    }
+
+    /// Sets who may do what with the file.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path.
+    pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        self.with("set the permissions of", move |file| {
+            uninterrupted(|| file.set_permissions(permissions.clone()))
+        })
+        .await
+    }
+
+    /// Another handle of the same open file, for a task of its own. Both have one position, and each has a buffer:
+    /// reading on through both at once gives each whatever the other has not yet taken.
+    ///
+    /// # Errors
+    ///
+    /// That of a write which was on its way; the system's, when the position can't be moved back to what was not read
+    /// yet.
+    pub async fn try_clone(&self) -> io::Result<File> {
+        self.rewound().await?;
+        Ok(File {
+            open: self.open.clone(),
+            sequential: Arc::default(),
+        })
+    }
+
+    /// Does a job on the pool, after what was written before.
+    async fn with<T: Send + 'static>(
+        &self,
+        what: &str,
+        job: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        self.settled().await?;
+        let open = self.open.clone();
+        let done = on_pool(&self.open.runtime, move || job(&open.file)).await;
+        done.map_err(|error| self.open.failed(what, error))
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open.file.as_fd()
+    }
+}
+
+/// Fills `buffer` from `filled` on, as far as the file goes. What was read before an error is worth more than the
+/// error, which comes again.
+fn read_rest(
+    file: &fs::File,
+    buffer: &mut [u8],
+    offset: u64,
+    mut filled: usize,
+) -> io::Result<usize> {
+    while filled < buffer.len() {
+        let position = offset.saturating_add(filled as u64);
+        match uninterrupted(|| file.read_at(&mut buffer[filled..], position)) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if filled == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,374 @@
+//! Reading and writing one after the other, on top of jobs that outlive the futures that wait for them.
+//!
+//! The position is the open file's own, in the kernel, so that appending, devices and clones behave as they do
+//! everywhere. Each file has at most one job under way, an [`Errand`], which brings its result home to the [`State`]
+//! whether or not anyone still waits. So a dropped future loses nothing:
+//!
+//! - a read's bytes lie in the buffer for the next one;
+//! - a write is accepted (copied, and its errand sent) within one poll, or not at all;
+//! - an error stays until a call has reported it.
+//!
+//! The position is ahead of the reader by what lies unread in the buffer. Whatever depends on the position (a write, a
+//! seek) first moves it back.
+//!
+//! Whoever finds an errand under way leaves a waker. All of them are woken when it is home, with no lock held.
+
+use super::File;
+use super::file::Open;
+use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
+use peu_reactor::file::Now;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+/// What is read at once for readers that ask for less: enough to make a hand-over to the pool small beside the reading.
+const AHEAD: usize = 64 * 1024;
+
+/// The most that one write takes, and so what a writer can be ahead of the system by.
+const BEHIND: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Sequential(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// An errand is under way.
+    busy: bool,
+    /// Whom to tell when it is home.
+    waiting: Vec<Waker>,
+    /// What was read; `unread` is a part of it. Empty while an errand reads into it.
+    ahead: Vec<u8>,
+    unread: Range<usize>,
+    /// The last read, whose reader has not heard of it yet, found the end of the file.
+    at_end: bool,
+    /// The memory of the last write, for the next.
+    behind: Vec<u8>,
+    /// Where the last seek went, if nothing else was done since.
+    sought: Option<(SeekFrom, u64)>,
+    /// What went wrong and was not reported yet.
+    failure: Option<io::Error>,
+}
+
+impl Sequential {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no errand is under way, and reports the failure of the last.
+    fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<io::Result<MutexGuard<'_, State>>> {
+        let mut state = self.lock();
+        if state.busy {
+            if !state
+                .waiting
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
+            {
+                state.waiting.push(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        Poll::Ready(match state.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(state),
+        })
+    }
+}
+
+impl State {
+    /// Gives what was read ahead to `buffer`. None: there is nothing, and the file is to be asked.
+    fn take(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if self.unread.is_empty() {
+            return std::mem::take(&mut self.at_end).then_some(0);
+        }
+        let count = buffer.len().min(self.unread.len());
+        let from = self.unread.start;
+        buffer[..count].copy_from_slice(&self.ahead[from..from + count]);
+        self.unread.start += count;
+        Some(count)
+    }
+
+    /// Reads what is in memory: directly if the reader has the room, else ahead.
+    fn read_now(&mut self, open: &Open, buffer: &mut [u8]) -> Option<usize> {
+        self.sought = None;
+        if buffer.len() >= AHEAD {
+            return match open.read_now(&mut buffer[..AHEAD], None) {
+                Now::Done(count) => Some(count),
+                Now::Rest(_) => None,
+            };
+        }
+        self.ahead.resize(AHEAD, 0);
+        match open.read_now(&mut self.ahead, None) {
+            Now::Done(count) => {
+                self.unread = 0..count;
+                self.at_end = count == 0;
+                self.take(buffer)
+            }
+            Now::Rest(_) => None,
+        }
+    }
+}
+
+/// A job on its way to the file and back.
+struct Errand {
+    task: Task,
+    open: Arc<Open>,
+    home: Arc<Sequential>,
+    /// By how much the position is ahead of the reader.
+    unread: usize,
+    is_home: bool,
+}
+
+enum Task {
+    Read(Vec<u8>),
+    Write(Vec<u8>),
+    Seek(SeekFrom),
+    Rewind,
+}
+
+/// What an errand has achieved, apart from its buffer.
+enum Outcome {
+    Read(usize),
+    Written,
+    Sought(u64),
+    Rewound,
+}
+
+impl Errand {
+    fn run(mut self) {
+        let outcome = self.rewind().and_then(|()| self.perform());
+        let outcome = outcome.map_err(|error| self.open.failed(self.task.name(), error));
+        self.come_home(outcome);
+    }
+
+    fn rewind(&self) -> io::Result<()> {
+        match i64::try_from(self.unread) {
+            Ok(0) => Ok(()),
+            Ok(unread) => (&self.open.file).seek_relative(-unread),
+            Err(_) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn perform(&mut self) -> io::Result<Outcome> {
+        let mut file = &self.open.file;
+        Ok(match &mut self.task {
+            Task::Read(buffer) => {
+                buffer.resize(AHEAD, 0);
+                Outcome::Read(super::work::uninterrupted(|| file.read(buffer))?)
+            }
+            Task::Write(bytes) => file.write_all(bytes).map(|()| Outcome::Written)?,
+            Task::Seek(to) => Outcome::Sought(file.seek(*to)?),
+            Task::Rewind => Outcome::Rewound,
+        })
+    }
+
+    fn come_home(&mut self, outcome: io::Result<Outcome>) {
+        self.is_home = true;
+        let mut state = self.home.lock();
+        match &mut self.task {
+            Task::Read(buffer) => state.ahead = std::mem::take(buffer),
+            Task::Write(bytes) => state.behind = std::mem::take(bytes),
+            Task::Seek(_) | Task::Rewind => {}
+        }
+        // After a failure, what was read ahead stays: if the position could not be moved back, it is all there is of
+        // it.
+        match outcome {
+            Ok(Outcome::Read(count)) => (state.unread, state.at_end) = (0..count, count == 0),
+            Ok(Outcome::Written | Outcome::Rewound) => state.unread = 0..0,
+            Ok(Outcome::Sought(at)) => {
+                state.unread = 0..0;
+                state.sought = self.task.destination().map(|to| (to, at));
+            }
+            Err(error) => state.failure = Some(error),
+        }
+        state.busy = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sends it. No lock is held: a pool that is closed drops it right here.
+    fn send(self) {
+        let runtime = self.open.runtime.clone();
+        runtime.reactor().files().count_pooled();
+        drop(runtime.offload(move || self.run()));
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if !self.is_home {
+            let lost = io::Error::other("the runtime is gone, and with it its threads for files");
+            let lost = self.open.failed(self.task.name(), lost);
+            self.come_home(Err(lost));
+        }
+    }
+}
+
+impl Task {
+    fn name(&self) -> &'static str {
+        match self {
+            Task::Read(_) => "read",
+            Task::Write(_) => "write to",
+            Task::Seek(_) | Task::Rewind => "seek in",
+        }
+    }
+
+    fn destination(&self) -> Option<SeekFrom> {
+        match self {
+            Task::Seek(to) => Some(*to),
+            _ => None,
+        }
+    }
+}
+
+impl File {
+    /// Waits for what is on its way, and reports its failure.
+    pub(super) async fn settled(&self) -> io::Result<()> {
+        poll_fn(|cx| self.sequential.poll_settled(cx).map_ok(drop)).await
+    }
+
+    /// Moves the position back to what was not read yet, and forgets what was read ahead.
+    pub(super) async fn rewound(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let state = ready!(self.sequential.poll_settled(cx))?;
+            if state.unread.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.begin(state, Task::Rewind).send();
+            self.sequential.poll_settled(cx).map_ok(drop)
+        })
+        .await
+    }
+
+    /// From here on an errand is under way. Who begins it sends it, when it has let go of the state.
+    fn begin(&self, mut state: MutexGuard<'_, State>, task: Task) -> Errand {
+        state.busy = true;
+        state.at_end = false;
+        state.sought = None;
+        Errand {
+            task,
+            open: self.open.clone(),
+            home: self.sequential.clone(),
+            unread: state.unread.len(),
+            is_home: false,
+        }
+    }
+
+    /// Accepts as much of `parts` as fits.
+    fn poll_accept<'a>(
+        &self,
+        cx: &mut Context<'_>,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let mut state = ready!(self.sequential.poll_settled(cx))?;
+        let mut bytes = std::mem::take(&mut state.behind);
+        bytes.clear();
+        for part in parts {
+            let room = BEHIND - bytes.len();
+            bytes.extend_from_slice(&part[..part.len().min(room)]);
+        }
+        let count = bytes.len();
+        if count > 0 {
+            self.begin(state, Task::Write(bytes)).send();
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncRead for File {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut state = ready!(self.sequential.poll_settled(cx))?;
+            if buffer.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            if let Some(count) = state.take(buffer) {
+                return Poll::Ready(Ok(count));
+            }
+            if !peu_scheduler::budget::spend() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some(count) = state.read_now(&self.open, buffer) {
+                return Poll::Ready(Ok(count));
+            }
+            let ahead = std::mem::take(&mut state.ahead);
+            self.begin(state, Task::Read(ahead)).send();
+        }
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffers = buffers.iter_mut().skip_while(|buffer| buffer.is_empty());
+        let Some(first) = buffers.next() else {
+            return self.poll_read(cx, &mut []);
+        };
+        let mut count = ready!(self.as_mut().poll_read(cx, first))?;
+        if count == first.len() {
+            let mut state = self.sequential.lock();
+            for buffer in buffers {
+                if state.unread.is_empty() {
+                    break;
+                }
+                count += state.take(buffer).unwrap_or(0);
+            }
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for File {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_accept(cx, std::iter::once(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_accept(cx, parts.iter().map(|part| &**part))
+    }
+
+    /// After it, the system has what was written.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.sequential.poll_settled(cx).map_ok(drop)
+    }
+
+    /// Flushes. The descriptor is closed when the file and its clones are dropped.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl AsyncSeek for File {
+    fn poll_seek(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        loop {
+            let mut state = ready!(self.sequential.poll_settled(cx))?;
+            if let Some((sought, at)) = state.sought.take()
+                && sought == to
+            {
+                return Poll::Ready(Ok(at));
+            }
+            self.begin(state, Task::Seek(to)).send();
+        }
+    }
+}

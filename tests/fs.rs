@@ -1,0 +1,65 @@
+//! Files, on each way that an operation may take: all tests run with every tier, and with the pool alone.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | `calls` | each function, and the text of its error |
+//! | `file` | an open file: positions, sequences, dropped futures |
+//! | `faults` | a full disk, a file that shrinks, a runtime that ends |
+//! | `tiers` | which tier served, and how they are restricted |
+
+#[path = "fs/calls.rs"]
+mod calls;
+#[path = "fs/faults.rs"]
+mod faults;
+#[path = "fs/file.rs"]
+mod file;
+#[path = "fs/tiers.rs"]
+mod tiers;
+
+use peu::Runtime;
+use peu::fs::Tiers;
+use std::io;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A folder on the disk that the build is on: the system's folder for temporary files may be a tmpfs.
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn runtime(tiers: Tiers) -> Runtime {
+    let builder = Runtime::builder().workers(2).max_blocking_threads(2);
+    builder.file_tiers(tiers).build().unwrap()
+}
+
+/// Runs a test on each tier, in a new folder.
+fn on_each_tier(test: impl AsyncFn(&Path)) {
+    for tiers in [Tiers::ALL, Tiers::POOL] {
+        let folder = folder();
+        runtime(tiers).block_on(test(folder.path()));
+    }
+}
+
+/// The error must be of this kind, begin with what was tried, and name the path.
+#[track_caller]
+fn assert_error<T>(result: io::Result<T>, kind: io::ErrorKind, tried: &str, path: &Path) {
+    let Err(error) = result else {
+        panic!("expected an error: {tried} {}", path.display());
+    };
+    let expected = format!("{tried} {}: ", path.display());
+    let text = error.to_string();
+    assert!(
+        error.kind() == kind && text.starts_with(&expected),
+        "expected {kind:?}, \"{expected}..\": {error:?}"
+    );
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
