@@ -8,7 +8,8 @@ use std::time::Instant;
 /// A stage is such a task: its requests make progress whether or not its consumer polls. It ends when its input has
 /// ended and its outputs are handed over, or soon after its consumer is dropped; nobody joins it.
 ///
-/// The future does not panic, short of a [`Debug`](std::fmt::Debug), `Drop` or [`Timer`] of yours that does. An
+/// The future does not panic, short of a [`Debug`](std::fmt::Debug), `Drop` or [`Timer`] of yours that does, or the
+/// `Hash`, `Eq` or `Clone` of a key. An
 /// executor that is shut down may drop the future at any time, even inside [`spawn`](Spawn::spawn): the consumer then
 /// gets what was finished, followed by an error that says so.
 ///

@@ -3,11 +3,13 @@
 mod kit;
 
 use kit::oracle::{
-    FIRST_DELAY, LONGEST_DELAY, Limit, Mode, Oracle, Reason, Setting, TIMEOUT, is_unwelcome, key,
+    FIRST_DELAY, LONGEST_DELAY, Limit, Mode, Oracle, Policy, Reason, Setting, TIMEOUT,
+    is_unwelcome, key,
 };
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
-    AsyncOptions, Cause, FailOnTimeout, Fallback, KeyBy, NoRetry, OnError, Retry, RetryPolicy,
+    AsyncOptions, Cause, FailOnTimeout, Failure, Fallback, KeyBy, NoRetry, OnError, Recovery,
+    Retry, RetryPolicy,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,7 +35,12 @@ fn settings() -> impl Strategy<Value = Setting> {
         0.7,
         prop::sample::select(vec![Limit::Fail, Limit::Skip, Limit::Output]),
     );
-    let on_error = prop::sample::select(vec![OnError::Fail, OnError::Skip, OnError::Skip]);
+    let on_error = prop::sample::select(vec![
+        Policy::Fail,
+        Policy::Skip,
+        Policy::DeadLetter,
+        Policy::Output,
+    ]);
     let retries = prop::option::of(0_u32..4);
     let plain = (prop::bool::ANY, timeout, retries).prop_map(|(ordered, timeout, retries)| {
         let mode = match ordered {
@@ -118,9 +125,10 @@ impl Pair {
         P: RetryPolicy<u64, Refused>,
         K: KeyBy<u64>,
     {
+        let policy = setting.on_error;
         let options = options
             .capacity(setting.capacity)
-            .on_error(setting.on_error);
+            .on_error(move |failure| recovery(policy, failure));
         let limit = ms(TIMEOUT);
         let bench = match setting.timeout {
             None => Bench::new(options),
@@ -216,6 +224,7 @@ impl Pair {
         prop_assert_eq!(metrics.failed, oracle.failed);
         prop_assert_eq!(metrics.skipped, oracle.skipped);
         prop_assert_eq!(metrics.timed_out, oracle.timed_out);
+        prop_assert_eq!(metrics.dead_letters, oracle.dead_letters);
         prop_assert_eq!(metrics.in_flight, unfinished);
         prop_assert_eq!(metrics.waiting, oracle.waiting.len());
         let outputs = oracle
@@ -251,6 +260,15 @@ impl Pair {
             bench.assert_over();
         }
         Ok(())
+    }
+}
+
+fn recovery(policy: Policy, failure: Failure<u64>) -> Recovery<u64, u64> {
+    match policy {
+        Policy::Fail => Recovery::Fail(failure),
+        Policy::Skip => Recovery::Skip,
+        Policy::DeadLetter => Recovery::DeadLetter,
+        Policy::Output => Recovery::Output(failure.record + 5_000),
     }
 }
 

@@ -1,7 +1,6 @@
 //! A model of a stage that is so slow and plain that it is right.
 
 use super::Answer;
-use peu_operators::OnError;
 use std::collections::{HashMap, VecDeque};
 
 /// Milliseconds.
@@ -22,7 +21,7 @@ pub(crate) struct Setting {
     pub(crate) timeout: Option<Limit>,
     /// How many, if any.
     pub(crate) retries: Option<u32>,
-    pub(crate) on_error: OnError,
+    pub(crate) on_error: Policy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +35,15 @@ pub(crate) enum Mode {
 /// The key of a record, in key-ordered mode.
 pub(crate) fn key(record: u64) -> u64 {
     record % 3
+}
+
+/// What becomes of a failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Policy {
+    Fail,
+    Skip,
+    DeadLetter,
+    Output,
 }
 
 /// A timeout's fallback.
@@ -71,6 +79,7 @@ pub(crate) struct Oracle {
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
     pub(crate) timed_out: u64,
+    pub(crate) dead_letters: u64,
 }
 
 pub(crate) struct Entry {
@@ -128,6 +137,7 @@ impl Oracle {
             failed: 0,
             skipped: 0,
             timed_out: 0,
+            dead_letters: 0,
         }
     }
 
@@ -253,7 +263,7 @@ impl Oracle {
         let state = match self.setting.timeout {
             Some(Limit::Output) => State::Output(record + 7_000),
             Some(Limit::Skip) => State::Skipped,
-            _ => self.failure(Reason::TimedOut),
+            _ => self.failure(record, Reason::TimedOut),
         };
         self.become_of(record, state);
     }
@@ -262,17 +272,22 @@ impl Oracle {
     fn complete(&mut self, record: u64, answer: Answer) {
         let state = match answer {
             Answer::Output(output) => State::Output(output),
-            Answer::Refused => self.failure(Reason::Refused),
-            Answer::Panic | Answer::PanicInCall => self.failure(Reason::Panicked),
+            Answer::Refused => self.failure(record, Reason::Refused),
+            Answer::Panic | Answer::PanicInCall => self.failure(record, Reason::Panicked),
         };
         self.become_of(record, state);
     }
 
-    fn failure(&mut self, reason: Reason) -> State {
+    fn failure(&mut self, record: u64, reason: Reason) -> State {
         self.failed += u64::from(reason != Reason::TimedOut);
         match self.setting.on_error {
-            OnError::Skip => State::Skipped,
-            _ => State::Failed(reason),
+            Policy::Fail => State::Failed(reason),
+            Policy::Skip => State::Skipped,
+            Policy::DeadLetter => {
+                self.dead_letters += 1;
+                State::Skipped
+            }
+            Policy::Output => State::Output(record + 5_000),
         }
     }
 
