@@ -5,6 +5,7 @@ mod support;
 use futures_lite::future;
 use peu_reactor::Reactor;
 use peu_reactor::net::UdpSocket;
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use support::block_on;
@@ -37,6 +38,68 @@ fn datagrams_arrive_whole_and_with_their_sender() -> io::Result<()> {
         there.send(b"answer").await?;
         assert_eq!(here.recv(&mut buffer).await?, 6);
         assert_eq!(&buffer[..6], b"answer");
+        Ok(())
+    })
+}
+
+#[test]
+fn peeking_leaves_the_datagram_to_the_next_receive() -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    block_on(&reactor, async {
+        let (here, there) = pair().await?;
+        let mut buffer = [0; 64];
+        here.send(b"first").await?;
+        for _ in 0..2 {
+            assert_eq!(there.peek(&mut buffer).await?, 5);
+        }
+        assert_eq!(there.recv(&mut buffer).await?, 5);
+        assert_eq!(&buffer[..5], b"first");
+        assert!(future::poll_once(there.peek(&mut buffer)).await.is_none());
+        Ok(())
+    })
+}
+
+#[test]
+fn trying_does_not_wait() -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    block_on(&reactor, async {
+        let (here, there) = pair().await?;
+        let mut buffer = [0; 64];
+        assert_would_block(there.try_recv(&mut buffer));
+        assert_would_block(there.try_recv_from(&mut buffer));
+
+        here.writable().await?;
+        assert_eq!(here.try_send(b"first")?, 5);
+        assert_eq!(here.try_send_to(b"second", there.local_addr()?)?, 6);
+        let received = when_readable(&there, || there.try_recv(&mut buffer)).await?;
+        assert_eq!(received, 5);
+        let received = when_readable(&there, || there.try_recv_from(&mut buffer)).await?;
+        assert_eq!(received, (6, here.local_addr()?));
+        assert_eq!(&buffer[..6], b"second");
+        assert_would_block(there.try_recv(&mut buffer));
+        Ok(())
+    })
+}
+
+#[test]
+fn polling_waits_in_the_task_that_polls() -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    block_on(&reactor, async {
+        let (here, there) = pair().await?;
+        let mut buffer = [0; 64];
+        let receive = poll_fn(|context| there.poll_recv(context, &mut buffer));
+        let send = poll_fn(|context| here.poll_send(context, b"first"));
+        assert_eq!(future::try_zip(receive, send).await?, (5, 5));
+
+        let address = there.local_addr()?;
+        let receive = poll_fn(|context| there.poll_recv_from(context, &mut buffer));
+        let send = poll_fn(|context| here.poll_send_to(context, b"second", address));
+        let received = (6, here.local_addr()?);
+        assert_eq!(future::try_zip(receive, send).await?, (received, 6));
+        assert_eq!(&buffer[..6], b"second");
         Ok(())
     })
 }
@@ -91,7 +154,34 @@ fn options_are_as_they_were_set() -> io::Result<()> {
         assert!(socket.broadcast()?);
         socket.set_ttl(9)?;
         assert_eq!(socket.ttl()?, 9);
+        assert!(socket.multicast_loop_v4()?);
+        socket.set_multicast_loop_v4(false)?;
+        assert!(!socket.multicast_loop_v4()?);
+        assert_eq!(socket.multicast_ttl_v4()?, 1);
+        socket.set_multicast_ttl_v4(7)?;
+        assert_eq!(socket.multicast_ttl_v4()?, 7);
+        assert_eq!(socket.ttl()?, 9, "that is another matter");
+        assert!(socket.set_multicast_ttl_v4(256).is_err());
         assert_eq!(socket.into_std().ttl()?, 9);
+        Ok(())
+    })
+}
+
+#[test]
+fn options_of_version_six_are_as_they_were_set() -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    block_on(&reactor, async {
+        let Ok(socket) = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await else {
+            return Ok(()); // a machine without IPv6
+        };
+        assert!(socket.multicast_loop_v6()?);
+        socket.set_multicast_loop_v6(false)?;
+        assert!(!socket.multicast_loop_v6()?);
+        assert_eq!(socket.multicast_hops_v6()?, 1);
+        socket.set_multicast_hops_v6(7)?;
+        assert_eq!(socket.multicast_hops_v6()?, 7);
+        assert!(socket.set_multicast_hops_v6(256).is_err());
         Ok(())
     })
 }
@@ -142,4 +232,32 @@ fn groups_of_version_six_can_be_joined_and_left() -> io::Result<()> {
         socket.join_multicast_v6(&group, 1)?;
         socket.leave_multicast_v6(&group, 1)
     })
+}
+
+/// Two sockets that are each other's peer.
+async fn pair() -> io::Result<(UdpSocket, UdpSocket)> {
+    let here = UdpSocket::bind("127.0.0.1:0").await?;
+    let there = UdpSocket::bind("127.0.0.1:0").await?;
+    here.connect(there.local_addr()?).await?;
+    there.connect(here.local_addr()?).await?;
+    Ok((here, there))
+}
+
+/// Tries until there is something: sockets may be taken for ready before they are.
+async fn when_readable<T>(
+    socket: &UdpSocket,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        socket.readable().await?;
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+#[track_caller]
+fn assert_would_block<T: std::fmt::Debug>(result: io::Result<T>) {
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }

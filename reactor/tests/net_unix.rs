@@ -5,6 +5,7 @@ mod support;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt, future};
 use peu_reactor::Reactor;
 use peu_reactor::net::{UnixDatagram, UnixListener, UnixStream};
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use support::block_on;
@@ -234,6 +235,57 @@ fn a_full_queue_makes_senders_wait() -> io::Result<()> {
         let (more, ()) = future::try_zip(send, receive).await?;
         assert!(more > 0, "the queue has a place");
         assert_eq!(received, COUNT + more + 1);
+        Ok(())
+    })
+}
+
+/// A socket that is not connected finds another one's queue full, and can still send elsewhere.
+#[test]
+fn trying_to_send_a_datagram_does_not_wait() -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    let folder = tempdir()?;
+    let (narrow, wide) = (
+        folder.path().join("narrow.sock"),
+        folder.path().join("wide.sock"),
+    );
+    block_on(&reactor, async {
+        let (full, empty) = (UnixDatagram::bind(&narrow)?, UnixDatagram::bind(&wide)?);
+        let sender = UnixDatagram::unbound()?;
+        let mut sent = 0;
+        let error = loop {
+            match sender.try_send_to(b"datagram", &narrow) {
+                Ok(_) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(sender.try_send_to(b"elsewhere", &wide)?, 9);
+        let mut buffer = [0; 64];
+        assert_eq!(empty.recv(&mut buffer).await?, 9);
+        full.readable().await?;
+        let mut received = 0;
+        while full.try_recv(&mut buffer).is_ok() {
+            received += 1;
+        }
+        assert_eq!(received, sent);
+        sender.writable().await
+    })
+}
+
+#[test]
+fn datagrams_can_be_polled() -> io::Result<()> {
+    let reactor = Reactor::new()?;
+    let _entered = reactor.enter();
+    block_on(&reactor, async {
+        let (here, there) = UnixDatagram::pair()?;
+        let mut buffer = [0; 64];
+        let receive = poll_fn(|context| there.poll_recv_from(context, &mut buffer));
+        let send = poll_fn(|context| here.poll_send(context, b"first"));
+        let ((length, sender), sent) = future::try_zip(receive, send).await?;
+        assert_eq!((length, sent), (5, 5));
+        assert!(sender.is_unnamed());
+        assert_eq!(&buffer[..5], b"first");
         Ok(())
     })
 }

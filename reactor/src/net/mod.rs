@@ -24,6 +24,7 @@
 //! | file | what |
 //! |---|---|
 //! | `tcp.rs`, `udp.rs`, `unix.rs`, `unix_datagram.rs` | the kinds of sockets |
+//! | `datagram.rs` | what UDP and Unix datagram sockets have in common: sending and receiving |
 //! | `stream.rs`, `split.rs` | what TCP and Unix streams have in common: reading, writing, halves |
 //! | `listener.rs`, `backoff.rs` | what their listeners have in common: accepting, and not spinning when it fails |
 //! | `addr.rs`, `names.rs` | addresses, in digits and by name |
@@ -31,6 +32,7 @@
 
 mod addr;
 mod backoff;
+mod datagram;
 mod listener;
 mod names;
 mod socket;
@@ -42,6 +44,7 @@ pub mod unix;
 mod unix_datagram;
 
 pub use addr::{ToSocketAddrs, lookup_host};
+pub use datagram::DatagramSocket;
 pub use listener::{Incoming, Listener};
 pub use split::{ReadHalf, ReuniteError, WriteHalf, Writer};
 pub use stream::ByteStream;

@@ -1,16 +1,15 @@
 //! UDP: datagrams, each of which arrives whole or not at all.
 
 use super::addr::{self, ToSocketAddrs};
+use super::datagram::{DatagramSocket, Datagrams};
 use super::socket::{self, Failures};
-use crate::{Async, Reactor};
+use crate::Reactor;
 use socket2::{Domain, Protocol, Type};
 use std::io;
 use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll};
 
-/// A UDP socket.
-///
-/// Sending and receiving takes `&self`, so any number of tasks may do so at once, each for whole datagrams.
+/// A UDP socket. Receiving, and sending to a fixed peer, are those of every [`DatagramSocket`].
 ///
 /// # Examples
 /// ```
@@ -31,21 +30,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 /// # })?;
 /// # std::io::Result::Ok(())
 /// ```
-///
-/// # Errors
-/// Sending and receiving fail as the system says, and when the reactor is closed. A *connected* socket also learns, from
-/// either, that an earlier datagram was [refused](io::ErrorKind::ConnectionRefused); go on after it.
-///
-/// # Cancel safety
-/// Dropping a send before it is ready has sent nothing, dropping a receive has taken nothing.
-///
-/// # Cost
-/// One syscall per datagram; one more that finds nothing before each wait, because a datagram does not tell whether
-/// another one follows.
-#[derive(Debug)]
-pub struct UdpSocket {
-    io: Async<net::UdpSocket>,
-}
+pub type UdpSocket = DatagramSocket<net::UdpSocket>;
 
 impl UdpSocket {
     /// Binds to the first of the addresses that can be had. Port 0 lets the system choose one.
@@ -68,21 +53,6 @@ impl UdpSocket {
         Err(failures.into_error())
     }
 
-    /// Takes over a socket of the standard library, and makes it non-blocking.
-    ///
-    /// # Errors
-    /// When it can't be registered, or this thread is in no runtime.
-    pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        Ok(UdpSocket {
-            io: Async::new(socket)?,
-        })
-    }
-
-    /// Deregisters, and returns the socket of the standard library, which stays non-blocking.
-    pub fn into_std(self) -> net::UdpSocket {
-        self.io.into_inner()
-    }
-
     /// Fixes the peer: [`send`](Self::send) sends to it, and datagrams of others are not received. It may be changed.
     ///
     /// # Errors
@@ -98,22 +68,6 @@ impl UdpSocket {
         Err(failures.into_error())
     }
 
-    /// Sends a datagram to the peer that was [connected](Self::connect) to. Returns its length, all of it.
-    ///
-    /// # Errors
-    /// Those of [the type](Self#errors); without a peer; when the datagram is too long (about 64 KiB).
-    pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.io.write_with(|io| io.send(datagram)).await
-    }
-
-    /// Receives a datagram of the peer. Returns its length; what does not fit into `buffer` is lost.
-    ///
-    /// # Errors
-    /// Those of [the type](Self#errors).
-    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.io.read_with(|io| io.recv(buffer)).await
-    }
-
     /// Sends a datagram to the first of the addresses. Returns its length, all of it.
     ///
     /// # Errors
@@ -125,15 +79,40 @@ impl UdpSocket {
         self.io.write_with(|io| io.send_to(datagram, address)).await
     }
 
-    /// Receives a datagram. Returns its length and its sender; what does not fit into `buffer` is lost.
+    /// The `poll` form of [`send_to`](Self::send_to), for one address.
+    ///
+    /// # Errors
+    /// Those of [the type](Self#errors); when the datagram is too long (about 64 KiB).
+    pub fn poll_send_to(
+        &self,
+        context: &mut Context<'_>,
+        datagram: &[u8],
+        address: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.io
+            .poll_write_with(context, |io| io.send_to(datagram, address))
+    }
+
+    /// [Sends](Self::send_to) to one address, without waiting.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room; those of [the type](Self#errors); when the datagram
+    /// is too long (about 64 KiB).
+    pub fn try_send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
+        self.io.try_write_with(|io| io.send_to(datagram, address))
+    }
+
+    /// Receives a datagram of the peer that was [connected](Self::connect) to without taking it: the next receive gets it
+    /// again. Returns its length, or that of `buffer` if it is longer.
     ///
     /// # Errors
     /// Those of [the type](Self#errors).
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.io.read_with(|io| io.recv_from(buffer)).await
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.io.read_with(|io| io.peek(buffer)).await
     }
 
-    /// Receives a datagram without taking it: the next receive gets it again.
+    /// Receives a datagram without taking it: the next receive gets it again. Returns its length, or that of `buffer` if it
+    /// is longer, and its sender.
     ///
     /// # Errors
     /// Those of [the type](Self#errors).
@@ -155,14 +134,6 @@ impl UdpSocket {
     /// [`NotConnected`](io::ErrorKind::NotConnected) when there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().peer_addr()
-    }
-
-    /// The error that is pending on the socket, if any, which is thereby taken off it.
-    ///
-    /// # Errors
-    /// Those of asking.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.get_ref().take_error()
     }
 
     /// Whether datagrams may be sent to broadcast addresses.
@@ -228,24 +199,83 @@ impl UdpSocket {
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.io.get_ref().leave_multicast_v6(group, interface)
     }
+
+    /// Whether what this socket sends to IPv4 groups also reaches members on this machine.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.socket().multicast_loop_v4()
+    }
+
+    /// Changes whether what this socket sends to IPv4 groups also reaches members on this machine. It does at first.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_multicast_loop_v4(&self, reaches: bool) -> io::Result<()> {
+        self.socket().set_multicast_loop_v4(reaches)
+    }
+
+    /// Whether what this socket sends to IPv6 groups also reaches members on this machine.
+    ///
+    /// # Errors
+    /// Those of the system: this is no IPv6 socket.
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.socket().multicast_loop_v6()
+    }
+
+    /// Changes whether what this socket sends to IPv6 groups also reaches members on this machine. It does at first.
+    ///
+    /// # Errors
+    /// Those of the system: this is no IPv6 socket.
+    pub fn set_multicast_loop_v6(&self, reaches: bool) -> io::Result<()> {
+        self.socket().set_multicast_loop_v6(reaches)
+    }
+
+    /// How many networks a datagram to an IPv4 group may cross.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.socket().multicast_ttl_v4()
+    }
+
+    /// Changes how many networks a datagram to an IPv4 group may cross. At first it is 1: it stays in its own network.
+    ///
+    /// # Errors
+    /// Those of the system: more than 255.
+    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        self.socket().set_multicast_ttl_v4(ttl)
+    }
+
+    /// How many networks a datagram to an IPv6 group may cross.
+    ///
+    /// # Errors
+    /// Those of the system: this is no IPv6 socket.
+    pub fn multicast_hops_v6(&self) -> io::Result<u32> {
+        self.socket().multicast_hops_v6()
+    }
+
+    /// Changes how many networks a datagram to an IPv6 group may cross. At first it is 1: it stays in its own network.
+    ///
+    /// # Errors
+    /// Those of the system: more than 255, or this is no IPv6 socket.
+    pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
+        self.socket().set_multicast_hops_v6(hops)
+    }
+}
+
+impl Datagrams for net::UdpSocket {
+    type Address = SocketAddr;
+
+    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        net::UdpSocket::recv_from(self, buffer)
+    }
 }
 
 fn bind_to(address: SocketAddr, reactor: &Reactor) -> io::Result<UdpSocket> {
     let domain = Domain::for_address(address);
     let socket = socket::open(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.bind(&address.into())?;
-    let io = Async::from_nonblocking(socket.into(), reactor)?;
-    Ok(UdpSocket { io })
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
+    DatagramSocket::register(socket.into(), reactor)
 }

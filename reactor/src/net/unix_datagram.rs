@@ -1,17 +1,15 @@
 //! Unix datagram sockets: whole messages between processes of one machine, which are neither lost nor reordered.
 
 use super::backoff::{self, Backoff};
+use super::datagram::{DatagramSocket, Datagrams};
 use super::unix::cannot_bind;
-use crate::{Async, error};
+use crate::error;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
-/// A Unix datagram socket.
-///
-/// Sending and receiving takes `&self`, so any number of tasks may do so at once, each for whole datagrams. A sender waits
+/// A Unix datagram socket. Receiving, and sending to a fixed peer, are those of every [`DatagramSocket`]; a sender waits
 /// while the receiver's queue is full.
 ///
 /// # Examples
@@ -29,20 +27,7 @@ use std::path::Path;
 /// # })?;
 /// # std::io::Result::Ok(())
 /// ```
-///
-/// # Errors
-/// Sending and receiving fail as the system says, and when the reactor is closed.
-///
-/// # Cancel safety
-/// Dropping a send before it is ready has sent nothing, dropping a receive has taken nothing.
-///
-/// # Cost
-/// One syscall per datagram; one more that finds nothing before each wait, because a datagram does not tell whether
-/// another one follows.
-#[derive(Debug)]
-pub struct UnixDatagram {
-    io: Async<net::UnixDatagram>,
-}
+pub type UnixDatagram = DatagramSocket<net::UnixDatagram>;
 
 impl UnixDatagram {
     /// Makes a socket at a path, for others to send to. Dropping it leaves that file: remove it.
@@ -78,21 +63,6 @@ impl UnixDatagram {
         Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(other)?))
     }
 
-    /// Takes over a socket of the standard library, and makes it non-blocking.
-    ///
-    /// # Errors
-    /// When it can't be registered, or this thread is in no runtime.
-    pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram {
-            io: Async::new(socket)?,
-        })
-    }
-
-    /// Deregisters, and returns the socket of the standard library, which stays non-blocking.
-    pub fn into_std(self) -> net::UnixDatagram {
-        self.io.into_inner()
-    }
-
     /// Fixes the peer: [`send`](Self::send) sends to it, and datagrams of others are not received.
     ///
     /// # Errors
@@ -102,14 +72,6 @@ impl UnixDatagram {
         self.io.get_ref().connect(path).map_err(|error| {
             error::context(format_args!("cannot connect to {}", path.display()), error)
         })
-    }
-
-    /// Sends a datagram to the peer that was [connected](Self::connect) to. Returns its length, all of it.
-    ///
-    /// # Errors
-    /// Those of [the type](Self#errors); without a peer, or when it is gone; when the datagram is too long.
-    pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.io.write_with(|io| io.send(datagram)).await
     }
 
     /// Sends a datagram to the socket at a path. Returns its length, all of it.
@@ -125,33 +87,30 @@ impl UnixDatagram {
         let mut backoff = Backoff::new();
         loop {
             self.io.writable().await?;
-            match self.io.get_ref().send_to(datagram, path) {
-                Ok(length) => return Ok(length),
+            match self.try_send_to(datagram, path) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     backoff::wait_until(backoff.fail(), self.io.source().reactor()).await?;
                 }
-                Err(error) => {
-                    let tried = format!("cannot send to {}", path.display());
-                    return Err(error::context(tried, error));
-                }
+                result => return result,
             }
         }
     }
 
-    /// Receives a datagram. Returns its length; what does not fit into `buffer` is lost.
+    /// [Sends](Self::send_to) to the socket at a path, without waiting.
     ///
     /// # Errors
-    /// Those of [the type](Self#errors).
-    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.io.read_with(|io| io.recv(buffer)).await
-    }
-
-    /// Receives a datagram. Returns its length and its sender; what does not fit into `buffer` is lost.
-    ///
-    /// # Errors
-    /// Those of [the type](Self#errors).
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.io.read_with(|io| io.recv_from(buffer)).await
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when that socket's queue is full, whose end [`writable`](Self::writable)
+    /// does not tell; when there is no such socket, or access is denied; when the datagram is too long.
+    pub fn try_send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let path = path.as_ref();
+        // Not through the source: that another socket's queue is full says nothing about this one.
+        match self.io.get_ref().send_to(datagram, path) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                let tried = format!("cannot send to {}", path.display());
+                Err(error::context(tried, error))
+            }
+            result => result,
+        }
     }
 
     /// Ends receiving or sending, at once.
@@ -177,24 +136,12 @@ impl UnixDatagram {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().peer_addr()
     }
-
-    /// The error that is pending on the socket, if any, which is thereby taken off it.
-    ///
-    /// # Errors
-    /// Those of asking.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.get_ref().take_error()
-    }
 }
 
-impl AsFd for UnixDatagram {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
-    }
-}
+impl Datagrams for net::UnixDatagram {
+    type Address = SocketAddr;
 
-impl AsRawFd for UnixDatagram {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        net::UnixDatagram::recv_from(self, buffer)
     }
 }
