@@ -1,7 +1,8 @@
 //! Reading a file only as far as its bytes are in memory: `preadv2` with `RWF_NOWAIT`.
 //!
-//! Linux has it since 4.14, for most file systems that keep their data on a disk. 5.9 and 5.10 answer with fewer bytes than are there,
-//! and even with none, which is the sign of the end of a file: they are left alone. Other systems have nothing like it.
+//! Linux has it since 4.14, for most file systems that keep their data on a disk. 5.9 and 5.10 answer with fewer bytes
+//! than are there, and even with none, which is the sign of the end of a file: they are left alone. Other systems have
+//! nothing like it.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) use linux::{can_read_now, read_now};
