@@ -87,6 +87,7 @@ where
         None
     }
 
+    /// There may be a record to accept: out of a line, or from the stream.
     fn poll_input(&mut self) -> Option<Event<T>> {
         if self.room == 0 {
             if !self.input.is_over() || self.waiting() > 0 {
@@ -103,6 +104,10 @@ where
                 return None;
             }
         }
+        self.poll_stream()
+    }
+
+    fn poll_stream(&mut self) -> Option<Event<T>> {
         if self.input.is_over() {
             return None;
         }
