@@ -65,7 +65,7 @@ fn a_long_storm_of_tasks_leaves_nothing_behind() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes half a minute, and minutes under a sanitizer"]
 fn ten_thousand_runtimes_leave_nothing_behind() {
     alone("ten_thousand_runtimes_leave_nothing_behind", || {
         lives::live(&mut Random::seeded(), 10_000);

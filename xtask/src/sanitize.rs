@@ -58,7 +58,7 @@ const SANITIZERS: [Sanitizer; 2] = [
         options: "detect_leaks=1 detect_stack_use_after_return=1",
         canary: "
             fn main() {
-                let freed = &raw const *Box::new(1);
+                let freed = { let one = Box::new(1); &raw const *one };
                 assert_ne!(unsafe { freed.read_volatile() }, 7);
             }",
         report: "heap-use-after-free",
