@@ -34,9 +34,7 @@ async fn run() -> io::Result<()> {
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let listener = TcpListener::bind(&address).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    })?;
+    let listener = TcpListener::bind(&address).await?;
     println!("listening on {}", listener.local_addr()?);
     loop {
         match listener.accept().await {

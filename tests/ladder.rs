@@ -1,8 +1,8 @@
 //! Each rung of the ladder is started as a user would start it, and echoes: several connections at once, and more bytes
-//! than all the buffers on the way hold.
+//! than all the buffers on the way hold. One that can't start says why, once.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -33,6 +33,27 @@ fn rung_2_poll_execute_update() {
 #[test]
 fn rung_3_echo() {
     echoes(&Rung::start("03_echo"));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for name in [
+        "00_blocking_echo",
+        "01_mio_loop",
+        "02_poll_execute_update",
+        "03_echo",
+    ] {
+        let output = Command::new(example(name)).arg(&address).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.starts_with(&format!("{name}: cannot listen on {address}: ")),
+            "{errors}"
+        );
+        assert_eq!(errors.matches(&address).count(), 1, "{errors}");
+    }
 }
 
 /// Lines come back on every connection while all are open, and a stream longer than any buffer comes back whole.
