@@ -11,6 +11,10 @@ use crate::job::{Job, is_installed};
 #[test]
 fn a_real_redis_gives_the_same_records() {
     if !is_installed("redis-server") {
+        assert!(
+            std::env::var_os("PEU_REQUIRE_REDIS").is_none(),
+            "redis-server is not installed, and PEU_REQUIRE_REDIS asks for it"
+        );
         eprintln!("redis-server is not installed: the job was not run against a real Redis");
         return;
     }
