@@ -85,11 +85,6 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Report, Failure> {
-    if args.output == args.dead_letters {
-        return Err(Failure::new(
-            "the output and the dead letters are the same file",
-        ));
-    }
     let flights = Flights::open(&args.input(), args.limit)?;
     let (_server, address) = server(args)?;
     let in_flight = Gauge::default();

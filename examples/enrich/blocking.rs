@@ -80,8 +80,11 @@ impl Connection {
             self.send(&bytes).context(|| cannot.clone())?;
             for _ in some {
                 match self.receive().context(|| cannot.clone())? {
-                    OwnedFrame::SimpleString(_) => {}
-                    other => return Err(Failure::new(format!("{cannot}: it answered {other:?}"))),
+                    OwnedFrame::SimpleString(text) if text == b"OK" => {}
+                    other => {
+                        let answer = resp::shown(&other);
+                        return Err(Failure::new(format!("{cannot}: it answered {answer}")));
+                    }
                 }
             }
         }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
+/// No network is later than that, and a clock can count it: times near the largest one overflow.
+const LONGEST_TIME: Duration = Duration::from_secs(3600);
+
 /// Enrich flights: each row of a CSV file is cleaned, joined with four look-ups over TCP (its aircraft, its destination,
 /// its airline, the weather where it left), and written as a line of JSON.
 ///
@@ -143,5 +146,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     let number: f64 = digits
         .parse()
         .map_err(|_| format!("`{digits}` is no number"))?;
-    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
+    match Duration::try_from_secs_f64(number * seconds_per_unit) {
+        Ok(time) if time <= LONGEST_TIME => Ok(time),
+        _ => Err("a time is from 0s to 3600s, an hour".to_owned()),
+    }
 }

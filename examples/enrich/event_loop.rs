@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::{StreamExt as _, future, stream};
 use peu::Runtime;
-use peu::operators::{AsyncOptions, StreamExt as _};
+use peu::operators::{AsyncOptions, Cause, StageError, StreamExt as _};
 
 use crate::clean::{Flight, clean};
 use crate::cli::{Args, Order};
@@ -48,7 +48,7 @@ pub(crate) fn run(
             options,
         );
         while let Some(outcome) = outcomes.next().await {
-            sink.take(&outcome.map_err(|error| Failure::new(error.to_string()))?)?;
+            sink.take(&outcome.map_err(|error| explain(&error))?)?;
         }
         Ok(())
     })
@@ -65,7 +65,11 @@ fn runtime(workers: Option<NonZeroUsize>) -> std::io::Result<Runtime> {
 /// What becomes of one row. A dead letter asks nothing of the server.
 async fn enrich(row: Row, client: Arc<Client>) -> Result<Outcome, Failure> {
     match clean(&row.columns()?) {
-        Ok(flight) => look_up(&client, &flight).await?.join(row.number, flight),
+        Ok(flight) => {
+            let answers = look_up(&client, &flight).await;
+            let answers = answers.context(|| format!("row {}", row.number))?;
+            answers.join(row.number, flight)
+        }
         Err(reason) => Ok(DeadLetter::outcome(row, reason)),
     }
 }
@@ -88,6 +92,16 @@ async fn look_up(client: &Client, flight: &Flight) -> Result<Answers, Failure> {
         airline,
         weather,
     })
+}
+
+/// The failure of a row names that row; the stage's own words would only repeat it. Of a row that had no time to fail,
+/// the stage alone knows.
+fn explain(error: &StageError) -> Failure {
+    match (error.cause(), error.record_debug()) {
+        (Cause::Failed(failure) | Cause::Input(failure), _) => Failure::new(failure.to_string()),
+        (cause, Some(row)) => Failure::new(format!("{row}: {cause}")),
+        (cause, None) => Failure::new(cause.to_string()),
+    }
 }
 
 async fn get(client: &Client, key: &str) -> Result<Answer, Failure> {

@@ -121,7 +121,7 @@ impl Row {
 /// How errors name it.
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "row {} in line {}", self.number, self.line)
+        write!(f, "row {}", self.number)
     }
 }
 

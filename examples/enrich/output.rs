@@ -42,6 +42,11 @@ impl Output {
         })
     }
 
+    /// Where it will be: however it was spelled, one file has one path. That of a device is as it was given.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends a line that comes from a row of the input.
     pub(crate) fn write(&mut self, row: u64, line: &impl Serialize) -> Result<(), Failure> {
         self.row = row;
@@ -96,16 +101,19 @@ fn open(path: &Path) -> io::Result<(Destination, PathBuf)> {
 }
 
 fn temporary(path: &Path) -> io::Result<(Destination, PathBuf)> {
-    let folder = folder(path);
-    fs::create_dir_all(folder)?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("it names no file"))?;
+    fs::create_dir_all(folder(path))?;
+    let folder = folder(path).canonicalize()?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".enrich-").suffix(".part");
     // What any new file gets: the process's umask still applies. Temporary files are private otherwise.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     Ok((
-        Destination::Temporary(builder.tempfile_in(folder)?),
-        path.to_owned(),
+        Destination::Temporary(builder.tempfile_in(&folder)?),
+        folder.join(name),
     ))
 }
 

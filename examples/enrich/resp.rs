@@ -111,9 +111,30 @@ pub(crate) fn value(frame: OwnedFrame) -> Result<Option<Vec<u8>>, Failure> {
     match frame {
         OwnedFrame::BulkString(value) => Ok(Some(value)),
         OwnedFrame::Null => Ok(None),
-        OwnedFrame::Error(error) => Err(Failure::new(format!("the server answered: {error}"))),
+        OwnedFrame::Error(error) => Err(Failure::new(format!(
+            "the server answered: {}",
+            one_line(&error)
+        ))),
         other => Err(Failure::new(format!(
-            "the server answered with no value but {other:?}"
+            "the server answered with no value but {}",
+            shown(&other)
         ))),
     }
+}
+
+/// A frame as it may stand in a line of text: with its mark, as it travels, if it is short by its nature.
+pub(crate) fn shown(frame: &OwnedFrame) -> String {
+    match frame {
+        OwnedFrame::SimpleString(text) => one_line(&format!("+{}", String::from_utf8_lossy(text))),
+        OwnedFrame::Error(text) => one_line(&format!("-{text}")),
+        OwnedFrame::Integer(number) => format!(":{number}"),
+        OwnedFrame::BulkString(value) => format!("a value of {} bytes", value.len()),
+        OwnedFrame::Array(elements) => format!("an array of {} elements", elements.len()),
+        OwnedFrame::Null => "nothing".to_owned(),
+    }
+}
+
+/// What a peer says is text, and may hold anything: line breaks, what moves a terminal's cursor.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }

@@ -28,9 +28,16 @@ impl Sink {
         dead_letters: &Path,
         bar: ProgressBar,
     ) -> Result<Sink, Failure> {
+        let (output, dead_letters) = (Output::create(output)?, Output::create(dead_letters)?);
+        if output.path() == dead_letters.path() {
+            return Err(Failure::new(format!(
+                "the output and the dead letters are the same file, {}: give one of them another name",
+                output.path().display()
+            )));
+        }
         Ok(Sink {
-            output: Output::create(output)?,
-            dead_letters: Output::create(dead_letters)?,
+            output,
+            dead_letters,
             tally: Tally::new()?,
             bar,
             started: Instant::now(),

@@ -21,6 +21,17 @@ fn assert_says(line: &str, parts: &[&str]) {
     }
 }
 
+/// That it begins with its row, names it once, and has no word on how rows are worked on.
+#[track_caller]
+fn assert_names_its_row(line: &str) {
+    let (row, rest) = line.split_once(": ").expect(line);
+    let number = row.strip_prefix("row ").expect(line);
+    assert!(number.parse::<u64>().is_ok(), "{line}");
+    for word in [row, "stage", "record", "attempt"] {
+        assert!(!rest.contains(word), "`{word}` is one too many in: {line}");
+    }
+}
+
 #[test]
 fn a_missing_file() {
     let line = Job::new(&["--input", "no/such/file.csv"]).fail();
@@ -73,15 +84,8 @@ fn a_row_with_too_few_columns() {
         let mut rows = rows.clone();
         rows[1299] = "2013,1,1,517";
         let line = Job::new(&["--mode", mode]).with_rows(&rows).fail();
-        assert_says(
-            &line,
-            &[
-                "row 1300 (line 1301) of",
-                "flights.csv",
-                "has 4 columns",
-                "19",
-            ],
-        );
+        assert!(line.starts_with("row 1300 (line 1301) of "), "{line}");
+        assert_says(&line, &["flights.csv", "has 4 columns", "19"]);
     }
 }
 
@@ -133,7 +137,8 @@ fn a_server_that_dies_in_the_middle() {
     for mode in MODES {
         let address = double::start(3000, Misdeed::Dies);
         let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
-        assert_says(&line, &["row ", "cannot look up ", &address, "in flight"]);
+        assert_names_its_row(&line);
+        assert_says(&line, &["cannot look up ", &address, "in flight"]);
     }
 }
 
@@ -142,18 +147,22 @@ fn a_server_that_dies_in_the_middle_of_an_answer() {
     for mode in MODES {
         let address = double::start(1000, Misdeed::DiesSaying(b"$100\r\n{\"tailnum\":"));
         let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
-        assert_says(&line, &["row ", "cannot look up ", &address, "in flight"]);
+        assert_names_its_row(&line);
+        assert_says(&line, &["cannot look up ", &address, "in flight"]);
     }
 }
 
 #[test]
 fn a_server_that_does_not_answer_with_values() {
-    let cases: [(&'static [u8], &str); 4] = [
+    let cases: [(&'static [u8], &str); 7] = [
         (
             b"-LOADING the data are not there yet\r\n",
             "LOADING the data are not there yet",
         ),
-        (b":42\r\n", "no value"),
+        (b"-LOADING\n\x1b[2Jwait\r\n", "answered: LOADING  [2Jwait"),
+        (b":42\r\n", "no value but :42"),
+        (b"+OK\r\n", "no value but +OK"),
+        (b"*1\r\n$2\r\nOK\r\n", "no value but an array of 1"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Redis's protocol"),
         (b"$3\r\n{,}\r\n", "not such a row as JSON"),
     ];
@@ -161,9 +170,19 @@ fn a_server_that_does_not_answer_with_values() {
         for mode in MODES {
             let address = double::start(100, Misdeed::Says(bytes));
             let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
-            assert_says(&line, &["row ", reason]);
+            assert_names_its_row(&line);
+            assert_says(&line, &[reason]);
         }
     }
+}
+
+#[test]
+fn a_server_that_does_not_store() {
+    let address = double::start(0, Misdeed::StoresSaying(b"+QUEUED\r\n"));
+    assert_eq!(
+        Job::new(&["--redis", &address]).fail(),
+        format!("cannot store the tables at {address}: it answered +QUEUED")
+    );
 }
 
 #[test]
@@ -269,14 +288,48 @@ fn an_output_that_can_not_be() {
         &Job::new(&["--output", "Cargo.toml/flights.jsonl"]).fail(),
         &["cannot create Cargo.toml/flights.jsonl"],
     );
-    let line = Job::new(&[
-        "--output",
-        "target/a.jsonl",
-        "--dead-letters",
-        "target/a.jsonl",
-    ])
-    .fail();
-    assert_says(&line, &["the same file"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_that_is_also_for_the_dead_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("old"), "").unwrap();
+    std::os::unix::fs::symlink("old", at("link")).unwrap();
+    std::os::unix::fs::symlink(".", at("here")).unwrap();
+    let cases = [
+        ("same", "same"),
+        ("e/same", "e/../e/same"),
+        ("same", "here/same"),
+        ("old", "link"),
+        ("same", "./same"),
+    ];
+    for (output, dead_letters) in cases {
+        let (output, dead_letters) = (at(output), at(dead_letters));
+        let job = Job::new(&["--output", &output, "--dead-letters", &dead_letters]);
+        assert_says(&job.fail(), &["the same file", "another name"]);
+    }
+    assert_eq!(
+        files(folder.path()).len(),
+        4,
+        "old, link, here, and the folder e"
+    );
+    assert_eq!(
+        files(&folder.path().join("e")),
+        Vec::<std::path::PathBuf>::new()
+    );
+}
+
+#[test]
+fn a_delay_that_no_clock_can_count() {
+    for delay in ["18446744073709551615s", "1e300s", "3601s", "-1ms"] {
+        let job = Job::new(&[&format!("--delay={delay}"), "--limit", "1"]);
+        let output = job.command().output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert_says(&errors, &[delay, "--delay", "0s to 3600s"]);
+    }
 }
 
 /// A file system in memory of 256 KiB.

@@ -10,7 +10,7 @@ use redis_protocol::resp2::types::OwnedFrame;
 
 use crate::resp::{self, Decoder};
 
-/// How it misbehaves, once it has answered so many look-ups well.
+/// How it misbehaves, once it has answered so many look-ups well (or, as to stores, from the first).
 #[derive(Clone, Copy)]
 pub(crate) enum Misdeed {
     /// Closes all connections and takes no more.
@@ -19,6 +19,8 @@ pub(crate) enum Misdeed {
     Says(&'static [u8]),
     /// Sends these bytes, and then dies.
     DiesSaying(&'static [u8]),
+    /// Sends these bytes as the answer to what it is to store.
+    StoresSaying(&'static [u8]),
 }
 
 /// Starts one, and returns its address. It ends with the process.
@@ -74,7 +76,11 @@ fn answer(
         panic!("{command:?} is no command")
     };
     if words[0] == OwnedFrame::BulkString(b"SET".to_vec()) {
-        return stream.write_all(b"+OK\r\n").ok();
+        let answer = match misdeed {
+            Misdeed::StoresSaying(bytes) => bytes,
+            _ => b"+OK\r\n",
+        };
+        return stream.write_all(answer).ok();
     }
     let mut double = shared.lock().unwrap();
     if double.good_answers > 0 {
@@ -84,7 +90,7 @@ fn answer(
         return stream.write_all(&bytes).ok();
     }
     match misdeed {
-        Misdeed::Says(bytes) => stream.write_all(bytes).ok(),
+        Misdeed::Says(bytes) | Misdeed::StoresSaying(bytes) => stream.write_all(bytes).ok(),
         Misdeed::Dies => double.die(),
         Misdeed::DiesSaying(bytes) => {
             stream.write_all(bytes).ok()?;
