@@ -41,6 +41,7 @@ impl Workers {
         workers
     }
 
+    /// The way in.
     pub fn handle(&self) -> Handle {
         Handle::stealing(self.shared.clone())
     }

@@ -3,6 +3,7 @@
 //! The rules that hold here, and why, are told in `idle`; how the sleep itself is entered and ended, in `park`.
 
 use crate::driver::Polled;
+use crate::sync::twin;
 use crate::watch::{Finding, Watch};
 use crate::worker::Worker;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ impl Worker {
         self.stats().sleeps.add(1);
         let idle = &self.shared.idle;
         idle.fall_asleep(self.index, self.searching.replace(false));
-        if !self.shared.injector.is_empty() || self.shared.is_closing() {
+        let looks = !twin("idle-no-last-look");
+        if (looks && !self.shared.injector.is_empty()) || self.shared.is_closing() {
             return self.rise(self.shared.driver.now());
         }
         if idle.somebody_is_awake() && idle.try_watch(self.index) {
@@ -36,7 +38,9 @@ impl Worker {
             .poll(None, &|| !parker.is_notified());
         let notified = parker.leave_driver();
         match polled {
-            Polled::Claimed if !notified => self.park_beside_driver(),
+            Polled::Claimed if !notified || twin("turn-notified-unheeded") => {
+                self.park_beside_driver()
+            }
             Polled::Claimed => {}
             Polled::Ready(n) => return self.rise_with(n),
         }
@@ -46,7 +50,7 @@ impl Worker {
     /// Another has the driver. A worker that sleeps in it stays there, or is awake afterwards (rule D). A thread that
     /// is no worker, and takes turns of its own, may leave it to nobody: then this worker is to try again.
     fn park_beside_driver(&self) {
-        let bound = if self.shared.driver_is_occupied() {
+        let bound = if self.shared.driver_is_occupied() || twin("turn-stranger-trusted") {
             None
         } else {
             Some(CLAIMED_RETRY)
@@ -89,7 +93,8 @@ impl Worker {
                 // Somebody is about to come out of it. Not to sleep now would be to compete with him for the processor.
                 (Polled::Claimed, told) => {
                     watch.release_driver();
-                    notified = told || self.here().parker.park(Some(watch.nap()));
+                    let sleeps = !told && !twin("turn-tried-at-once");
+                    notified = told || (sleeps && self.here().parker.park(Some(watch.nap())));
                 }
             }
         } else {
@@ -164,7 +169,9 @@ impl Worker {
         let idle = &self.shared.idle;
         let woken_by_another = !idle.rise(self.index);
         self.searching.set(woken_by_another);
-        idle.leave_watch(self.index);
+        if !twin("watch-not-left") {
+            idle.leave_watch(self.index);
+        }
         self.risen.set(true);
     }
 

@@ -167,6 +167,7 @@ mod model {
             fence(Ordering::SeqCst);
         }
 
+        /// The time of the run.
         pub fn now() -> Instant {
             static START: OnceLock<Instant> = OnceLock::new();
             *START.get_or_init(Instant::now) + PASSED.get()

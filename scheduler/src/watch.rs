@@ -23,6 +23,7 @@
 //! to do makes no wake-ups. The next worker to rise then pays for waking a watch.
 
 use crate::shared::Shared;
+use crate::sync::twin;
 use std::time::{Duration, Instant};
 
 /// Between two looks with nothing to worry about. With [`FAST`] and the kernel's own delays it makes less than the
@@ -141,8 +142,10 @@ impl Watch {
 
     /// Nobody has turned the driver for a while, and nobody sleeps in it.
     fn take_abandoned_driver(&mut self, shared: &Shared, now: Instant) -> bool {
-        let abandoned =
-            !self.has_driver && !shared.driver_is_occupied() && shared.since_turn(now) >= ABANDONED;
+        let abandoned = !twin("turn-not-stolen")
+            && !self.has_driver
+            && !shared.driver_is_occupied()
+            && shared.since_turn(now) >= ABANDONED;
         self.has_driver |= abandoned;
         abandoned
     }
