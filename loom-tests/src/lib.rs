@@ -1,5 +1,7 @@
 //! Models of peu's concurrent protocols; empty unless built with `--cfg loom`.
 
+#![forbid(unsafe_code)]
+
 #[cfg(loom)]
 pub mod driver;
 

@@ -162,6 +162,8 @@ mod model {
         /// the fences; without them loom would find somebody who looks again and again and always sees the past.
         pub fn sleep(time: Duration) {
             PASSED.set(PASSED.get() + time);
+            // ORDERING: SeqCst fences pair with those of whoever else sleeps: what was stored before one sleep is seen
+            // after another.
             fence(Ordering::SeqCst);
             loom::thread::yield_now();
             fence(Ordering::SeqCst);
