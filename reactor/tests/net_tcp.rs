@@ -195,7 +195,7 @@ fn streams_and_listeners_of_the_standard_library_come_and_go() -> io::Result<()>
 fn without_a_reactor_the_error_says_what_to_do() {
     let error = future::block_on(TcpListener::bind("127.0.0.1:0")).unwrap_err();
     assert!(
-        error.to_string().contains("call this inside a runtime"),
+        error.to_string().contains("call this inside `block_on`"),
         "{error}"
     );
 }

@@ -249,7 +249,7 @@ fn a_refused_registration_leaves_the_first_one_working() {
 fn without_a_reactor_the_error_says_what_to_do() {
     let (here, _there) = UnixStream::pair().unwrap();
     let error = Async::new(here).unwrap_err();
-    assert!(error.to_string().contains("inside a runtime"), "{error}");
+    assert!(error.to_string().contains("inside `block_on`"), "{error}");
 }
 
 #[test]
