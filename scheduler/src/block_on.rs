@@ -3,7 +3,7 @@
 use crate::budget;
 use crate::context;
 use crate::local;
-use crate::sync::{AtomicBool, Ordering, thread};
+use crate::sync::{AtomicBool, Ordering, thread, twin};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -43,6 +43,10 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         signal.wait();
         if let Poll::Ready(output) = budget::with_budget(|| future.as_mut().poll(&mut cx)) {
             return output;
+        }
+        if twin("block-on-cleared-late") {
+            // ORDERING: the calibration twin: what was woken during the poll is forgotten.
+            signal.woken.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -85,7 +89,12 @@ impl Wake for Signal {
     fn wake_by_ref(self: &Arc<Self>) {
         // ORDERING: Release pairs with the Acquire in `wait`. A swap, so that a second wake before the poll rings no
         // bell: the first one's `true` has not been taken yet, and its unpark is still to come or still to be found.
-        if !self.woken.swap(true, Ordering::Release) {
+        let order = if twin("block-on-relaxed-wake") {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        if !self.woken.swap(true, order) {
             self.thread.unpark();
         }
     }

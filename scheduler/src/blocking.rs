@@ -5,12 +5,12 @@
 //!
 //! # No job is lost
 //!
-//! Who submits looks, under the lock, at the number of idle threads against the number of queued jobs: if every
-//! queued job has an idle thread to itself, it notifies one; else it starts a thread, or leaves the job to those that
-//! run, when there are as many as may be. A thread that wants to end (its wait timed out) decides so under the same
+//! Who submits notifies an idle thread, if there is one. Under the same lock it looks at the number of idle threads
+//! against the number of queued jobs: if not every queued job has an idle thread to itself, it starts one more, or leaves
+//! the job to those that run, when there are as many as may be. A thread that wants to end (its wait timed out) decides so under the same
 //! lock, and only when the queue is empty; from that moment it is no longer counted, so no submitter relies on it.
 
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, thread};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, thread, thread_local, twin};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -111,11 +111,13 @@ impl Blocking {
         let mut state = self.state.lock();
         state.closed = true;
         let unrun = std::mem::take(&mut state.queue);
-        self.jobs.notify_all();
+        if !twin("blocking-end-unrung") {
+            self.jobs.notify_all();
+        }
         drop(state);
         drop(unrun);
         let mut state = self.state.lock();
-        let own = usize::from(WORKS_FOR.get() == std::ptr::from_ref(self));
+        let own = usize::from(WORKS_FOR.with(Cell::get) == std::ptr::from_ref(self));
         while state.threads > own {
             match deadline {
                 None => self.ended.wait(&mut state),
@@ -137,11 +139,11 @@ impl Blocking {
     /// A job was queued: sees to it that a thread will take it.
     fn staff(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        if state.idle >= state.queue.len() {
+        let enough = state.idle >= state.queue.len();
+        if enough || (state.idle > 0 && !twin("blocking-few-unrung")) {
             self.jobs.notify_one();
-            return;
         }
-        if state.threads == self.settings.max_threads {
+        if enough || state.threads == self.settings.max_threads {
             return;
         }
         let pool = self.clone();
@@ -163,7 +165,7 @@ impl Blocking {
 
     /// A thread's life.
     fn work(&self) {
-        WORKS_FOR.set(self);
+        WORKS_FOR.with(|pool| pool.set(self));
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.queue.pop_front() {
@@ -188,7 +190,7 @@ impl Blocking {
             .wait_for(state, self.settings.keep_alive)
             .timed_out();
         state.idle -= 1;
-        !timed_out || !state.queue.is_empty()
+        !timed_out || (!twin("blocking-end-unlooked") && !state.queue.is_empty())
     }
 }
 

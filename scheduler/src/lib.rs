@@ -58,7 +58,7 @@ pub use yield_now::{YieldNow, yield_now};
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
     pub use crate::lifo::Lifo;
-    pub use crate::modelling::Workers;
+    pub use crate::modelling::{Workers, blocking_pool, close_blocking_pool};
     pub use crate::park::Parker;
     pub use crate::ring::{Owner, Thief, ring};
     pub use crate::sync::clock;

@@ -315,7 +315,7 @@ impl LocalShared {
         self.injector.push(task);
         self.ring();
         // ORDERING: Acquire pairs with the Release in `close`.
-        if self.closing.load(Ordering::Acquire) {
+        if !twin("shutdown-local-push-unseen") && self.closing.load(Ordering::Acquire) {
             self.drain();
         }
     }

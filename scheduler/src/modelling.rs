@@ -2,7 +2,7 @@
 
 #![allow(unreachable_pub, reason = "the models of loom-tests drive this module")]
 
-use crate::blocking::{Blocking, Settings};
+use crate::blocking::{Blocking, BlockingPool, Settings};
 use crate::driver::Driver;
 use crate::handle::Handle;
 use crate::ring::{Owner, ring};
@@ -22,7 +22,11 @@ impl Workers {
     /// So many workers, not started.
     pub fn new(count: usize, driver: std::sync::Arc<dyn Driver>) -> (Workers, Vec<Start>) {
         let (owners, thieves): (Vec<Owner<Header>>, Vec<_>) = (0..count).map(|_| ring()).unzip();
-        let shared = Arc::new(Shared::new(driver, thieves, pool(1)));
+        let shared = Arc::new(Shared::new(
+            driver,
+            thieves,
+            blocking_pool(1, Duration::ZERO).0,
+        ));
         let start = |(index, owner)| Start {
             index,
             owner,
@@ -62,6 +66,20 @@ impl Workers {
     }
 }
 
+/// A pool for blocking closures, of so many threads at most, each kept for so long.
+pub fn blocking_pool(max_threads: usize, keep_alive: Duration) -> BlockingPool {
+    BlockingPool(Blocking::new(Settings {
+        max_threads,
+        keep_alive,
+        name: String::new(),
+    }))
+}
+
+/// Ends the pool as a scheduler does.
+pub fn close_blocking_pool(pool: &BlockingPool) {
+    assert_eq!(pool.0.close(None), 0);
+}
+
 /// A worker that is to be started.
 pub struct Start {
     index: usize,
@@ -73,12 +91,4 @@ impl Start {
     fn worker(self) -> Worker {
         Worker::new(self.index, self.shared, self.owner)
     }
-}
-
-fn pool(max_threads: usize) -> Arc<Blocking> {
-    Blocking::new(Settings {
-        max_threads,
-        keep_alive: Duration::ZERO,
-        name: String::new(),
-    })
 }

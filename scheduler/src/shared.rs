@@ -10,7 +10,7 @@ use crate::meter::{FRESH, WORTH_HELP};
 use crate::metrics::Stats;
 use crate::park::Parker;
 use crate::ring::Thief;
-use crate::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::sync::{Arc, AtomicBool, Ordering, fence, twin};
 use crate::task::{Header, Owned, Runnable, Schedule};
 use crossbeam_utils::CachePadded;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Shared {
         if self.idle.all_sleep_after_push() || (self.idle.could_help() && self.injector_is_long()) {
             self.wake_one();
         }
-        if self.is_closing() {
+        if !twin("shutdown-push-unseen") && self.is_closing() {
             // The workers may have looked into the injector for the last time.
             self.drain_injector();
         }

@@ -211,15 +211,6 @@ mod model {
     /// The guard of a [`Mutex`]; empty only inside the waits of [`Condvar`].
     pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
 
-    impl<T> MutexGuard<'_, T> {
-        /// Gives the lock back and takes it again after others have gone on.
-        fn yielded(&mut self) {
-            drop(self.0.take());
-            thread::yield_now();
-            self.0 = Some(self.1.lock_inner());
-        }
-    }
-
     impl<T> Deref for MutexGuard<'_, T> {
         type Target = T;
 
@@ -274,19 +265,32 @@ mod model {
             );
         }
 
-        /// A time that may be over at any moment: others go on, then it is, unless one of them has notified.
+        /// A time that may be over at any moment: others go on, then it is, unless one of them has notified. The
+        /// longest time is never over.
         pub(crate) fn wait_for<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,
-            _timeout: Duration,
+            timeout: Duration,
         ) -> WaitTimeoutResult {
+            if timeout == Duration::MAX {
+                self.wait(guard);
+                return WaitTimeoutResult(false);
+            }
             self.bounded().waiting += 1;
-            guard.yielded();
+            drop(guard.0.take());
+            thread::yield_now();
+            let timed_out = self.leave_bounded();
+            guard.0 = Some(guard.1.lock_inner());
+            WaitTimeoutResult(timed_out)
+        }
+
+        /// The end of a wait, before the lock is taken again: whoever notifies later finds nobody.
+        fn leave_bounded(&self) -> bool {
             let mut bounded = self.bounded();
             bounded.waiting -= 1;
             let timed_out = bounded.notified == 0;
             bounded.notified -= usize::from(!timed_out);
-            WaitTimeoutResult(timed_out)
+            timed_out
         }
 
         pub(crate) fn wait_until<T>(
