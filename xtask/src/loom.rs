@@ -10,14 +10,16 @@
 //!
 //! A twin is the protocol with one rule removed, and the model must catch it. The code asks `sync::twin("…")`, which
 //! only exists under `cfg(loom)` and reads the environment, so that all twins are one build. A twin counts as caught
-//! when a test fails by a panic: an assertion, or loom's report of a deadlock, a leak or a data race. Exploring without an end,
-//! running into the time limit or passing is no catch; nor is a name that no code asks for, since then nothing changes.
+//! when a test fails by a panic (an assertion, or loom's report of a deadlock, a leak or a data race) or crashes, as
+//! code with broken `unsafe` may before anybody can assert anything. Exploring without an end, running into the time
+//! limit or passing is no catch; nor is a name that no code asks for, since then nothing changes.
 
 mod report;
 
 use crate::Result;
 use report::{Verdict, judge};
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -73,10 +75,14 @@ fn run_one(model: &Model, twin: Option<&String>, binary: &Path, logs: &Path) -> 
     let begin = Instant::now();
     let status = finish(start(binary, twin, &log)?, model.limit, &log)?;
     let text = fs::read_to_string(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-    let verdict = judge(status.map(|status| status.success()), &text);
+    let verdict = judge(
+        status.as_ref().map(ExitStatus::success),
+        status.and_then(|status| status.signal()),
+        &text,
+    );
     let right = matches!(
         (&verdict, twin),
-        (Verdict::Passed, None) | (Verdict::Caught(_), Some(_))
+        (Verdict::Passed, None) | (Verdict::Caught(_) | Verdict::Crashed(_), Some(_))
     );
     let mark = if right { "ok" } else { "WRONG" };
     println!(
@@ -104,7 +110,8 @@ fn start(binary: &Path, twin: Option<&String>, log: &Path) -> Result<Child> {
     command.spawn().map_err(cannot)
 }
 
-/// Waits until the model ends, until its first test fails (the others have nothing to add), or until the limit, which is `None`.
+/// Waits until the model ends, until its first test fails (the others have nothing to add), or until the limit, which
+/// is `None`.
 fn finish(mut model: Child, limit: Duration, log: &Path) -> Result<Option<ExitStatus>> {
     let begin = Instant::now();
     loop {

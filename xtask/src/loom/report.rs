@@ -8,6 +8,8 @@ pub(super) enum Verdict {
     Passed,
     /// A test failed by a panic, with its message.
     Caught(String),
+    /// It crashed by this signal: a twin that breaks `unsafe` code may come to this before an assertion does.
+    Crashed(i32),
     /// Loom gave up on an execution that went on and on: a livelock, or a model that is too large.
     Endless,
     /// The time limit came first.
@@ -21,6 +23,7 @@ impl Display for Verdict {
         match self {
             Verdict::Passed => f.write_str("passed"),
             Verdict::Caught(message) => write!(f, "failed: {message}"),
+            Verdict::Crashed(signal) => write!(f, "crashed: signal {signal}"),
             Verdict::Endless => f.write_str("gave up: an execution does not end"),
             Verdict::Late => f.write_str("ran into its time limit"),
             Verdict::Unclear => f.write_str("failed without a panic"),
@@ -28,8 +31,12 @@ impl Display for Verdict {
     }
 }
 
-/// Judges a run by whether it succeeded (`None`: it ran into its limit) and what it printed.
-pub(super) fn judge(succeeded: Option<bool>, output: &str) -> Verdict {
+/// Signals of a crash. SIGKILL is none: the system may have been short of memory.
+const CRASHES: [i32; 4] = [4, 6, 7, 11]; // SIGILL, SIGABRT, SIGBUS, SIGSEGV
+
+/// Judges a run by whether it succeeded (`None`: it ran into its limit), by the signal that ended it, and by what it
+/// printed.
+pub(super) fn judge(succeeded: Option<bool>, signal: Option<i32>, output: &str) -> Verdict {
     match succeeded {
         None => Verdict::Late,
         // A run of no tests would prove nothing.
@@ -40,7 +47,10 @@ pub(super) fn judge(succeeded: Option<bool>, output: &str) -> Verdict {
         {
             Some(message) => Verdict::Caught(message.to_owned()),
             None if panics(output).next().is_some() => Verdict::Endless,
-            None => Verdict::Unclear,
+            None => match signal {
+                Some(signal) if CRASHES.contains(&signal) => Verdict::Crashed(signal),
+                _ => Verdict::Unclear,
+            },
         },
     }
 }
@@ -71,19 +81,31 @@ mod tests {
 
     #[test]
     fn a_run_is_judged_by_its_panic() {
-        assert_eq!(judge(Some(true), PASSED), Verdict::Passed);
+        assert_eq!(judge(Some(true), None, PASSED), Verdict::Passed);
         assert_eq!(
-            judge(Some(false), CAUGHT),
+            judge(Some(false), None, CAUGHT),
             Verdict::Caught("taken twice".to_owned())
         );
     }
 
     #[test]
     fn what_is_no_catch_is_told_apart() {
-        assert_eq!(judge(Some(false), ENDLESS), Verdict::Endless);
-        assert_eq!(judge(None, CAUGHT), Verdict::Late);
-        assert_eq!(judge(Some(false), "killed"), Verdict::Unclear);
-        assert_eq!(judge(Some(true), "running 0 tests\n"), Verdict::Unclear);
+        assert_eq!(judge(Some(false), Some(6), ENDLESS), Verdict::Endless);
+        assert_eq!(judge(None, None, CAUGHT), Verdict::Late);
+        assert_eq!(judge(Some(false), None, "failed"), Verdict::Unclear);
+        assert_eq!(judge(Some(false), Some(9), "killed"), Verdict::Unclear);
+        assert_eq!(
+            judge(Some(true), None, "running 0 tests\n"),
+            Verdict::Unclear
+        );
+    }
+
+    #[test]
+    fn a_crash_is_a_catch_of_its_own() {
+        assert_eq!(
+            judge(Some(false), Some(11), "running"),
+            Verdict::Crashed(11)
+        );
     }
 
     #[test]
