@@ -5,6 +5,7 @@
 //! late `cancel`, can ever reach the newcomer that has taken the slot over.
 
 use crate::state::State;
+use crate::sync::twin;
 use crate::{Direction, error};
 use slab::Slab;
 use std::fmt;
@@ -131,7 +132,7 @@ impl Events {
     pub(crate) fn get(&self, key: Key) -> Option<&Event> {
         self.slots
             .get(key.index())
-            .filter(|slot| slot.generation == key.generation())
+            .filter(|slot| slot.generation == key.generation() || twin("events-generation-ignored"))
             .map(|slot| &slot.event)
     }
 

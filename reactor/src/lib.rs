@@ -58,6 +58,8 @@ mod error;
 mod events;
 pub mod file;
 mod metrics;
+#[cfg(loom)]
+mod modelling;
 pub mod net;
 pub mod operation;
 mod os;
@@ -71,6 +73,14 @@ mod sync;
 pub mod time;
 mod timers;
 mod turn;
+
+/// What models need to drive the real code.
+#[cfg(loom)]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for models only")]
+pub mod internals {
+    pub use crate::modelling::{ModelEvents, ModelParking, ModelSource};
+}
 
 pub use async_fd::Async;
 pub use builder::{Builder, Offload};

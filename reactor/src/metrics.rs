@@ -1,6 +1,6 @@
 //! What a reactor counts. Counters cost one relaxed addition where the work is done, and nothing is measured in time.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicCount, Ordering};
 
 /// What a reactor has done since it was made; a snapshot from [`Reactor::metrics`](crate::Reactor::metrics).
 ///
@@ -76,7 +76,7 @@ impl Counters {
 }
 
 #[derive(Default, Debug)]
-pub(crate) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicCount);
 
 impl Counter {
     /// Adding nothing touches nothing: most turns add to few counters.

@@ -16,7 +16,7 @@
 //! readable until it is reported); or it finds `EMPTY`, and then the next turn that wants to sleep finds `NOTIFIED` and
 //! does not. In between a busy loop unparks itself without any syscall.
 
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::{AtomicU8, Ordering, twin};
 
 /// Nobody sleeps, and nobody has been notified.
 const EMPTY: u8 = 0;
@@ -46,11 +46,18 @@ impl Parking {
         let found = self
             .state
             .compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Relaxed);
-        found != Err(NOTIFIED)
+        found != Err(NOTIFIED) || twin("parking-asleep-unlooked")
     }
 
     /// The sleep is over, or there was none. The turn takes notice: it must look for what was announced after this.
     pub(crate) fn wake_up(&self) {
+        if twin("parking-notice-by-load") {
+            // ORDERING: the calibration twin: a load and a store in place of the swap.
+            if self.state.load(Ordering::Acquire) != EMPTY {
+                self.state.store(EMPTY, Ordering::Release);
+            }
+            return;
+        }
         // ORDERING: Acquire pairs with the Release of `unpark`, so that the turn sees what was announced before it. A
         // swap, because a load followed by a store could overwrite a notification that comes between them. Release, so
         // that the unparker that finds this `EMPTY` is ordered after the turn that wrote it.
@@ -63,7 +70,12 @@ impl Parking {
         // ORDERING: Release pairs with the Acquire of `wake_up`: what the caller did before is seen by the turn that
         // takes notice. A swap and not a compare-exchange, so that a second notification, too, is ordered before that
         // turn, although it changes nothing. Acquire pairs with the Release of `fall_asleep` and `wake_up`.
-        self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP
+        let order = if twin("parking-relaxed-unpark") {
+            Ordering::Relaxed
+        } else {
+            Ordering::AcqRel
+        };
+        self.state.swap(NOTIFIED, order) == ASLEEP
     }
 }
 

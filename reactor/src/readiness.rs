@@ -11,7 +11,7 @@
 //! A needless retry costs one syscall; a forgotten edge costs a hang. So every doubt is resolved towards "ready".
 
 use crate::Direction;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, twin};
 
 /// A value of the word.
 //
@@ -71,7 +71,7 @@ impl Edge {
         self.0 & direction.mask(READY | END) != 0
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, loom))]
     pub(crate) fn ready(direction: Direction) -> Edge {
         Edge(direction.mask(READY))
     }
@@ -110,7 +110,8 @@ impl Readiness {
 
     /// An attempt, begun when the word was `seen`, would have blocked.
     fn after_blocked(self, seen: Readiness, direction: Direction) -> Option<Readiness> {
-        (self.tick() == seen.tick()).then_some(Readiness(self.0 & !direction.mask(READY | END)))
+        let over = self.tick() == seen.tick() || twin("readiness-tick-not-compared");
+        over.then_some(Readiness(self.0 & !direction.mask(READY | END)))
     }
 
     /// An attempt, begun when the word was `seen`, transferred less than it asked for.
@@ -159,6 +160,10 @@ impl AtomicReadiness {
     fn change(&self, transition: impl Fn(Readiness) -> Option<Readiness>) {
         let mut now = self.load();
         while let Some(next) = transition(now) {
+            if twin("readiness-change-by-store") {
+                // ORDERING: the calibration twin: a store in place of the compare-exchange.
+                return self.0.store(next.0, Ordering::Release);
+            }
             // ORDERING: Release pairs with the Acquire of `load`; on success Acquire too, because the word is a relay:
             // who reads this value must also see what preceded the one that it replaces.
             match self

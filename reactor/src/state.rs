@@ -26,7 +26,7 @@ use crate::Direction;
 use crate::events::Key;
 use crate::readiness::{AtomicReadiness, Edge, Readiness};
 use crate::submit::Job;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -112,7 +112,9 @@ impl State {
 
     /// Called by a turn for each event, while it holds the lock of the set of events.
     pub(crate) fn deliver(self: &Arc<State>, edge: Edge, gathered: &mut Gathered) {
-        self.readiness.event(edge);
+        if !twin("state-event-last") {
+            self.readiness.event(edge);
+        }
         let mut queues = self.queues.lock();
         for direction in [Direction::Read, Direction::Write] {
             if edge.concerns(direction) {
@@ -122,6 +124,10 @@ impl State {
                     gathered.runnable.push((Arc::clone(self), direction));
                 }
             }
+        }
+        if twin("state-event-last") {
+            drop(queues);
+            self.readiness.event(edge);
         }
     }
 
@@ -163,7 +169,7 @@ impl State {
         let _replaced;
         let mut queues = self.queues.lock();
         let seen = self.readiness.load();
-        if seen.is_ready(direction) {
+        if seen.is_ready(direction) && !twin("state-no-second-look") {
             return Some(seen);
         }
         let futures = &mut queues.of(direction).futures;
@@ -205,7 +211,8 @@ impl State {
         let mut queues = self.queues.lock();
         let seen = self.readiness.load();
         let queue = queues.of(direction);
-        if !seen.is_ready(direction) || queue.executing.is_some() {
+        let busy = queue.executing.is_some() && !twin("operation-two-at-once");
+        if !seen.is_ready(direction) || busy {
             return None;
         }
         let (key, job) = queue.operations.pop_front()?;
@@ -259,7 +266,7 @@ impl State {
         }
         match &mut queue.executing {
             Some(executing) if executing.key == key => {
-                executing.cancelled = true;
+                executing.cancelled = !twin("operation-cancel-unmarked");
                 Cancelled::Executing
             }
             _ => Cancelled::Finished,
@@ -306,7 +313,7 @@ impl Queue {
 /// after the lock is released.
 fn replace(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
     match place {
-        Some(current) if current.will_wake(waker) => None,
+        Some(current) if current.will_wake(waker) || twin("state-waker-kept") => None,
         _ => place.replace(waker.clone()),
     }
 }

@@ -11,6 +11,23 @@ pub(crate) use self::model::Mutex;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+/// For numbers that order nothing. The standard one for models too, which would only get more interleavings of it.
+pub(crate) use std::sync::atomic::AtomicU64 as AtomicCount;
+
+/// Whether the calibration twin `name` is on: a build for models can break one named rule, to prove that its model sees
+/// it. Always `false` outside of models, where the compiler removes the branch.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) const fn twin(_name: &str) -> bool {
+    false
+}
+
+#[cfg(loom)]
+pub(crate) fn twin(name: &str) -> bool {
+    static ON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    ON.get_or_init(|| std::env::var("PEU_TWIN").ok()).as_deref() == Some(name)
+}
+
 #[cfg(loom)]
 mod model {
     use loom::sync::{Mutex as Inner, MutexGuard};

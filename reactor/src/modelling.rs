@@ -1,0 +1,166 @@
+//! Parts of the reactor for models, which can't wait for an operating system's events.
+
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::new_without_default,
+    reason = "the models of loom-tests drive this module"
+)]
+
+use crate::Direction;
+use crate::events::{Event, Events, Key};
+use crate::park::Parking;
+use crate::readiness::{Edge, Readiness};
+use crate::state::{Gathered, State};
+use crate::sync::Mutex;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A source without a descriptor: its state, and the two ways to wait for it.
+#[derive(Clone)]
+pub struct ModelSource(Arc<State>);
+
+/// The readiness as it was before an attempt.
+#[derive(Clone, Copy)]
+pub struct Seen(Readiness);
+
+impl ModelSource {
+    pub fn new() -> ModelSource {
+        ModelSource(Arc::new(State::new()))
+    }
+
+    /// What a turn does with an event: marks the source, gathers who waits, and tells them with no lock held.
+    pub fn event(&self, direction: Direction) {
+        let mut gathered = Gathered::default();
+        self.0.deliver(Edge::ready(direction), &mut gathered);
+        gathered.wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn is_ready(&self, direction: Direction) -> bool {
+        self.0.readiness().load().is_ready(direction)
+    }
+
+    /// Nothing is ready, as after attempts that found nothing.
+    pub fn exhaust(&self) {
+        for direction in [Direction::Read, Direction::Write] {
+            let seen = self.0.readiness().load();
+            self.0.readiness().blocked(seen, direction);
+        }
+    }
+
+    /// Waits as an `async fn` of a source does.
+    pub fn wait(&self, direction: Direction) -> Wait {
+        Wait {
+            source: self.clone(),
+            direction,
+            entry: None,
+        }
+    }
+
+    /// Waits as a `poll_*` function of a source does.
+    pub fn poll(&self, direction: Direction, context: &mut Context<'_>) -> Poll<Seen> {
+        match self.0.poll(direction, context.waker()) {
+            Ok(Some(seen)) => Poll::Ready(Seen(seen)),
+            Ok(None) => Poll::Pending,
+            Err(replaced) => {
+                replaced.wake();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// An attempt that began with `seen` would have blocked.
+    pub fn blocked(&self, seen: Seen, direction: Direction) {
+        self.0.readiness().blocked(seen.0, direction);
+    }
+}
+
+/// As the future of that name in `source.rs`.
+pub struct Wait {
+    source: ModelSource,
+    direction: Direction,
+    entry: Option<usize>,
+}
+
+impl Future for Wait {
+    type Output = Seen;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Seen> {
+        let Wait {
+            source,
+            direction,
+            entry,
+        } = &mut *self;
+        match source.0.wait(*direction, entry, context.waker()) {
+            Some(seen) => Poll::Ready(Seen(seen)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry {
+            self.source.0.forget(self.direction, entry);
+        }
+    }
+}
+
+/// The set of events, under its lock.
+pub struct ModelEvents(Mutex<Events>);
+
+impl ModelEvents {
+    pub fn new() -> ModelEvents {
+        ModelEvents(Mutex::default())
+    }
+
+    pub fn register(&self, source: &ModelSource) -> Key {
+        let event = Event::Source(source.0.clone());
+        let key = self.0.lock().insert(event);
+        key.expect("it is open and has room")
+    }
+
+    pub fn deregister(&self, key: Key) {
+        let event = self.0.lock().remove(key);
+        drop(event);
+    }
+
+    /// What a turn does with an event that the operating system has reported for a key. `false`: the key is stale.
+    pub fn deliver(&self, key: Key, direction: Direction) -> bool {
+        let mut gathered = Gathered::default();
+        let pending = self.0.lock();
+        let found = match pending.get(key) {
+            Some(Event::Source(state)) => {
+                state.deliver(Edge::ready(direction), &mut gathered);
+                true
+            }
+            _ => false,
+        };
+        drop(pending);
+        gathered.wakers.into_iter().for_each(Waker::wake);
+        found
+    }
+}
+
+/// The word that a turn sleeps by.
+pub struct ModelParking(Parking);
+
+impl ModelParking {
+    pub fn new() -> ModelParking {
+        ModelParking(Parking::new())
+    }
+
+    pub fn fall_asleep(&self) -> bool {
+        self.0.fall_asleep()
+    }
+
+    pub fn wake_up(&self) {
+        self.0.wake_up();
+    }
+
+    pub fn unpark(&self) -> bool {
+        self.0.unpark()
+    }
+}
