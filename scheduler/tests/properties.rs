@@ -4,7 +4,8 @@
 
 mod support;
 
-use peu_scheduler::{Driver, block_on, yield_now};
+use peu_scheduler::task::JoinHandle;
+use peu_scheduler::{Driver, Handle, block_on, yield_now};
 use std::sync::mpsc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -174,18 +175,37 @@ fn p4_tasks_behind_a_long_poll_are_stolen() {
     assert_eq!(waited.unwrap(), [0, 1, 2, 3, 4]);
 }
 
+/// A worker in a poll that does not end until it is told to.
+struct Stuck {
+    release: mpsc::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Stuck {
+    /// Returns when the poll has begun.
+    fn new(handle: &Handle) -> Stuck {
+        let (release, blocked) = mpsc::channel();
+        let (begun, has_begun) = mpsc::channel();
+        let task = handle.spawn(async move {
+            begun.send(()).unwrap();
+            blocked.recv_timeout(LONG).unwrap();
+        });
+        has_begun.recv().unwrap();
+        Stuck { release, task }
+    }
+
+    fn release(self) {
+        self.release.send(()).unwrap();
+        block_on(self.task).unwrap();
+    }
+}
+
 /// The watch itself must not cost: while a worker is stuck and nothing happens, it looks now and then.
 #[test]
 fn the_watch_does_not_spin_while_a_worker_is_stuck() {
     let (scheduler, posts) = scheduler(2);
     let handle = scheduler.handle();
-    let (release, blocked) = mpsc::channel::<()>();
-    let (begun, has_begun) = mpsc::channel();
-    let stuck = handle.spawn(async move {
-        begun.send(()).unwrap();
-        blocked.recv_timeout(LONG).unwrap();
-    });
-    has_begun.recv().unwrap();
+    let stuck = Stuck::new(&handle);
     let before = (handle.metrics().ticks, posts.polls());
     std::thread::sleep(Duration::from_millis(500));
     let (ticks, polls) = (handle.metrics().ticks - before.0, posts.polls() - before.1);
@@ -194,8 +214,7 @@ fn the_watch_does_not_spin_while_a_worker_is_stuck() {
         ticks <= 1_100 && polls <= 1_100,
         "{ticks} looks and {polls} turns in half a second"
     );
-    release.send(()).unwrap();
-    block_on(stuck).unwrap();
+    stuck.release();
 }
 
 /// Nor does it when the driver that nobody turned is claimed by somebody else just now.
@@ -203,13 +222,7 @@ fn the_watch_does_not_spin_while_a_worker_is_stuck() {
 fn the_watch_does_not_spin_before_a_claimed_driver() {
     let (scheduler, posts) = scheduler(2);
     let handle = scheduler.handle();
-    let (release, blocked) = mpsc::channel::<()>();
-    let (begun, has_begun) = mpsc::channel();
-    let stuck = handle.spawn(async move {
-        begun.send(()).unwrap();
-        blocked.recv_timeout(LONG).unwrap();
-    });
-    has_begun.recv().unwrap();
+    let stuck = Stuck::new(&handle);
     let before = handle.metrics().ticks;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(500) {
@@ -219,8 +232,7 @@ fn the_watch_does_not_spin_before_a_claimed_driver() {
     }
     let ticks = handle.metrics().ticks - before;
     assert!(ticks <= 1_100, "{ticks} looks in half a second");
-    release.send(()).unwrap();
-    block_on(stuck).unwrap();
+    stuck.release();
 }
 
 /// P1 holds for a watch that is disturbed all the time: by tasks from outside that it runs itself.
@@ -228,13 +240,7 @@ fn the_watch_does_not_spin_before_a_claimed_driver() {
 fn p1_holds_while_the_watch_is_kept_busy() {
     let (scheduler, posts) = scheduler(2);
     let handle = scheduler.handle();
-    let (release, blocked) = mpsc::channel::<()>();
-    let (begun, has_begun) = mpsc::channel();
-    let stuck = handle.spawn(async move {
-        begun.send(()).unwrap();
-        blocked.recv_timeout(LONG).unwrap();
-    });
-    has_begun.recv().unwrap();
+    let stuck = Stuck::new(&handle);
     let (give, wakers) = mpsc::channel::<Waker>();
     let waiting = handle.spawn(async move { event(|waker| give.send(waker).unwrap()).await });
     posts.post(
@@ -249,6 +255,5 @@ fn p1_holds_while_the_watch_is_kept_busy() {
         std::thread::sleep(Duration::from_millis(1));
         assert!(start.elapsed() < LONG, "the event is not delivered");
     }
-    release.send(()).unwrap();
-    block_on(stuck).unwrap();
+    stuck.release();
 }
