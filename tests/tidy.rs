@@ -11,10 +11,13 @@
 //! | `unsafety` | where `unsafe` lives, and that each use says why it holds |
 //! | `ordering` | that each atomic operation says what it pairs with |
 //! | `models` | that each model can fail |
+//! | `ledger` | that whatever threads share has a protocol and a model, or a reason for none |
 //! | `prose` | links, paths, words, commands and lengths of files |
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/ledger.rs"]
+mod ledger;
 #[path = "tidy/models.rs"]
 mod models;
 #[path = "tidy/ordering.rs"]
