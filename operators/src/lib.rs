@@ -79,6 +79,7 @@ mod alarm;
 mod async_flat_map;
 mod async_map;
 mod back_offs;
+mod budget;
 mod error;
 mod failure;
 mod input;
@@ -100,6 +101,7 @@ mod turn;
 
 pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
+pub use budget::{Budgeted, RetryBudget};
 pub use error::{Cause, StageError};
 pub use failure::{DeadLetters, ErrorPolicy, Failure, OnError, Recovery};
 pub use keys::{KeyBy, KeyOf, NoKey};

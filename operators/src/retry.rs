@@ -3,6 +3,7 @@
 //! A policy decides from what is known about one record: how often its request was made again, and what came of it.
 //! There is no state that records could share, so one that fails often slows down nobody else.
 
+use crate::budget::{Budgeted, RetryBudget};
 use crate::random::Random;
 use std::ops::Range;
 use std::time::Duration;
@@ -144,6 +145,11 @@ impl<OnError, OnResult> Retry<OnError, OnResult> {
         }
     }
 
+    /// Bounds the retries of all records together to a share of the records: the last thing to say of a policy.
+    pub fn budget(self, budget: RetryBudget) -> Budgeted<Self> {
+        Budgeted::new(self, budget)
+    }
+
     /// The delay before the retry of this number, the first being 1.
     fn delay(&mut self, retry: u32) -> Duration {
         let delay = match self.delays {
@@ -198,6 +204,14 @@ pub trait RetryPolicy<Out, E>: Send + 'static {
     /// The delay before the next attempt; none if `outcome` is final. `retry` is the number that the retry would have:
     /// 1 after the first attempt.
     fn next_delay(&mut self, retry: u32, outcome: &Result<Out, E>) -> Option<Duration>;
+
+    /// A record's first attempt is about to be made. A budget counts them.
+    fn record(&mut self) {}
+
+    /// How many outcomes were final only because a budget was used up.
+    fn over_budget(&self) -> u64 {
+        0
+    }
 }
 
 impl<Out, E, OnError, OnResult> RetryPolicy<Out, E> for Retry<OnError, OnResult>

@@ -211,6 +211,9 @@ where
         let is_retry = self.requests.attempts(request) > 0;
         self.metrics.attempts += 1;
         self.metrics.retries += u64::from(is_retry);
+        if !is_retry {
+            self.options.retry.record();
+        }
         let is_last = is_retry && self.input.is_over();
         let record = self.requests.begin_attempt(request, is_last);
         match caught(|| (self.function)(record.clone())) {
@@ -245,6 +248,7 @@ where
             if let Some(delay) = self.options.retry.next_delay(retry, &result) {
                 return Outcome::Again(delay);
             }
+            self.metrics.over_budget = self.options.retry.over_budget();
         }
         match result {
             Ok(output) => Outcome::Output(output),

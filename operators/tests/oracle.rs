@@ -3,13 +3,13 @@
 mod kit;
 
 use kit::oracle::{
-    FIRST_DELAY, LONGEST_DELAY, Limit, Mode, Oracle, Policy, Reason, Setting, TIMEOUT,
+    FIRST_DELAY, LONGEST_DELAY, Limit, Mode, Oracle, Policy, Reason, SHARE, Setting, TIMEOUT,
     is_unwelcome, key,
 };
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
     AsyncOptions, Cause, FailOnTimeout, Failure, Fallback, KeyBy, NoRetry, OnError, Recovery,
-    Retry, RetryPolicy,
+    Retry, RetryBudget, RetryPolicy,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -52,15 +52,17 @@ fn settings() -> impl Strategy<Value = Setting> {
     // What leaves a line and what is due by the clock take turns. A schedule with both would have more than one answer.
     let keyed = (1_usize..4).prop_map(|waiting| (Mode::KeyOrdered(waiting), None, None));
     let mode = prop_oneof![2 => plain, 1 => keyed];
-    (mode, 1_usize..6, on_error).prop_map(|((mode, timeout, retries), capacity, on_error)| {
-        Setting {
+    let budget = prop::option::weighted(0.3, 1_u32..4);
+    (mode, 1_usize..6, on_error, budget).prop_map(
+        |((mode, timeout, retries), capacity, on_error, budget)| Setting {
             mode,
             capacity,
             timeout,
             retries,
+            budget,
             on_error,
-        }
-    })
+        },
+    )
 }
 
 fn answers() -> impl Strategy<Value = Answer> {
@@ -117,7 +119,13 @@ impl Pair {
         let retry = Retry::exponential(ms(FIRST_DELAY)..ms(LONGEST_DELAY))
             .max_retries(retries)
             .when_result(|output: &u64| is_unwelcome(*output));
-        Self::with_policy(setting, options.retry(retry))
+        match setting.budget {
+            None => Self::with_policy(setting, options.retry(retry)),
+            Some(reserve) => {
+                let budget = RetryBudget::share(SHARE).reserve(reserve);
+                Self::with_policy(setting, options.retry(retry.budget(budget)))
+            }
+        }
     }
 
     fn with_policy<P, K>(setting: Setting, options: Options<P, K>) -> Self
@@ -225,6 +233,7 @@ impl Pair {
         prop_assert_eq!(metrics.skipped, oracle.skipped);
         prop_assert_eq!(metrics.timed_out, oracle.timed_out);
         prop_assert_eq!(metrics.dead_letters, oracle.dead_letters);
+        prop_assert_eq!(metrics.over_budget, oracle.over_budget);
         prop_assert_eq!(metrics.in_flight, unfinished);
         prop_assert_eq!(metrics.waiting, oracle.waiting.len());
         let outputs = oracle

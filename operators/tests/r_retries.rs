@@ -3,7 +3,9 @@
 mod kit;
 
 use kit::{Answer, Bench, Refused, ms};
-use peu_operators::{AsyncOptions, Cause, Jitter, OnError, OnTimeout, Retry, RetryPolicy};
+use peu_operators::{
+    AsyncOptions, Budgeted, Cause, Jitter, OnError, OnTimeout, Retry, RetryBudget, RetryPolicy,
+};
 use std::time::Duration;
 
 /// Refuses each attempt of record 1, and returns the delays in milliseconds after which it was called again.
@@ -294,6 +296,20 @@ fn r05_an_attempt_that_fails_after_the_end_of_input_has_one_more_at_once() {
 }
 
 #[test]
+fn r05_the_end_of_input_grants_no_attempt_beyond_max_retries() {
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let mut bench = Bench::new(options.retry(Retry::fixed(ms(10)).max_retries(1)));
+    bench.push([1]);
+    bench.answer(1, Answer::Refused);
+    bench.advance(10);
+    bench.end();
+    bench.answer(1, Answer::Refused);
+    bench.assert_over();
+    let metrics = bench.out.stream().metrics();
+    assert_eq!((metrics.attempts, metrics.retries), (2, 1));
+}
+
+#[test]
 fn r05_a_failure_that_ends_the_stage_ends_the_back_offs_before_it() {
     let mut bench = Bench::new(AsyncOptions::ordered().retry(Retry::fixed(ms(10)).max_retries(1)));
     bench.calls.answer(2, Answer::Refused);
@@ -319,4 +335,74 @@ fn r05_dropping_the_consumer_makes_no_further_attempt() {
     bench.world.run();
     assert_eq!(bench.calls.made(), [1]);
     assert_eq!((bench.world.tasks(), bench.world.sleeps()), (0, 0));
+}
+
+/// Refuses every attempt of `records` records, and returns how many retries were made and how many the budget refused.
+fn storm<P: RetryPolicy<u64, Refused>>(policy: P, records: u64) -> (u64, u64) {
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let bench = Bench::new(options.retry(policy));
+    for record in 1..=records {
+        (0..10).for_each(|_| bench.calls.answer(record, Answer::Refused));
+        bench.push([record]);
+        (0..10).for_each(|_| bench.advance(10));
+    }
+    let metrics = bench.out.stream().metrics();
+    assert_eq!(metrics.skipped, records, "each has its final outcome");
+    (metrics.retries, metrics.over_budget)
+}
+
+#[test]
+fn r06_a_budget_bounds_retries_to_a_share_of_the_records() {
+    let retry = || Retry::fixed(ms(10)).max_retries(3);
+    assert_eq!(storm(retry(), 100), (300, 0), "without a budget");
+    let budget = RetryBudget::share(0.25).reserve(10);
+    let (retries, refused) = storm(retry().budget(budget), 100);
+    // The bucket is full when the first record comes, so what that adds is lost.
+    assert_eq!(retries, 10 + 99 / 4);
+    assert!(refused >= 66, "{refused} outcomes were final too early");
+}
+
+#[test]
+fn r06_a_budget_that_is_used_up_makes_the_outcome_final_at_once() {
+    let budget = RetryBudget::share(0.0).reserve(1);
+    let options = AsyncOptions::ordered().retry(Retry::fixed(ms(10)).budget(budget));
+    let mut bench = Bench::new(options);
+    bench.push([1, 2]);
+    bench.answer(1, Answer::Refused);
+    bench.answer(2, Answer::Refused);
+    assert_eq!(bench.calls.made(), [1, 2, 1]);
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10], "the one retry there was");
+    let error = bench.take_error();
+    assert_eq!((error.record(), error.attempt()), (Some(2), Some(1)));
+}
+
+#[test]
+fn r06_what_would_not_be_tried_again_costs_nothing() {
+    let retry = || Retry::fixed(ms(10)).when(|_: &Refused| false);
+    let budget = || RetryBudget::share(0.0).reserve(1);
+    assert_eq!(storm(retry().budget(budget()), 20), (0, 0));
+}
+
+#[test]
+fn r06_a_policy_of_ones_own_has_a_budget_too() {
+    let policy = |_: u32, _: &Result<u64, Refused>| Some(ms(10));
+    let budget = RetryBudget::share(0.0).reserve(7);
+    assert_eq!(storm(Budgeted::new(policy, budget), 20), (7, 20));
+}
+
+#[test]
+fn r06_the_attempt_at_the_end_of_input_was_paid_for() {
+    let budget = RetryBudget::share(0.0).reserve(1);
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let mut bench = Bench::new(options.retry(Retry::fixed(ms(10)).budget(budget)));
+    bench.push([1, 2]);
+    bench.answer(1, Answer::Refused);
+    bench.end();
+    assert_eq!(bench.calls.made(), [1, 2, 1], "it was in back-off");
+    bench.answer(2, Answer::Refused);
+    assert_eq!(bench.calls.made(), [1, 2, 1], "nothing is left for 2");
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10]);
+    bench.assert_over();
 }

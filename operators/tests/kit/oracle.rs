@@ -9,6 +9,9 @@ pub(crate) const TIMEOUT: u64 = 10;
 pub(crate) const FIRST_DELAY: u64 = 2;
 pub(crate) const LONGEST_DELAY: u64 = 5;
 
+/// What each record adds to the budget of retries.
+pub(crate) const SHARE: f64 = 0.5;
+
 /// The results that are tried again, if there are retries.
 pub(crate) fn is_unwelcome(output: u64) -> bool {
     output.is_multiple_of(3)
@@ -21,6 +24,8 @@ pub(crate) struct Setting {
     pub(crate) timeout: Option<Limit>,
     /// How many, if any.
     pub(crate) retries: Option<u32>,
+    /// The reserve of their budget, if there is one.
+    pub(crate) budget: Option<u32>,
     pub(crate) on_error: Policy,
 }
 
@@ -74,6 +79,9 @@ pub(crate) struct Oracle {
     /// What the next attempts of a record answer.
     answers: HashMap<u64, VecDeque<Answer>>,
     pub(crate) made: Vec<u64>,
+    /// What is left of the budget.
+    tokens: f64,
+    pub(crate) over_budget: u64,
     pub(crate) accepted: u64,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
@@ -120,6 +128,8 @@ impl Entry {
 impl Oracle {
     pub(crate) fn new(setting: Setting) -> Self {
         Self {
+            tokens: f64::from(setting.budget.unwrap_or_default()),
+            over_budget: 0,
             setting,
             now: 0,
             input: VecDeque::new(),
@@ -255,7 +265,20 @@ impl Oracle {
             Answer::Panic | Answer::PanicInCall => false,
         };
         let delay = (FIRST_DELAY << (entry.attempts - 1)).min(LONGEST_DELAY);
-        (again && entry.attempts <= retries && !entry.is_last).then_some(delay)
+        let again = again && entry.attempts <= retries && !entry.is_last;
+        (again && self.affords_a_retry()).then_some(delay)
+    }
+
+    fn affords_a_retry(&mut self) -> bool {
+        if self.setting.budget.is_none() {
+            return true;
+        }
+        let affordable = self.tokens >= 1.0;
+        match affordable {
+            true => self.tokens -= 1.0,
+            false => self.over_budget += 1,
+        }
+        affordable
     }
 
     fn time_out(&mut self, record: u64) {
@@ -377,6 +400,8 @@ impl Oracle {
 
     fn accept(&mut self, record: u64) {
         self.accepted += 1;
+        let reserve = f64::from(self.setting.budget.unwrap_or_default());
+        self.tokens = (self.tokens + SHARE).min(reserve);
         self.entries.push(Entry {
             record,
             deadline: self.now + TIMEOUT,
