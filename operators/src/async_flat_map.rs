@@ -1,9 +1,11 @@
 //! The consumer's end of a stage whose records have any number of outputs.
 
+use crate::element::Plain;
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
 use crate::outlet::Outlet;
 use futures_core::Stream;
+use std::convert::Infallible;
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,13 +18,13 @@ use std::task::{Context, Poll, ready};
 /// it panics, that is a panic of the consumer.
 #[must_use = "dropping the outputs of a stage cancels it"]
 pub struct AsyncFlatMap<Outs: IntoIterator> {
-    outlet: Arc<Outlet<Outs>>,
+    outlet: Arc<Outlet<Outs, (), Infallible>>,
     /// The outputs of the record that was taken last, and still has its place.
     current: Option<Outs::IntoIter>,
 }
 
 impl<Outs: IntoIterator> AsyncFlatMap<Outs> {
-    pub(crate) fn new(outlet: Arc<Outlet<Outs>>) -> Self {
+    pub(crate) fn new(outlet: Arc<Outlet<Outs, (), Infallible>>) -> Self {
         Self {
             outlet,
             current: None,
@@ -68,7 +70,7 @@ impl<Outs: IntoIterator> Stream for AsyncFlatMap<Outs> {
                 return Poll::Ready(Some(Ok(output)));
             }
             match ready!(this.outlet.poll_borrow(cx)) {
-                Some(Ok(outputs)) => this.current = Some(outputs.into_iter()),
+                Some(Ok(outputs)) => this.current = Some(Plain::into_record(outputs).into_iter()),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }

@@ -1,9 +1,11 @@
 //! The consumer's end of a stage.
 
+use crate::element::Plain;
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
 use crate::outlet::Outlet;
 use futures_core::Stream;
+use std::convert::Infallible;
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,11 +21,11 @@ use std::task::{Context, Poll};
 /// request and its input, as soon as it runs.
 #[must_use = "dropping the outputs of a stage cancels it"]
 pub struct AsyncMap<Out> {
-    outlet: Arc<Outlet<Out>>,
+    outlet: Arc<Outlet<Out, (), Infallible>>,
 }
 
 impl<Out> AsyncMap<Out> {
-    pub(crate) fn new(outlet: Arc<Outlet<Out>>) -> Self {
+    pub(crate) fn new(outlet: Arc<Outlet<Out, (), Infallible>>) -> Self {
         Self { outlet }
     }
 }
@@ -46,7 +48,8 @@ impl<Out> Stream for AsyncMap<Out> {
     type Item = Result<Out, StageError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.outlet.poll_take(cx)
+        let polled = self.outlet.poll_take(cx);
+        polled.map(|taken| taken.map(|taken| taken.map(Plain::into_record)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A stage's input: a stream that ends once, whatever ends it.
 
+use crate::element::Element;
 use crate::error::{BoxError, Cause, StageError};
 use crate::panics::caught;
 use futures_core::Stream;
@@ -8,14 +9,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// The stream, until its end, its first error or its panic; it is dropped then, and not polled again.
-pub(crate) struct Input<S: Stream, T> {
+pub(crate) struct Input<S: Stream, T, Time, M> {
     stream: Option<Pin<Box<S>>>,
-    /// Tells records from errors.
-    parse: fn(S::Item) -> Result<T, BoxError>,
+    parse: Parse<S::Item, T, Time, M>,
 }
 
-impl<S: Stream, T> Input<S, T> {
-    pub(crate) fn new(stream: S, parse: fn(S::Item) -> Result<T, BoxError>) -> Self {
+/// An element, the end, or the error that is the end.
+pub(crate) type Next<T, Time, M> = Result<Option<Element<T, Time, M>>, StageError>;
+
+/// Tells elements from errors.
+pub(crate) type Parse<Item, T, Time, M> = fn(Item) -> Result<Element<T, Time, M>, BoxError>;
+
+impl<S: Stream, T, Time, M> Input<S, T, Time, M> {
+    pub(crate) fn new(stream: S, parse: Parse<S::Item, T, Time, M>) -> Self {
         Self {
             stream: Some(Box::pin(stream)),
             parse,
@@ -32,12 +38,8 @@ impl<S: Stream, T> Input<S, T> {
         let _ = caught(|| drop(stream));
     }
 
-    /// The next record. After its end, or the error that ended it, there is none.
-    pub(crate) fn poll_next(
-        &mut self,
-        stage: &Arc<str>,
-        waker: &Waker,
-    ) -> Poll<Result<Option<T>, StageError>> {
+    /// The next element. After its end, or the error that ended it, there is none.
+    pub(crate) fn poll_next(&mut self, stage: &Arc<str>, waker: &Waker) -> Poll<Next<T, Time, M>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(None));
         };
@@ -46,7 +48,7 @@ impl<S: Stream, T> Input<S, T> {
         let end = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Some(item))) => match (self.parse)(item) {
-                Ok(record) => return Poll::Ready(Ok(Some(record))),
+                Ok(element) => return Poll::Ready(Ok(Some(element))),
                 Err(error) => Err(StageError::of_input(stage(), error)),
             },
             Ok(Poll::Ready(None)) => Ok(None),

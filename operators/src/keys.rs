@@ -8,6 +8,7 @@
 //!
 //! When a key's record leaves, the next one in its line may be accepted; when there is none, the key is forgotten.
 
+use crate::order::Place;
 use crate::panics::caught;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -21,7 +22,14 @@ const KEPT: usize = 4;
 /// Whether a stage keeps records of the same key in order, and by which key: [`NoKey`] or [`KeyOf`].
 pub trait KeyBy<T>: Send + 'static {
     #[doc(hidden)]
-    fn lines(self) -> Option<Box<dyn Lines<T>>>;
+    fn lines<Time: Send + 'static>(self) -> Option<Box<dyn Lines<T, Time>>>;
+}
+
+/// A record that came in, and has its place in the order of the stage.
+pub struct Entered<T, Time> {
+    pub(crate) record: T,
+    pub(crate) time: Time,
+    pub(crate) place: Place,
 }
 
 /// Records have no key: the stage is ordered or unordered as a whole.
@@ -29,7 +37,7 @@ pub trait KeyBy<T>: Send + 'static {
 pub struct NoKey;
 
 impl<T> KeyBy<T> for NoKey {
-    fn lines(self) -> Option<Box<dyn Lines<T>>> {
+    fn lines<Time: Send + 'static>(self) -> Option<Box<dyn Lines<T, Time>>> {
         None
     }
 }
@@ -55,7 +63,7 @@ where
     K: Hash + Eq + Clone + Send + 'static,
     F: FnMut(&T) -> K + Send + 'static,
 {
-    fn lines(self) -> Option<Box<dyn Lines<T>>> {
+    fn lines<Time: Send + 'static>(self) -> Option<Box<dyn Lines<T, Time>>> {
         Some(Box::new(LinesByKey {
             key: self.key,
             bound: self.waiting,
@@ -69,26 +77,26 @@ where
 }
 
 /// What becomes of a record that comes from the input.
-pub enum Arrival<T> {
+pub enum Arrival<T, Time> {
     /// Its key was free, and now is busy: it may be accepted. The number is its line's.
-    Accept(T, usize),
+    Accept(Entered<T, Time>, usize),
     /// It waits in line.
     Waits,
     /// The function that names keys panicked with this message.
-    Refuse(T, String),
+    Refuse(Entered<T, Time>, String),
 }
 
 /// The lines of a stage, one for each busy key. A line is named by an index.
-pub trait Lines<T>: Send {
+pub trait Lines<T, Time>: Send {
     /// A record comes.
-    fn arrive(&mut self, record: T) -> Arrival<T>;
+    fn arrive(&mut self, entered: Entered<T, Time>) -> Arrival<T, Time>;
 
     /// The record that made a line's key busy has left the stage. True: there is a `next`.
     #[must_use]
     fn leave(&mut self, line: usize) -> bool;
 
     /// The record that waited and may be accepted now, and its line.
-    fn next(&mut self) -> Option<(T, usize)>;
+    fn next(&mut self) -> Option<(Entered<T, Time>, usize)>;
 
     /// How many records wait.
     fn waiting(&self) -> usize;
@@ -97,24 +105,24 @@ pub trait Lines<T>: Send {
     fn is_full(&self) -> bool;
 }
 
-struct LinesByKey<T, K, F> {
+struct LinesByKey<T, Time, K, F> {
     key: F,
     bound: usize,
     waiting: usize,
     busy: HashMap<K, usize>,
-    lines: Vec<Line<T, K>>,
+    lines: Vec<Line<Entered<T, Time>, K>>,
     free: Vec<usize>,
     /// Lines whose first may be accepted, in the order in which that came true.
     next: VecDeque<usize>,
 }
 
-struct Line<T, K> {
+struct Line<E, K> {
     /// None: the line is free.
     key: Option<K>,
-    records: VecDeque<T>,
+    records: VecDeque<E>,
 }
 
-impl<T, K, F> LinesByKey<T, K, F>
+impl<T, Time, K, F> LinesByKey<T, Time, K, F>
 where
     K: Hash + Eq + Clone,
 {
@@ -140,24 +148,25 @@ where
     }
 }
 
-impl<T, K, F> Lines<T> for LinesByKey<T, K, F>
+impl<T, Time, K, F> Lines<T, Time> for LinesByKey<T, Time, K, F>
 where
     T: Send,
+    Time: Send,
     K: Hash + Eq + Clone + Send,
     F: FnMut(&T) -> K + Send,
 {
-    fn arrive(&mut self, record: T) -> Arrival<T> {
-        let key = match caught(|| (self.key)(&record)) {
+    fn arrive(&mut self, entered: Entered<T, Time>) -> Arrival<T, Time> {
+        let key = match caught(|| (self.key)(&entered.record)) {
             Ok(key) => key,
-            Err(message) => return Arrival::Refuse(record, message),
+            Err(message) => return Arrival::Refuse(entered, message),
         };
         match self.busy.get(&key) {
             Some(line) => {
-                self.lines[*line].records.push_back(record);
+                self.lines[*line].records.push_back(entered);
                 self.waiting += 1;
                 Arrival::Waits
             }
-            None => Arrival::Accept(record, self.open(key)),
+            None => Arrival::Accept(entered, self.open(key)),
         }
     }
 
@@ -170,11 +179,11 @@ where
         waits
     }
 
-    fn next(&mut self) -> Option<(T, usize)> {
+    fn next(&mut self) -> Option<(Entered<T, Time>, usize)> {
         let line = self.next.pop_front()?;
-        let record = self.lines[line].records.pop_front()?;
+        let entered = self.lines[line].records.pop_front()?;
         self.waiting -= 1;
-        Some((record, line))
+        Some((entered, line))
     }
 
     fn waiting(&self) -> usize {
@@ -188,14 +197,22 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrival, KeyOf, LinesByKey};
+    use super::{Arrival, Entered, KeyOf, LinesByKey};
     use super::{KeyBy, Lines};
     use std::collections::{HashMap, VecDeque};
 
-    fn accepted(lines: &mut impl Lines<u64>, record: u64) -> Option<usize> {
-        match lines.arrive(record) {
+    fn arrive(lines: &mut (impl Lines<u64, ()> + ?Sized), record: u64) -> Arrival<u64, ()> {
+        lines.arrive(Entered {
+            record,
+            time: (),
+            place: 0,
+        })
+    }
+
+    fn accepted(lines: &mut impl Lines<u64, ()>, record: u64) -> Option<usize> {
+        match arrive(lines, record) {
             Arrival::Accept(same, line) => {
-                assert_eq!(same, record);
+                assert_eq!(same.record, record);
                 Some(line)
             }
             _ => None,
@@ -221,7 +238,8 @@ mod tests {
         assert!(!lines.leave(two));
         for record in (11..=91).step_by(10) {
             assert!(lines.leave(one));
-            assert_eq!(lines.next(), Some((record, one)));
+            let next = lines.next().map(|(entered, line)| (entered.record, line));
+            assert_eq!(next, Some((record, one)));
         }
         assert_eq!((lines.waiting(), lines.busy.len()), (0, 1));
         assert!(!lines.leave(one));
@@ -236,12 +254,12 @@ mod tests {
     fn lines_are_full_together() {
         let mut keyed = KeyOf::new(|record: &u64| record % 10);
         keyed.waiting = 2;
-        let mut lines = keyed.lines().expect("there are keys");
+        let mut lines = keyed.lines::<()>().expect("there are keys");
         for record in [1, 2, 11] {
-            let _ = lines.arrive(record);
+            let _ = arrive(&mut *lines, record);
         }
         assert!(!lines.is_full());
-        let _ = lines.arrive(12);
+        let _ = arrive(&mut *lines, 12);
         assert!(lines.is_full());
     }
 }

@@ -46,6 +46,9 @@
 //!   woke the stage; those ready at their first poll, or that time out together, in the order of their records.
 //!   Key-ordered: as unordered, but one request at a time for each key, so outputs of a key keep the order of their
 //!   records.
+//! - **Marks**. In a stream of [`Element`]s no record crosses a watermark or any other mark, in any mode; marks take no
+//!   place of the capacity, and outputs carry the event times of their records
+//!   ([`async_map_elements`](StreamExt::async_map_elements)).
 //! - **Capacity** bounds the requests in flight and the outputs that the consumer has not taken, together. A full stage
 //!   takes no input and loses none; completions and timeouts go on.
 //! - **One outcome.** A timeout starts when its record is accepted, and ends with the request's result. A result that
@@ -76,10 +79,12 @@
 //! [`Stream`]: futures_core::Stream
 
 mod alarm;
+mod async_elements;
 mod async_flat_map;
 mod async_map;
 mod back_offs;
 mod budget;
+mod element;
 mod error;
 mod failure;
 mod input;
@@ -99,9 +104,11 @@ mod stream_ext;
 mod sync;
 mod turn;
 
+pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
 pub use budget::{Budgeted, RetryBudget};
+pub use element::{Element, EventTime, LatencyMarker, Mark};
 pub use error::{Cause, StageError};
 pub use failure::{DeadLetters, ErrorPolicy, Failure, OnError, Recovery};
 pub use keys::{KeyBy, KeyOf, NoKey};

@@ -1,115 +1,268 @@
 //! The order in which entries leave a stage.
 //!
-//! An entry is a record that was accepted and has not left. It is *settled* once its outcome is known; this module
-//! decides when a settled entry may leave: in ordered mode when it is the oldest, in unordered mode at once.
+//! An entry is a record that came in and has not left. It is *settled* once its outcome is known; this module
+//! decides when a settled entry may leave: in ordered mode when it is the oldest, in unordered mode as soon as it is
+//! settled, but never across a mark.
 //!
-//! A segment is what lies between two things that no record may cross, as a watermark. Today nothing but records
-//! comes in, so unordered mode is one segment that never ends: [`Order::Unordered`] is that segment. When watermarks
-//! come, it becomes a queue of segments of which only the oldest lets its settled entries leave.
+//! So unordered mode is a queue of *segments*: what lies between two marks. Only the oldest lets its settled entries
+//! leave. When it has none left, settled or not, the mark behind it leaves, and the next segment is the oldest. A stage
+//! without marks has one segment, which never ends.
+//!
+//! ```text
+//!     came in:    r1 r2 W1 r3 r4 W2 r5 r6
+//!     segments:   [r1 r2]  [r3 r4]  [r5 r6]       r6 and r3 are settled, and wait; r2 is, and leaves
+//! ```
+//!
+//! A mark takes a few words, whatever the capacity, and its segment's queue is used again by the next.
 
+use crate::element::Element;
 use crate::error::StageError;
 use std::collections::VecDeque;
 
 /// What leaves the stage for one record.
-pub(crate) enum Verdict<Out> {
-    Output(Out),
+pub(crate) enum Verdict<Out, Time> {
+    Output(Out, Time),
     Nothing,
     /// The last to leave: the stage ends with it.
     Failed(StageError),
 }
 
-/// Every entry, by mode. Numbers are given to records as they are accepted: 1, 2, 3...
-pub(crate) enum Order<Out> {
-    Ordered(Line<Out>),
-    Unordered(Segment<Out>),
+/// What leaves the stage.
+pub(crate) enum Departure<Out, Time, M> {
+    Record(Verdict<Out, Time>),
+    Mark(M),
 }
 
-/// All entries, oldest first; `None` is one that is not settled.
-pub(crate) struct Line<Out> {
-    entries: VecDeque<Option<Verdict<Out>>>,
-    /// The number of the oldest.
-    oldest: u64,
+/// Where an entry stands: given to it when it comes in, and never again.
+pub(crate) type Place = u64;
+
+/// Every entry and every mark, by mode.
+pub(crate) enum Order<Out, Time, M> {
+    Ordered(Line<Out, Time, M>),
+    Unordered(Segments<Out, Time, M>),
 }
 
-/// Settled entries in the order in which they were, and the number of those that are not.
-pub(crate) struct Segment<Out> {
-    settled: VecDeque<Verdict<Out>>,
-    unsettled: usize,
-}
-
-impl<Out> Order<Out> {
+impl<Out, Time, M> Order<Out, Time, M> {
     pub(crate) fn ordered() -> Self {
-        Self::Ordered(Line {
-            entries: VecDeque::new(),
-            oldest: 1,
-        })
+        Self::Ordered(Line::new())
     }
 
     pub(crate) fn unordered() -> Self {
-        Self::Unordered(Segment {
-            settled: VecDeque::new(),
-            unsettled: 0,
-        })
+        Self::Unordered(Segments::new())
     }
 
-    /// The next number's record was accepted.
-    pub(crate) fn accept(&mut self) {
+    /// A record comes in, behind all others.
+    pub(crate) fn enter(&mut self) -> Place {
         match self {
-            Self::Ordered(line) => line.entries.push_back(None),
-            Self::Unordered(segment) => segment.unsettled += 1,
+            Self::Ordered(line) => line.enter(),
+            Self::Unordered(segments) => segments.enter(),
         }
     }
 
-    /// The outcome of the record with this number is known.
-    pub(crate) fn settle(&mut self, number: u64, verdict: Verdict<Out>) {
+    /// A mark comes in, behind all others.
+    pub(crate) fn mark(&mut self, mark: M) {
         match self {
-            Self::Ordered(line) => {
-                let entry = (number - line.oldest) as usize;
-                line.entries[entry] = Some(verdict);
-            }
-            Self::Unordered(segment) => {
-                segment.unsettled -= 1;
-                segment.settled.push_back(verdict);
-            }
+            Self::Ordered(line) => line.mark(mark),
+            Self::Unordered(segments) => segments.mark(mark),
         }
     }
 
-    /// Takes the next entry that may leave.
-    pub(crate) fn next(&mut self) -> Option<Verdict<Out>> {
+    /// The outcome of the record in this place is known.
+    pub(crate) fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) {
         match self {
-            Self::Ordered(line) => {
-                let verdict = line.entries.front_mut()?.take()?;
-                line.entries.pop_front();
-                line.oldest += 1;
-                Some(verdict)
-            }
-            Self::Unordered(segment) => segment.settled.pop_front(),
+            Self::Ordered(line) => line.settle(place, verdict),
+            Self::Unordered(segments) => segments.settle(place, verdict),
         }
     }
 
-    /// The record with this number is to be the last to leave: in ordered mode, drops all younger entries. In unordered
-    /// mode it leaves at once, and there is nothing to drop.
-    pub(crate) fn cut_after(&mut self, number: u64) {
+    /// Takes the next that may leave.
+    pub(crate) fn next(&mut self) -> Option<Departure<Out, Time, M>> {
+        match self {
+            Self::Ordered(line) => line.next(),
+            Self::Unordered(segments) => segments.next(),
+        }
+    }
+
+    /// The record in this place is to be the last to leave: in ordered mode, drops all that came in behind it. In
+    /// unordered mode it leaves at once, and there is nothing to drop.
+    pub(crate) fn cut_after(&mut self, place: Place) {
         if let Self::Ordered(line) = self {
-            line.entries.truncate((number - line.oldest) as usize + 1);
+            line.cut_after(place);
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        match self {
-            Self::Ordered(line) => line.entries.clear(),
-            Self::Unordered(segment) => {
-                segment.settled.clear();
-                segment.unsettled = 0;
-            }
-        }
+        *self = match self {
+            Self::Ordered(_) => Self::ordered(),
+            Self::Unordered(_) => Self::unordered(),
+        };
     }
 
     /// How many entries there are, settled or not.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Ordered(line) => line.entries.len(),
-            Self::Unordered(segment) => segment.settled.len() + segment.unsettled,
+            Self::Unordered(segments) => segments.len,
+        }
+    }
+}
+
+/// All entries, oldest first; `None` is one that is not settled.
+pub(crate) struct Line<Out, Time, M> {
+    entries: VecDeque<Option<Verdict<Out, Time>>>,
+    /// The place of the oldest.
+    oldest: Place,
+    /// Each with the place of the entry that it stands before.
+    marks: VecDeque<(Place, M)>,
+}
+
+impl<Out, Time, M> Line<Out, Time, M> {
+    fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            oldest: 0,
+            marks: VecDeque::new(),
+        }
+    }
+
+    fn next_place(&self) -> Place {
+        self.oldest + self.entries.len() as Place
+    }
+
+    fn enter(&mut self) -> Place {
+        let place = self.next_place();
+        self.entries.push_back(None);
+        place
+    }
+
+    fn mark(&mut self, mark: M) {
+        self.marks.push_back((self.next_place(), mark));
+    }
+
+    fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) {
+        let entry = (place - self.oldest) as usize;
+        self.entries[entry] = Some(verdict);
+    }
+
+    fn next(&mut self) -> Option<Departure<Out, Time, M>> {
+        if self
+            .marks
+            .front()
+            .is_some_and(|(place, _)| *place == self.oldest)
+        {
+            return self
+                .marks
+                .pop_front()
+                .map(|(_, mark)| Departure::Mark(mark));
+        }
+        let verdict = self.entries.front_mut()?.take()?;
+        self.entries.pop_front();
+        self.oldest += 1;
+        Some(Departure::Record(verdict))
+    }
+
+    fn cut_after(&mut self, place: Place) {
+        self.entries.truncate((place - self.oldest) as usize + 1);
+        self.marks.retain(|(before, _)| *before <= place);
+    }
+}
+
+/// The segments, oldest first; there is always one, which takes what comes in. Its place is that of all its entries.
+pub(crate) struct Segments<Out, Time, M> {
+    segments: VecDeque<Segment<Out, Time, M>>,
+    /// The place of the oldest segment.
+    oldest: Place,
+    /// How many entries there are in all segments.
+    len: usize,
+}
+
+/// Settled entries in the order in which they were, the number of those that are not, and the mark behind them all.
+struct Segment<Out, Time, M> {
+    settled: VecDeque<Verdict<Out, Time>>,
+    unsettled: usize,
+    /// None: the segment goes on.
+    end: Option<M>,
+}
+
+impl<Out, Time, M> Segments<Out, Time, M> {
+    fn new() -> Self {
+        Self {
+            segments: VecDeque::from([Segment::new()]),
+            oldest: 0,
+            len: 0,
+        }
+    }
+
+    fn youngest(&mut self) -> &mut Segment<Out, Time, M> {
+        let youngest = self.segments.len() - 1;
+        &mut self.segments[youngest]
+    }
+
+    fn enter(&mut self) -> Place {
+        self.youngest().unsettled += 1;
+        self.len += 1;
+        self.oldest + self.segments.len() as Place - 1
+    }
+
+    fn mark(&mut self, mark: M) {
+        self.youngest().end = Some(mark);
+        self.segments.push_back(Segment::new());
+    }
+
+    fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) {
+        let segment = (place - self.oldest) as usize;
+        self.segments[segment].unsettled -= 1;
+        let leaves_from = match verdict {
+            Verdict::Failed(_) => 0,
+            _ => segment,
+        };
+        self.segments[leaves_from].settled.push_back(verdict);
+    }
+
+    fn next(&mut self) -> Option<Departure<Out, Time, M>> {
+        let oldest = self.segments.front_mut()?;
+        if let Some(verdict) = oldest.settled.pop_front() {
+            self.len -= 1;
+            return Some(Departure::Record(verdict));
+        }
+        if oldest.unsettled > 0 {
+            return None;
+        }
+        let mark = oldest.end.take()?;
+        self.drop_oldest();
+        Some(Departure::Mark(mark))
+    }
+
+    /// The next segment takes the place of the oldest, and its queue's memory if it has none of its own.
+    fn drop_oldest(&mut self) {
+        let spent = self.segments.pop_front();
+        self.oldest += 1;
+        if let (Some(spent), Some(next)) = (spent, self.segments.front_mut())
+            && next.settled.capacity() == 0
+        {
+            next.settled = spent.settled;
+        }
+    }
+}
+
+impl<Out, Time, M> Segment<Out, Time, M> {
+    fn new() -> Self {
+        Self {
+            settled: VecDeque::new(),
+            unsettled: 0,
+            end: None,
+        }
+    }
+}
+
+impl<Out, Time, M> Departure<Out, Time, M> {
+    /// The element that leaves; none if nothing does.
+    pub(crate) fn into_element(self) -> Result<Option<Element<Out, Time, M>>, StageError> {
+        match self {
+            Self::Record(Verdict::Output(output, time)) => Ok(Some(Element::Record(output, time))),
+            Self::Record(Verdict::Nothing) => Ok(None),
+            Self::Record(Verdict::Failed(error)) => Err(error),
+            Self::Mark(mark) => Ok(Some(Element::Mark(mark))),
         }
     }
 }

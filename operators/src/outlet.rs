@@ -2,7 +2,7 @@
 //!
 //! The stage hands its outputs over in batches, one lock for all that a pause brings; the consumer takes them one at a
 //! time. Every output taken gives its place back, which the stage fetches at its next exchange: so capacity bounds
-//! what is in flight plus what is not taken, and the stage alone does the sums.
+//! what is in flight plus what is not taken, and the stage alone does the sums. Marks have a room of their own.
 //!
 //! # Why nobody sleeps on
 //!
@@ -14,6 +14,7 @@
 //!
 //! Wakers are called, and outputs of a consumer that left are dropped, after the mutex is released.
 
+use crate::element::Element;
 use crate::error::{Cause, StageError};
 use crate::metrics::{Measured, Metrics};
 use crate::sync::Mutex;
@@ -23,17 +24,36 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// The queue; the stage and its consumer have it in common.
-pub(crate) struct Outlet<Out> {
-    state: Mutex<State<Out>>,
+pub(crate) struct Outlet<Out, Time, M> {
+    state: Mutex<State<Out, Time, M>>,
     /// Wakes the stage: there is room, or the consumer left.
     room: Waker,
 }
 
-struct State<Out> {
-    outputs: VecDeque<Out>,
+/// How many more records and marks may come into a stage. Marks take no place of the capacity; but while the consumer takes
+/// nothing, they must have a bound as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) records: usize,
+    pub(crate) marks: usize,
+}
+
+impl Room {
+    pub(crate) fn is_short(self) -> bool {
+        self.records == 0 || self.marks == 0
+    }
+
+    fn add(&mut self, more: Self) {
+        self.records += more.records;
+        self.marks += more.marks;
+    }
+}
+
+struct State<Out, Time, M> {
+    outputs: VecDeque<Element<Out, Time, M>>,
     /// Places given back by the consumer and not yet fetched by the stage.
-    returned: usize,
-    /// The stage has a record at hand, and no room.
+    returned: Room,
+    /// The stage may have an element at hand, and has no room.
     starving: bool,
     /// The consumer's task, while it waits.
     consumer: Option<Waker>,
@@ -52,11 +72,11 @@ enum End {
 }
 
 /// What the stage brings to an exchange.
-pub(crate) struct Offer<'a, Out> {
+pub(crate) struct Offer<'a, Out, Time, M> {
     /// Outputs to hand over; empty afterwards.
-    pub(crate) outputs: &'a mut VecDeque<Out>,
+    pub(crate) outputs: &'a mut VecDeque<Element<Out, Time, M>>,
     /// Free places; grows by what the consumer has given back.
-    pub(crate) room: &'a mut usize,
+    pub(crate) room: &'a mut Room,
     /// Whether the stage waits for room, should there be none.
     pub(crate) starving: bool,
     /// The end, behind these outputs.
@@ -73,11 +93,11 @@ pub(crate) enum Consumer {
     Left,
 }
 
-impl<Out> Outlet<Out> {
+impl<Out, Time, M> Outlet<Out, Time, M> {
     pub(crate) fn new(room: Waker) -> Self {
         let state = State {
             outputs: VecDeque::new(),
-            returned: 0,
+            returned: Room::default(),
             starving: false,
             consumer: None,
             left: false,
@@ -91,7 +111,7 @@ impl<Out> Outlet<Out> {
     }
 
     /// The stage's side: hands outputs over and fetches room.
-    pub(crate) fn exchange(&self, offer: Offer<'_, Out>) -> Consumer {
+    pub(crate) fn exchange(&self, offer: Offer<'_, Out, Time, M>) -> Consumer {
         let mut state = self.state.lock();
         state.metrics = offer.metrics;
         if state.left {
@@ -99,8 +119,8 @@ impl<Out> Outlet<Out> {
         }
         let news = !offer.outputs.is_empty() || offer.end.is_some();
         state.outputs.append(offer.outputs);
-        *offer.room += mem::take(&mut state.returned);
-        state.starving = offer.starving && *offer.room == 0;
+        offer.room.add(mem::take(&mut state.returned));
+        state.starving = offer.starving && offer.room.is_short();
         match offer.end {
             Some(Ok(())) => state.end = End::Told,
             Some(Err(error)) => state.end = End::Failed(error),
@@ -128,20 +148,26 @@ impl<Out> Outlet<Out> {
         }
     }
 
-    /// The consumer's side: the next output, whose place is given back at once.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Result<Out, StageError>>> {
+    /// The consumer's side: the next element, whose place is given back at once.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Polled<Out, Time, M> {
         self.take(cx, 1)
     }
 
-    /// As `poll_take`, but the place stays taken until `release`.
-    pub(crate) fn poll_borrow(&self, cx: &Context<'_>) -> Poll<Option<Result<Out, StageError>>> {
+    /// As `poll_take`, but the place of a record stays taken until `release`.
+    pub(crate) fn poll_borrow(&self, cx: &Context<'_>) -> Polled<Out, Time, M> {
         self.take(cx, 0)
     }
 
-    fn take(&self, cx: &Context<'_>, places: usize) -> Poll<Option<Result<Out, StageError>>> {
+    fn take(&self, cx: &Context<'_>, records: usize) -> Polled<Out, Time, M> {
         let mut state = self.state.lock();
         if let Some(output) = state.outputs.pop_front() {
-            let starving = state.give_back(places);
+            let starving = state.give_back(match output.is_mark() {
+                true => Room {
+                    records: 0,
+                    marks: 1,
+                },
+                false => Room { records, marks: 0 },
+            });
             drop(state);
             if starving {
                 self.room.wake_by_ref();
@@ -165,9 +191,13 @@ impl<Out> Outlet<Out> {
         }
     }
 
-    /// The consumer's side: gives back the place of a borrowed output.
+    /// The consumer's side: gives back the place of a borrowed record.
     pub(crate) fn release(&self) {
-        let starving = self.state.lock().give_back(1);
+        let one = Room {
+            records: 1,
+            marks: 0,
+        };
+        let starving = self.state.lock().give_back(one);
         if starving {
             self.room.wake_by_ref();
         }
@@ -185,20 +215,27 @@ impl<Out> Outlet<Out> {
     }
 }
 
-impl<Out> State<Out> {
+/// What the consumer's poll finds.
+type Polled<Out, Time, M> = Poll<Option<Result<Element<Out, Time, M>, StageError>>>;
+
+impl<Out, Time, M> State<Out, Time, M> {
     /// Whether the stage must be woken.
     #[must_use]
-    fn give_back(&mut self, places: usize) -> bool {
-        self.returned += places;
-        places > 0 && mem::take(&mut self.starving)
+    fn give_back(&mut self, places: Room) -> bool {
+        self.returned.add(places);
+        places.records + places.marks > 0 && mem::take(&mut self.starving)
     }
 }
 
-impl<Out: Send> Measured for Outlet<Out> {
+impl<Out: Send, Time: Send, M: Send> Measured for Outlet<Out, Time, M> {
     fn metrics(&self) -> Metrics {
         let state = self.state.lock();
         let mut metrics = state.metrics;
-        metrics.queued += state.outputs.len();
+        metrics.queued += state
+            .outputs
+            .iter()
+            .filter(|output| !output.is_mark())
+            .count();
         metrics
     }
 }

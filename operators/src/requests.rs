@@ -12,6 +12,8 @@
 //! there is none.
 
 use crate::back_offs::BackOffs;
+use crate::keys::Entered;
+use crate::order::Place;
 use crate::panics::caught;
 use std::pin::Pin;
 use std::time::Instant;
@@ -20,18 +22,19 @@ use std::time::Instant;
 const NONE: usize = usize::MAX;
 
 /// All requests in flight. A request is named by the index of its slot.
-pub(crate) struct Requests<T, Fut> {
-    slots: Vec<Slot<T, Fut>>,
+pub(crate) struct Requests<T, Time, Fut> {
+    slots: Vec<Slot<T, Time, Fut>>,
     free: Vec<usize>,
     oldest: usize,
     youngest: usize,
     back_offs: BackOffs,
 }
 
-struct Slot<T, Fut> {
+struct Slot<T, Time, Fut> {
     future: Pin<Box<Option<Fut>>>,
-    /// The record, for whoever has to name it or to decide about it. None: the slot is free.
-    record: Option<T>,
+    /// The record, for whoever has to name it or to decide about it, its time, and its place in the order of the stage.
+    /// None: the slot is free.
+    entered: Option<Entered<T, Time>>,
     number: u64,
     /// The line of its key, if it has one.
     line: Option<usize>,
@@ -44,7 +47,7 @@ struct Slot<T, Fut> {
     younger: usize,
 }
 
-impl<T, Fut> Requests<T, Fut> {
+impl<T, Time, Fut> Requests<T, Time, Fut> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -60,13 +63,18 @@ impl<T, Fut> Requests<T, Fut> {
     }
 
     /// Adds a request, the youngest; its attempts follow.
-    pub(crate) fn insert(&mut self, record: T, number: u64, deadline: Option<Instant>) -> usize {
+    pub(crate) fn insert(
+        &mut self,
+        entered: Entered<T, Time>,
+        number: u64,
+        deadline: Option<Instant>,
+    ) -> usize {
         let request = match self.free.pop() {
             Some(request) => request,
             None => self.add_slot(),
         };
         let slot = &mut self.slots[request];
-        slot.record = Some(record);
+        slot.entered = Some(entered);
         slot.number = number;
         slot.attempts = 0;
         slot.is_last = false;
@@ -78,7 +86,7 @@ impl<T, Fut> Requests<T, Fut> {
     fn add_slot(&mut self) -> usize {
         self.slots.push(Slot {
             future: Box::pin(None),
-            record: None,
+            entered: None,
             number: 0,
             line: None,
             attempts: 0,
@@ -110,8 +118,25 @@ impl<T, Fut> Requests<T, Fut> {
 
     /// The record of a request in flight.
     pub(crate) fn record(&self, request: usize) -> &T {
-        let record = self.slots[request].record.as_ref();
-        record.expect("only requests in flight are asked for their record")
+        &self.entered(request).record
+    }
+
+    /// The event time of a request in flight.
+    pub(crate) fn time(&self, request: usize) -> Time
+    where
+        Time: Copy,
+    {
+        self.entered(request).time
+    }
+
+    /// The place of a request in flight, in the order of the stage.
+    pub(crate) fn place(&self, request: usize) -> Place {
+        self.entered(request).place
+    }
+
+    fn entered(&self, request: usize) -> &Entered<T, Time> {
+        let entered = self.slots[request].entered.as_ref();
+        entered.expect("only requests in flight are asked for their record")
     }
 
     pub(crate) fn number(&self, request: usize) -> u64 {
@@ -170,7 +195,7 @@ impl<T, Fut> Requests<T, Fut> {
         self.back_offs.remove(request);
         self.unlink(request);
         self.free.push(request);
-        self.slots[request].record = None;
+        self.slots[request].entered = None;
         self.slots[request].line.take()
     }
 
@@ -210,7 +235,7 @@ impl<T, Fut> Requests<T, Fut> {
 
 #[cfg(test)]
 mod tests {
-    use super::Requests;
+    use super::{Entered, Requests};
     use std::future::Ready;
     use std::time::{Duration, Instant};
 
@@ -218,11 +243,17 @@ mod tests {
     fn the_line_is_kept_from_the_oldest_to_the_youngest_whoever_leaves() {
         let start = Instant::now();
         let deadline = |number| Some(start + Duration::from_secs(number));
-        let mut requests: Requests<u64, Ready<()>> = Requests::new();
-        let [a, b, c] = [1, 2, 3].map(|number| requests.insert(number, number, deadline(number)));
+        let entered = |record| Entered {
+            record,
+            time: (),
+            place: 0,
+        };
+        let mut requests: Requests<u64, (), Ready<()>> = Requests::new();
+        let [a, b, c] =
+            [1, 2, 3].map(|number| requests.insert(entered(number), number, deadline(number)));
         requests.remove(b);
         assert_eq!(requests.next_deadline(), deadline(1).map(|at| (a, at)));
-        let d = requests.insert(4, 4, deadline(4));
+        let d = requests.insert(entered(4), 4, deadline(4));
         assert_eq!(d, b, "the slot is used again");
         requests.remove(a);
         assert_eq!(requests.next_deadline(), deadline(3).map(|at| (c, at)));

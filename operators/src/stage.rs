@@ -1,14 +1,15 @@
 //! A stage: the state of one async operator, and the task that drives it.
 
 use crate::alarm::Alarm;
+use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::failure::{ErrorPolicy, Failure};
 use crate::input::Input;
-use crate::keys::Lines;
+use crate::keys::{Entered, Lines};
 use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Mode, OnTimeout};
 use crate::order::Order;
-use crate::outlet::{Consumer, Offer, Outlet};
+use crate::outlet::{Consumer, Offer, Outlet, Room};
 use crate::requests::Requests;
 use crate::retry::RetryPolicy;
 use crate::runtime::Timer;
@@ -27,26 +28,37 @@ use std::task::{Context, Poll};
 /// them spread the cost of a pause thin, and are done well before another task of the worker would notice.
 const TURNS_PER_POLL: usize = 128;
 
+/// How many marks a stage holds at most, those included that its consumer has not taken.
+///
+/// Marks come far more seldom than records, so this is never reached while the consumer takes anything; and a mark is
+/// a few words, so that it bounds the memory of a stage whose consumer stalls for a day.
+const MOST_MARKS: usize = 1024;
+
 /// One async operator: input, requests in flight, entries on their way out.
-pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> {
+///
+/// `Time` is what a record brings along for its outputs, `M` what a mark may be: nothing and none in a stage over plain
+/// records.
+pub(crate) struct Stage<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> {
     pub(crate) name: Arc<str>,
     pub(crate) function: F,
     pub(crate) options: AsyncOptions<G, P, H>,
     /// Records that wait for their keys, in key-ordered mode.
-    pub(crate) lines: Option<Box<dyn Lines<T>>>,
-    pub(crate) input: Input<S, T>,
-    pub(crate) requests: Requests<T, Fut>,
-    pub(crate) order: Order<Out>,
+    pub(crate) lines: Option<Box<dyn Lines<T, Time>>>,
+    pub(crate) input: Input<S, T, Time, M>,
+    /// A record that was taken, looking for a mark, when there was no room for it: the next to come in.
+    pub(crate) held: Option<Entered<T, Time>>,
+    pub(crate) requests: Requests<T, Time, Fut>,
+    pub(crate) order: Order<Out, Time, M>,
     pub(crate) alarm: Alarm<R>,
     /// What woke the stage.
     pub(crate) signals: Signals,
     /// Emitted, and not yet handed over.
-    pub(crate) outgoing: VecDeque<Out>,
-    outlet: Arc<Outlet<Out>>,
+    pub(crate) outgoing: VecDeque<Element<Out, Time, M>>,
+    outlet: Arc<Outlet<Out, Time, M>>,
     /// How many more records may be accepted: the capacity, less every record that has not left. An output leaves when
-    /// the consumer takes it.
-    pub(crate) room: usize,
-    /// A record may be had, and there is no room for it.
+    /// the consumer takes it. And the same of marks.
+    pub(crate) room: Room,
+    /// An element may be had, and there is no room for it.
     starving: bool,
     /// What ends the stage once its entries have left; the end of its input, if that is over.
     pub(crate) last: Result<(), StageError>,
@@ -57,7 +69,7 @@ pub(crate) struct Stage<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> {
     pub(crate) metrics: Metrics,
 }
 
-impl<S, T, F, Fut, Out, G, P, H, R> Stage<S, T, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, G, P, H, R> Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
 where
     S: Stream,
     R: Timer,
@@ -65,12 +77,12 @@ where
     /// The stage, and the consumer's end of its outlet.
     pub(crate) fn new(
         name: Arc<str>,
-        input: Input<S, T>,
+        input: Input<S, T, Time, M>,
         function: F,
         options: AsyncOptions<G, P, H>,
-        lines: Option<Box<dyn Lines<T>>>,
+        lines: Option<Box<dyn Lines<T, Time>>>,
         timer: R,
-    ) -> (Self, Arc<Outlet<Out>>) {
+    ) -> (Self, Arc<Outlet<Out, Time, M>>) {
         let mut signals = Signals::new();
         signals.raise(INPUT);
         let outlet = Arc::new(Outlet::new(signals.waker(ROOM).clone()));
@@ -79,6 +91,7 @@ where
             function,
             input,
             lines,
+            held: None,
             requests: Requests::new(),
             order: match options.mode {
                 Mode::Ordered => Order::ordered(),
@@ -88,7 +101,10 @@ where
             signals,
             outgoing: VecDeque::new(),
             outlet: Arc::clone(&outlet),
-            room: options.capacity,
+            room: Room {
+                records: options.capacity,
+                marks: MOST_MARKS,
+            },
             starving: false,
             last: Ok(()),
             end: None,
@@ -103,8 +119,9 @@ where
     pub(crate) fn exchange(&mut self) {
         let mut metrics = self.metrics;
         metrics.in_flight = self.requests.len();
-        metrics.queued = self.order.len() - self.requests.len();
         metrics.waiting = self.waiting();
+        let unfinished = self.requests.len() + self.waiting() + usize::from(self.held.is_some());
+        metrics.queued = self.order.len() - unfinished;
         let consumer = self.outlet.exchange(Offer {
             outputs: &mut self.outgoing,
             room: &mut self.room,
@@ -114,7 +131,7 @@ where
         });
         if consumer == Consumer::Left {
             self.stop();
-        } else if self.starving && self.room > 0 {
+        } else if self.starving && !self.room.is_short() {
             self.starving = false;
             self.signals.raise(INPUT);
         }
@@ -125,16 +142,18 @@ where
         self.lines.as_ref().map_or(0, |lines| lines.waiting())
     }
 
-    /// There is a record to accept, perhaps, and no room: asks the consumer for some.
-    pub(crate) fn starve(&mut self) {
+    /// There is something to take in, perhaps, and no room: asks the consumer for some.
+    /// True: there is some now, and the input is looked at again; or the consumer has left.
+    #[must_use]
+    pub(crate) fn starve(&mut self) -> bool {
         self.starving = true;
         self.exchange();
+        self.over || !self.starving
     }
 
     /// Ends the stage if its input is over and all its entries have left.
     pub(crate) fn finish_if_drained(&mut self) {
-        let drained = self.order.len() == 0 && self.waiting() == 0;
-        if self.input.is_over() && drained && !self.over {
+        if self.input.is_over() && self.order.len() == 0 && !self.over {
             let last = std::mem::replace(&mut self.last, Ok(()));
             self.finish(last);
         }
@@ -151,6 +170,7 @@ where
         self.over = true;
         self.input.close();
         self.lines = None;
+        self.held = None;
         self.requests.clear();
         self.order.clear();
         self.alarm.unset();
@@ -174,10 +194,13 @@ where
 }
 
 /// The task: turns while there is something to do, then a pause.
-impl<S, T, F, Fut, Out, E, G, P, H, R> Future for Stage<S, T, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, G, P, H, R> Future
+    for Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
 where
     S: Stream,
     T: Clone + Debug,
+    Time: Copy,
+    M: MarkOf,
     F: FnMut(T) -> Fut,
     Fut: Future<Output = Result<Out, E>>,
     E: Into<BoxError>,
@@ -209,15 +232,21 @@ where
 }
 
 /// Nothing is pinned in place: the futures, the input and the sleep have boxes of their own.
-impl<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> Unpin for Stage<S, T, F, Fut, Out, G, P, H, R> {}
+impl<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> Unpin
+    for Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+{
+}
 
-impl<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> Drop for Stage<S, T, F, Fut, Out, G, P, H, R> {
+impl<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> Drop
+    for Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+{
     fn drop(&mut self) {
         self.outlet.abandon(&self.name);
     }
 }
 
-impl<S: Stream, T, F, Fut, Out, G, P, H, R: Timer> Stage<S, T, F, Fut, Out, G, P, H, R>
+impl<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer>
+    Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
 where
     T: Clone + Debug,
 {

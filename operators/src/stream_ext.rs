@@ -1,7 +1,9 @@
 //! The operators, as methods of every stream.
 
+use crate::async_elements::AsyncElements;
 use crate::async_flat_map::AsyncFlatMap;
 use crate::async_map::AsyncMap;
+use crate::element::{Element, EventTime, Mark, MarkOf};
 use crate::error::BoxError;
 use crate::failure::ErrorPolicy;
 use crate::input::Input;
@@ -74,7 +76,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         H: ErrorPolicy<Self::Item, Out>,
         K: KeyBy<Self::Item>,
     {
-        let input = Input::new(self, Ok);
+        let input = Input::new(self, |record| Ok(Element::Record(record, ())));
         AsyncMap::new(start(input, runtime, name.into(), function, options))
     }
 
@@ -118,7 +120,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         H: ErrorPolicy<Self::Item, Outs>,
         K: KeyBy<Self::Item>,
     {
-        let input = Input::new(self, Ok);
+        let input = Input::new(self, |record| Ok(Element::Record(record, ())));
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
     }
 
@@ -168,23 +170,79 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         H: ErrorPolicy<T, Out>,
         K: KeyBy<T>,
     {
-        let input = Input::new(self, |item: Self::Item| item.map_err(Into::into));
+        let input = Input::new(self, |item: Self::Item| match item {
+            Ok(record) => Ok(Element::Record(record, ())),
+            Err(error) => Err(error.into()),
+        });
         AsyncMap::new(start(input, runtime, name.into(), function, options))
+    }
+
+    /// As [`async_map`](StreamExt::async_map), for a stream whose records have times and marks between them.
+    ///
+    /// An output carries the event time of its record. No record crosses a mark, either way: in unordered and
+    /// key-ordered mode outputs leave as they finish between two marks. Marks take no place of the capacity, and
+    /// a full stage lets them pass; that is why it may hold one more record than its capacity, which it does not work on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, Element, EventTime, Mark, StreamExt as _};
+    /// use std::convert::Infallible;
+    ///
+    /// let noon = EventTime::from_millis(43_200_000);
+    /// let elements = [Element::Record(7, Some(noon)), Element::Mark(Mark::Watermark(noon))];
+    /// let doubled = stream::iter(elements).async_map_elements(
+    ///     &Threads,
+    ///     "double",
+    ///     |n: u64| async move { Ok::<_, Infallible>(2 * n) },
+    ///     AsyncOptions::unordered(),
+    /// );
+    /// let doubled: Vec<Element<u64>> = block_on(doubled.map(Result::unwrap).collect());
+    /// let expected = [Element::Record(14, Some(noon)), Element::Mark(Mark::Watermark(noon))];
+    /// assert_eq!(doubled, expected);
+    /// ```
+    fn async_map_elements<R, T, F, Fut, Out, E, G, P, H, K>(
+        self,
+        runtime: &R,
+        name: impl Into<Arc<str>>,
+        function: F,
+        options: AsyncOptions<G, P, H, K>,
+    ) -> AsyncElements<Out>
+    where
+        Self: Stream<Item = Element<T>>,
+        T: Clone + Debug + Send + 'static,
+        R: Spawn + Timer,
+        F: FnMut(T) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Out, E>> + Send + 'static,
+        Out: Send + 'static,
+        E: Into<BoxError>,
+        G: OnTimeout<T, Out>,
+        P: RetryPolicy<Out, E>,
+        H: ErrorPolicy<T, Out>,
+        K: KeyBy<T>,
+    {
+        let input: Input<_, T, Option<EventTime>, Mark> = Input::new(self, Ok);
+        AsyncElements::new(start(input, runtime, name.into(), function, options))
     }
 }
 
 impl<S: Stream + Send + 'static> StreamExt for S {}
 
-fn start<S, T, R, F, Fut, Out, E, G, P, H, K>(
-    input: Input<S, T>,
+fn start<S, T, Time, M, R, F, Fut, Out, E, G, P, H, K>(
+    input: Input<S, T, Time, M>,
     runtime: &R,
     name: Arc<str>,
     function: F,
     options: AsyncOptions<G, P, H, K>,
-) -> Arc<Outlet<Out>>
+) -> Arc<Outlet<Out, Time, M>>
 where
     S: Stream + Send + 'static,
     T: Clone + Debug + Send + 'static,
+    Time: Copy + Send + 'static,
+    M: MarkOf,
     R: Spawn + Timer,
     F: FnMut(T) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Out, E>> + Send + 'static,

@@ -10,9 +10,10 @@
 //! order in which they were listed: the queue is the fairness. Input that has more is listed again behind all others,
 //! so neither a flood of records nor requests that keep waking themselves can starve the rest.
 
+use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause};
 use crate::failure::{ErrorPolicy, Recovery};
-use crate::keys::Arrival;
+use crate::keys::{Arrival, Entered};
 use crate::options::{Fallback, OnTimeout};
 use crate::order::Verdict;
 use crate::panics::caught;
@@ -27,11 +28,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// What can make progress.
-enum Event<T> {
+enum Event<T, Time> {
     /// A record came, and there is room for it. The line of its key, if it has one.
-    Record(T, Option<usize>),
+    Record(Entered<T, Time>, Option<usize>),
     /// A record came whose key is not to be had: its function panicked with this message.
-    Unkeyed(T, String),
+    Unkeyed(Entered<T, Time>, String),
     /// A request was woken.
     Request(usize),
     /// A request's back-off is over.
@@ -50,10 +51,12 @@ enum Outcome<Out> {
     Again(Duration),
 }
 
-impl<S, T, F, Fut, Out, E, G, P, H, R> Stage<S, T, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, G, P, H, R> Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
 where
     S: Stream,
     T: Clone + Debug,
+    Time: Copy,
+    M: MarkOf,
     F: FnMut(T) -> Fut,
     Fut: Future<Output = Result<Out, E>>,
     E: Into<BoxError>,
@@ -72,7 +75,7 @@ where
         true
     }
 
-    fn poll(&mut self) -> Option<Event<T>> {
+    fn poll(&mut self) -> Option<Event<T, Time>> {
         while !self.is_over() {
             let event = match self.signals.next()? {
                 INPUT => self.poll_input(),
@@ -87,36 +90,47 @@ where
         None
     }
 
-    /// There may be a record to accept: out of a line, or from the stream.
-    fn poll_input(&mut self) -> Option<Event<T>> {
-        if self.room == 0 {
-            if !self.input.is_over() || self.waiting() > 0 {
-                self.starve();
-            }
-            return None;
-        }
-        if let Some(lines) = &mut self.lines {
-            if let Some((record, line)) = lines.next() {
-                self.signals.raise(INPUT);
-                return Some(Event::Record(record, Some(line)));
-            }
-            if lines.is_full() {
+    /// There may be something to take in: a record out of a line, or whatever comes from the stream.
+    fn poll_input(&mut self) -> Option<Event<T, Time>> {
+        if self.room.is_short() {
+            let more = !self.input.is_over() || self.waiting() > 0 || self.held.is_some();
+            if more && self.starve() {
                 return None;
             }
         }
-        self.poll_stream()
+        self.next_in_line().or_else(|| self.poll_stream())
     }
 
-    fn poll_stream(&mut self) -> Option<Event<T>> {
-        if self.input.is_over() {
+    /// A record whose key is no longer busy.
+    fn next_in_line(&mut self) -> Option<Event<T, Time>> {
+        if self.room.records == 0 {
+            return None;
+        }
+        let (entered, line) = self.lines.as_mut()?.next()?;
+        self.signals.raise(INPUT);
+        Some(Event::Record(entered, Some(line)))
+    }
+
+    /// Takes the next element, if there is one. Without room for a record, a stage that knows marks looks one element
+    /// ahead, and no stage that doesn't.
+    fn poll_stream(&mut self) -> Option<Event<T, Time>> {
+        if self.has_room_for_a_record() {
+            if let Some(held) = self.held.take() {
+                self.signals.raise(INPUT);
+                return self.arrive(held);
+            }
+        } else if !M::EXIST || self.held.is_some() {
+            return None;
+        }
+        if self.input.is_over() || self.room.marks == 0 {
             return None;
         }
         let waker = self.signals.waker(INPUT);
         match self.input.poll_next(&self.name, waker) {
             Poll::Pending => None,
-            Poll::Ready(Ok(Some(record))) => {
+            Poll::Ready(Ok(Some(element))) => {
                 self.signals.raise(INPUT);
-                self.arrive(record)
+                self.take_in(element)
             }
             Poll::Ready(end) => {
                 self.last = end.map(drop);
@@ -127,19 +141,46 @@ where
         }
     }
 
-    /// A record came from the input. In key-ordered mode it waits while its key is busy.
-    fn arrive(&mut self, record: T) -> Option<Event<T>> {
-        let Some(lines) = &mut self.lines else {
-            return Some(Event::Record(record, None));
+    fn has_room_for_a_record(&self) -> bool {
+        self.room.records > 0 && !self.lines.as_ref().is_some_and(|lines| lines.is_full())
+    }
+
+    /// Gives what came from the input its place in the order.
+    fn take_in(&mut self, element: Element<T, Time, M>) -> Option<Event<T, Time>> {
+        let (record, time) = match element {
+            Element::Record(record, time) => (record, time),
+            Element::Mark(mark) => {
+                self.room.marks -= 1;
+                self.order.mark(mark);
+                self.emit();
+                return None;
+            }
         };
-        match lines.arrive(record) {
-            Arrival::Accept(record, line) => Some(Event::Record(record, Some(line))),
+        let entered = Entered {
+            record,
+            time,
+            place: self.order.enter(),
+        };
+        if !self.has_room_for_a_record() {
+            self.held = Some(entered);
+            return None;
+        }
+        self.arrive(entered)
+    }
+
+    /// There is room for a record. In key-ordered mode it waits while its key is busy.
+    fn arrive(&mut self, entered: Entered<T, Time>) -> Option<Event<T, Time>> {
+        let Some(lines) = &mut self.lines else {
+            return Some(Event::Record(entered, None));
+        };
+        match lines.arrive(entered) {
+            Arrival::Accept(entered, line) => Some(Event::Record(entered, Some(line))),
             Arrival::Waits => None,
-            Arrival::Refuse(record, message) => Some(Event::Unkeyed(record, message)),
+            Arrival::Refuse(entered, message) => Some(Event::Unkeyed(entered, message)),
         }
     }
 
-    fn poll_timer(&mut self) -> Option<Event<T>> {
+    fn poll_timer(&mut self) -> Option<Event<T, Time>> {
         let rang = self.alarm.rang(self.signals.waker(TIMER));
         if !rang && !self.input.is_over() {
             return None;
@@ -151,7 +192,7 @@ where
 
     /// What is due by the clock. Timeouts come first: no attempt is made for a record whose time is up. Once the input
     /// is over, every back-off is.
-    fn due(&self) -> Option<Event<T>> {
+    fn due(&self) -> Option<Event<T, Time>> {
         let has_passed = |at: Instant| self.alarm.has_passed(at);
         if let Some((request, at)) = self.requests.next_deadline()
             && has_passed(at)
@@ -170,19 +211,19 @@ where
         }
     }
 
-    fn poll_room(&mut self) -> Option<Event<T>> {
+    fn poll_room(&mut self) -> Option<Event<T, Time>> {
         self.exchange();
         None
     }
 
-    fn execute(&mut self, event: Event<T>) -> (usize, Outcome<Out>) {
+    fn execute(&mut self, event: Event<T, Time>) -> (usize, Outcome<Out>) {
         match event {
-            Event::Record(record, line) => {
-                let request = self.accept(record, line);
+            Event::Record(entered, line) => {
+                let request = self.accept(entered, line);
                 (request, self.attempt(request))
             }
-            Event::Unkeyed(record, message) => {
-                let request = self.accept(record, None);
+            Event::Unkeyed(entered, message) => {
+                let request = self.accept(entered, None);
                 (request, Outcome::Failed(Cause::Panicked(message)))
             }
             Event::Retry(request) => (request, self.attempt(request)),
@@ -192,14 +233,13 @@ where
     }
 
     /// Accepts a record: its time runs from here.
-    fn accept(&mut self, record: T, line: Option<usize>) -> usize {
+    fn accept(&mut self, entered: Entered<T, Time>, line: Option<usize>) -> usize {
         let limit = self.options.timeout;
         let deadline = limit.and_then(|limit| self.alarm.after(limit));
-        self.room -= 1;
+        self.room.records -= 1;
         self.metrics.accepted += 1;
-        self.order.accept();
         let number = self.metrics.accepted;
-        let request = self.requests.insert(record, number, deadline);
+        let request = self.requests.insert(entered, number, deadline);
         if let Some(line) = line {
             self.requests.set_line(request, line);
         }
@@ -278,21 +318,21 @@ where
         let verdict = match outcome {
             Outcome::Unfinished => return,
             Outcome::Again(delay) => return self.back_off(request, delay),
-            Outcome::Output(output) => Verdict::Output(output),
+            Outcome::Output(output) => Verdict::Output(output, self.requests.time(request)),
             Outcome::Nothing => Verdict::Nothing,
             Outcome::Failed(cause) => self.judge(request, cause),
         };
         match verdict {
-            Verdict::Output(_) => self.metrics.completed += 1,
+            Verdict::Output(..) => self.metrics.completed += 1,
             Verdict::Nothing => self.metrics.skipped += 1,
             Verdict::Failed(_) => {}
         }
-        let number = self.requests.number(request);
         if matches!(verdict, Verdict::Failed(_)) {
-            self.cut_after(number);
+            self.cut_after(request);
         }
+        let place = self.requests.place(request);
         let line = self.requests.remove(request);
-        self.order.settle(number, verdict);
+        self.order.settle(place, verdict);
         self.emit();
         self.leave(line);
         self.finish_if_drained();
@@ -317,7 +357,7 @@ where
     }
 
     /// The error policy.
-    fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out> {
+    fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out, Time> {
         if !matches!(cause, Cause::TimedOut(_)) {
             self.metrics.failed += 1;
         }
@@ -326,7 +366,7 @@ where
             self.options.on_error.judge(failure)
         });
         match judged {
-            Ok(Recovery::Output(output)) => Verdict::Output(output),
+            Ok(Recovery::Output(output)) => Verdict::Output(output, self.requests.time(request)),
             Ok(Recovery::Skip) => Verdict::Nothing,
             Ok(Recovery::DeadLetter) => {
                 self.metrics.dead_letters += 1;
@@ -338,20 +378,21 @@ where
     }
 
     /// A record failed for good: what would leave behind it never will, so it is dropped now.
-    fn cut_after(&mut self, number: u64) {
+    fn cut_after(&mut self, request: usize) {
         self.input.close();
-        self.order.cut_after(number);
-        self.requests.remove_after(number);
+        self.held = None;
+        self.order.cut_after(self.requests.place(request));
+        self.requests.remove_after(self.requests.number(request));
         self.hurry();
     }
 
     /// Lets leave what may.
     fn emit(&mut self) {
-        while let Some(verdict) = self.order.next() {
-            match verdict {
-                Verdict::Output(output) => self.outgoing.push_back(output),
-                Verdict::Nothing => self.room += 1,
-                Verdict::Failed(error) => return self.finish(Err(error)),
+        while let Some(departure) = self.order.next() {
+            match departure.into_element() {
+                Ok(Some(element)) => self.outgoing.push_back(element),
+                Ok(None) => self.room.records += 1,
+                Err(error) => return self.finish(Err(error)),
             }
         }
     }

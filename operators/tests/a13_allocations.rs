@@ -4,8 +4,8 @@ mod kit;
 
 use kit::{Tap, World};
 use peu_operators::{
-    AsyncMap, AsyncOptions, FailOnTimeout, Jitter, KeyBy, OnError, Retry, RetryPolicy, Spawn,
-    StreamExt as _, Timer,
+    AsyncMap, AsyncOptions, Element, EventTime, FailOnTimeout, Jitter, KeyBy, Mark, OnError, Retry,
+    RetryPolicy, Spawn, StreamExt as _, Timer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -240,6 +240,41 @@ fn a13_a_request_that_is_ready_at_its_first_poll_needs_no_second_wake_up() {
             assert_eq!(out.next_now().unwrap().unwrap(), 2 * record);
         }
         assert!(out.is_over());
+    }
+}
+
+/// Two records, then a watermark, and so on.
+fn marked() -> impl futures_core::Stream<Item = Element<u64>> + Send + 'static {
+    futures_lite::stream::iter((0_u64..).map(|n| match n % 3 {
+        2 => Element::Mark(Mark::Watermark(EventTime::from_millis(n as i64))),
+        _ => Element::Record(n, None),
+    }))
+}
+
+#[test]
+fn a13_x6_nor_do_watermarks_whether_they_wait_or_not() {
+    for yields in [0, 3] {
+        for options in all_options() {
+            let runtime = Timeless::new();
+            let double = move |record| Double { record, yields };
+            let options = options.capacity(64);
+            let mut out =
+                Tap::new(marked().async_map_elements(&runtime, "double", double, options));
+            let mut take = |wanted: usize| {
+                let mut taken = 0;
+                while taken < wanted {
+                    match out.next_now() {
+                        Some(element) => {
+                            element.expect("nothing fails");
+                            taken += 1;
+                        }
+                        None => assert!(runtime.0.poll_one(), "there is always more"),
+                    }
+                }
+            };
+            take(3_000);
+            assert_eq!(allocations(|| take(10_000)), 0);
+        }
     }
 }
 

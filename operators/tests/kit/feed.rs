@@ -5,34 +5,36 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// The test's end of a scripted input.
-#[derive(Clone)]
-pub(crate) struct Feed(Arc<Mutex<State>>);
+pub(crate) struct Feed<T = u64>(Arc<Mutex<State<T>>>);
 
 /// The stage's end.
-pub(crate) struct Source(Feed);
+pub(crate) struct Source<T = u64>(Feed<T>);
 
-#[derive(Default)]
-struct State {
-    items: VecDeque<Item>,
+struct State<T> {
+    items: VecDeque<Item<T>>,
     waker: Option<Waker>,
     over: bool,
     dropped: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Item {
-    Record(u64),
+enum Item<T> {
+    Record(T),
     End,
     Panic,
 }
 
-impl Feed {
-    pub(crate) fn new() -> (Self, Source) {
-        let feed = Self(Arc::default());
-        (feed.clone(), Source(feed))
+impl<T> Feed<T> {
+    pub(crate) fn new() -> (Self, Source<T>) {
+        let state = Arc::new(Mutex::new(State {
+            items: VecDeque::new(),
+            waker: None,
+            over: false,
+            dropped: false,
+        }));
+        (Self(Arc::clone(&state)), Source(Self(state)))
     }
 
-    pub(crate) fn push(&self, record: u64) {
+    pub(crate) fn push(&self, record: T) {
         self.add(Item::Record(record));
     }
 
@@ -44,7 +46,7 @@ impl Feed {
         self.add(Item::Panic);
     }
 
-    fn add(&self, item: Item) {
+    fn add(&self, item: Item<T>) {
         let waker = {
             let mut state = self.0.lock().unwrap();
             state.items.push_back(item);
@@ -66,15 +68,15 @@ impl Feed {
     }
 }
 
-impl Stream for Source {
-    type Item = u64;
+impl<T> Stream for Source<T> {
+    type Item = T;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u64>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let item = {
             let mut state = self.0.0.lock().unwrap();
             assert!(!state.over, "the input was polled after its end");
             let item = state.items.pop_front();
-            match item {
+            match &item {
                 None => state.waker = Some(cx.waker().clone()),
                 Some(Item::Record(_)) => {}
                 Some(_) => state.over = true,
@@ -90,7 +92,7 @@ impl Stream for Source {
     }
 }
 
-impl Drop for Source {
+impl<T> Drop for Source<T> {
     fn drop(&mut self) {
         self.0.0.lock().unwrap().dropped = true;
     }

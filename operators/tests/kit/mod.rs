@@ -3,6 +3,7 @@
 
 mod calls;
 mod feed;
+pub(crate) mod marked;
 pub(crate) mod oracle;
 mod tap;
 mod world;

@@ -1,0 +1,60 @@
+//! The consumer's end of a stage over records with times and marks.
+
+use crate::element::{Element, EventTime, Mark};
+use crate::error::StageError;
+use crate::metrics::{Measured, Metrics, Monitor};
+use crate::outlet::Outlet;
+use futures_core::Stream;
+use std::fmt::{self, Debug, Formatter};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The outputs of a stage, and the marks between them: what
+/// [`async_map_elements`](crate::StreamExt::async_map_elements) returns. In all else as [`AsyncMap`](crate::AsyncMap).
+#[must_use = "dropping the outputs of a stage cancels it"]
+pub struct AsyncElements<Out> {
+    outlet: Arc<Outlet<Out, Option<EventTime>, Mark>>,
+}
+
+impl<Out> AsyncElements<Out> {
+    pub(crate) fn new(outlet: Arc<Outlet<Out, Option<EventTime>, Mark>>) -> Self {
+        Self { outlet }
+    }
+}
+
+impl<Out: Send + 'static> AsyncElements<Out> {
+    /// The stage's counters now: of records, not of marks.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.outlet.metrics()
+    }
+
+    /// A handle that reads the stage's counters while another task owns its outputs.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.outlet.clone())
+    }
+}
+
+impl<Out> Stream for AsyncElements<Out> {
+    type Item = Result<Element<Out>, StageError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.outlet.poll_take(cx)
+    }
+}
+
+impl<Out: Send> Debug for AsyncElements<Out> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncElements")
+            .field(&self.outlet.metrics())
+            .finish()
+    }
+}
+
+impl<Out> Drop for AsyncElements<Out> {
+    fn drop(&mut self) {
+        self.outlet.leave();
+    }
+}

@@ -1,0 +1,379 @@
+//! Watermarks and other marks on their way through a stage: rows a03, a04, a06, a07, a14, X6 and X7.
+
+mod kit;
+
+use kit::marked::{Marked, latency, watermark};
+use kit::{Answer, ms};
+use peu_operators::{AsyncOptions, Element, EventTime, Fallback, Mark, Recovery};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+#[test]
+fn a03_no_record_crosses_a_watermark_either_way() {
+    let mut stage = Marked::new(AsyncOptions::unordered());
+    stage.script(&[1, 2, 0, 3, 4, 0, 5, 6]);
+    stage.complete(3);
+    assert_eq!(stage.take(), "");
+    stage.complete(2);
+    assert_eq!(stage.take(), "r2");
+    stage.complete(6);
+    stage.complete(4);
+    assert_eq!(stage.take(), "");
+    stage.complete(1);
+    assert_eq!(stage.take(), "r1 W1 r3 r4 W2 r6");
+    stage.complete(5);
+    assert_eq!(stage.take(), "r5");
+}
+
+#[test]
+fn a03_in_ordered_mode_a_watermark_keeps_its_place_too() {
+    let mut stage = Marked::new(AsyncOptions::ordered());
+    stage.script(&[1, 2, 0, 3, 4, 0, 5, 6]);
+    for record in [3, 2, 6, 4] {
+        stage.complete(record);
+        assert_eq!(stage.take(), "");
+    }
+    stage.complete(1);
+    assert_eq!(stage.take(), "r1 r2 W1 r3 r4 W2");
+    stage.complete(5);
+    assert_eq!(stage.take(), "r5 r6");
+}
+
+#[test]
+fn a03_a_record_that_waits_for_its_key_is_before_the_watermark_that_came_after_it() {
+    let mut stage = Marked::new(AsyncOptions::key_ordered(|record: &u64| record % 10));
+    stage.script(&[1, 11, 2, 0, 12, 21, 3]);
+    assert_eq!(stage.calls.made(), [1, 2, 3], "11, 12 and 21 wait");
+    stage.complete(3);
+    stage.complete(2);
+    assert_eq!(stage.take(), "r2");
+    stage.complete(12);
+    stage.complete(1);
+    assert_eq!(stage.take(), "r1", "11 is called only now");
+    assert_eq!(stage.calls.made(), [1, 2, 3, 12, 11]);
+    stage.complete(11);
+    assert_eq!(stage.take(), "r11 W1 r3 r12");
+    stage.complete(21);
+    assert_eq!(stage.take(), "r21");
+}
+
+#[test]
+fn a04_adjacent_watermarks_pass_in_order() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let mut stage = Marked::new(options);
+        stage.script(&[1, 0, 0, 2, 0]);
+        assert_eq!(stage.take(), "");
+        stage.complete(1);
+        assert_eq!(stage.take(), "r1 W1 W2");
+        stage.complete(2);
+        assert_eq!(stage.take(), "r2 W3");
+    }
+}
+
+#[test]
+fn a04_an_empty_stage_passes_a_watermark_at_once() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let mut stage = Marked::new(options);
+        stage.script(&[0, 0]);
+        assert_eq!(stage.take(), "W1 W2");
+    }
+}
+
+#[test]
+fn a05_x6_a_watermark_takes_no_place() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let mut stage = Marked::new(options.capacity(2));
+        stage.script(&[1, 0, 0, 0, 2, 0, 3]);
+        assert_eq!(stage.calls.made(), [1, 2], "four watermarks, and no place");
+        stage.complete(1);
+        assert_eq!(stage.calls.made(), [1, 2], "until 1 is taken");
+        assert_eq!(stage.take(), "r1 W1 W2 W3");
+        assert_eq!(stage.calls.made(), [1, 2, 3], "taking marks made no room");
+        stage.push(4);
+        assert_eq!(stage.calls.made(), [1, 2, 3]);
+    }
+}
+
+#[test]
+fn a06_a_full_stage_lets_watermarks_in_and_out() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let mut stage = Marked::new(options.capacity(2));
+        stage.script(&[1, 2, 0, 0, 3, 0, 4]);
+        assert_eq!(stage.feed.left(), 2, "it holds 3, and looks no further");
+        assert_eq!(stage.calls.made(), [1, 2]);
+        stage.complete(2);
+        stage.complete(1);
+        assert_eq!(stage.calls.made(), [1, 2], "outputs not taken have places");
+        assert!(stage.take().ends_with(" W1 W2"));
+        assert_eq!(stage.calls.made(), [1, 2, 3, 4]);
+        stage.complete(4);
+        stage.complete(3);
+        assert_eq!(stage.take(), "r3 W3 r4");
+    }
+}
+
+#[test]
+fn a06_a_record_that_a_full_stage_holds_is_drained_and_counted_nowhere_twice() {
+    let mut stage = Marked::new(AsyncOptions::ordered().capacity(1));
+    stage.script(&[1, 2]);
+    stage.feed.end();
+    stage.world.run();
+    let metrics = stage.out.stream().metrics();
+    assert_eq!(
+        (metrics.accepted, metrics.in_flight, metrics.queued),
+        (1, 1, 0)
+    );
+    stage.complete(1);
+    assert_eq!(stage.take(), "r1");
+    stage.complete(2);
+    assert_eq!(stage.take(), "r2");
+    assert!(stage.out.is_over());
+    assert_eq!(stage.world.tasks(), 0);
+}
+
+#[test]
+fn a06_marks_are_bounded_while_nobody_takes_them() {
+    let mut stage = Marked::new(AsyncOptions::unordered().capacity(1));
+    for time in 1..=3_000 {
+        stage.feed.push(Element::Mark(watermark(time)));
+    }
+    stage.world.run();
+    assert!(stage.feed.left() > 1_000, "{} are left", stage.feed.left());
+    let taken = stage.take_elements();
+    let expected = (1..=3_000).map(|time| Element::Mark(watermark(time)));
+    assert_eq!(taken, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a06_marks_that_wait_for_a_line_do_not_hold_the_line_up() {
+    let mut stage = Marked::new(AsyncOptions::key_ordered(|record: &u64| record % 10));
+    stage.script(&[1, 11]);
+    for time in 1..=2_000 {
+        stage.feed.push(Element::Mark(watermark(time)));
+    }
+    stage.world.run();
+    stage.complete(1);
+    stage.complete(11);
+    let taken = stage.take_elements();
+    assert_eq!(
+        taken.len(),
+        2_002,
+        "the marks fill their room, 11 is called all the same"
+    );
+}
+
+#[test]
+fn a07_whatever_gives_the_output_it_has_the_time_of_its_record() {
+    let options = AsyncOptions::unordered()
+        .timeout_with(ms(10), |_: &u64| Fallback::Output(1))
+        .on_error(|_failure| Recovery::Output(2));
+    let mut stage = Marked::new(options);
+    (5..=7).for_each(|record| stage.push(record));
+    stage.feed.push(Element::Record(8, None));
+    stage.calls.answer(7, Answer::Output(3));
+    stage.calls.answer(6, Answer::Refused);
+    stage.calls.answer(8, Answer::Output(4));
+    stage.world.run();
+    stage.world.advance(ms(10));
+    stage.world.run();
+    let at = |millis| Some(EventTime::from_millis(millis));
+    let outputs = [(4, None), (3, at(7)), (2, at(6)), (1, at(5))];
+    let expected = outputs.map(|(output, time)| Element::Record(output, time));
+    assert_eq!(stage.take_elements(), expected);
+}
+
+#[test]
+fn a14_x7_idle_and_latency_markers_overtake_no_record() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let mut stage = Marked::new(options);
+        stage.push(1);
+        for mark in [latency(), Mark::Idle] {
+            stage.mark(mark);
+        }
+        stage.mark(Mark::Active);
+        stage.push(2);
+        stage.complete(2);
+        assert_eq!(stage.take(), "");
+        stage.complete(1);
+        assert_eq!(stage.take(), "r1 latency idle active r2");
+    }
+}
+
+#[test]
+fn a10_the_end_of_input_drains_marks_as_well() {
+    let mut stage = Marked::new(AsyncOptions::unordered());
+    stage.script(&[1, 0, 2, 0]);
+    stage.feed.end();
+    stage.world.run();
+    stage.complete(2);
+    stage.complete(1);
+    assert_eq!(stage.take(), "r1 W1 r2 W2");
+    assert!(stage.out.is_over());
+    assert_eq!(stage.world.tasks(), 0);
+}
+
+#[test]
+fn e02_in_ordered_mode_marks_before_the_failed_record_leave_and_those_behind_it_do_not() {
+    let mut stage = Marked::new(AsyncOptions::ordered());
+    stage.script(&[1, 0, 2, 0, 3]);
+    stage.calls.answer(2, Answer::Refused);
+    stage.world.run();
+    assert_eq!(stage.calls.live(), [1]);
+    stage.complete(1);
+    let next: Vec<_> = (0..3).map(|_| stage.out.next_now().unwrap()).collect();
+    assert!(matches!(next[0], Ok(Element::Record(10, _))));
+    assert!(matches!(next[1], Ok(Element::Mark(_))));
+    assert_eq!(next[2].as_ref().unwrap_err().record(), Some(2));
+    assert!(stage.out.is_over());
+}
+
+#[test]
+fn e02_in_unordered_mode_a_failure_waits_for_no_segment() {
+    let mut stage = Marked::new(AsyncOptions::unordered());
+    stage.script(&[1, 0, 2]);
+    stage.calls.answer(2, Answer::Refused);
+    stage.world.run();
+    let error = stage.out.next_now().unwrap().unwrap_err();
+    assert_eq!(error.record(), Some(2));
+    assert!(stage.out.is_over());
+    assert_eq!(stage.calls.live(), []);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    Ordered,
+    Unordered,
+    Keyed,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push,
+    Mark,
+    Complete(Index),
+}
+
+/// What came in and has not left, in that order: a record, and when it was completed, or a mark.
+#[derive(Default)]
+struct Model {
+    entries: Vec<Entry>,
+    completions: u64,
+    left: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    Record(u64, Option<u64>),
+    Mark(u64),
+}
+
+impl Model {
+    /// The records whose requests are in flight: in keyed mode the first unfinished one of each key.
+    fn live(&self, mode: Mode) -> Vec<u64> {
+        let unfinished = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Record(record, None) => Some(*record),
+            _ => None,
+        });
+        let mut live: Vec<u64> = Vec::new();
+        for record in unfinished {
+            let busy = live.iter().any(|other| other % 3 == record % 3);
+            if mode != Mode::Keyed || !busy {
+                live.push(record);
+            }
+        }
+        live
+    }
+
+    fn complete(&mut self, record: u64) {
+        self.completions += 1;
+        let completions = self.completions;
+        for entry in &mut self.entries {
+            if let Entry::Record(other, completed) = entry
+                && *other == record
+            {
+                *completed = Some(completions);
+            }
+        }
+    }
+
+    /// Lets leave what may, one after the other, looking at everything each time.
+    fn settle(&mut self, mode: Mode) {
+        while let Some(next) = self.next(mode) {
+            self.left.push(match self.entries.remove(next) {
+                Entry::Record(record, _) => format!("r{record}"),
+                Entry::Mark(mark) => format!("W{mark}"),
+            });
+        }
+    }
+
+    fn next(&self, mode: Mode) -> Option<usize> {
+        let is_mark = |entry: &Entry| matches!(entry, Entry::Mark(_));
+        let segment = self.entries.iter().position(is_mark);
+        let segment = segment.unwrap_or(self.entries.len());
+        if segment == 0 {
+            return (!self.entries.is_empty()).then_some(0);
+        }
+        let completed = |index: &usize| match self.entries[*index] {
+            Entry::Record(_, completed) => completed,
+            Entry::Mark(_) => None,
+        };
+        match mode {
+            Mode::Ordered => completed(&0).map(|_| 0),
+            _ => (0..segment)
+                .filter(|i| completed(i).is_some())
+                .min_by_key(completed),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #[test]
+    fn a03_random_schedules_give_what_the_model_gives(
+        mode in prop::sample::select(vec![Mode::Ordered, Mode::Unordered, Mode::Keyed]),
+        steps in vec(
+            prop_oneof![
+                3 => Just(Step::Push),
+                1 => Just(Step::Mark),
+                3 => any::<Index>().prop_map(Step::Complete),
+            ],
+            1..60,
+        ),
+    ) {
+        let mut stage = match mode {
+            Mode::Ordered => Marked::new(AsyncOptions::ordered()),
+            Mode::Unordered => Marked::new(AsyncOptions::unordered()),
+            Mode::Keyed => Marked::new(AsyncOptions::key_ordered(|record: &u64| record % 3)),
+        };
+        let (mut model, mut records, mut marks, mut taken) = (Model::default(), 0, 0, String::new());
+        for step in steps {
+            match step {
+                Step::Push => {
+                    records += 1;
+                    stage.push(records);
+                    model.entries.push(Entry::Record(records, None));
+                }
+                Step::Mark => {
+                    marks += 1;
+                    stage.mark(watermark(marks as i64));
+                    model.entries.push(Entry::Mark(marks));
+                }
+                Step::Complete(index) => {
+                    let live = model.live(mode);
+                    if !live.is_empty() {
+                        let record = *index.get(&live);
+                        stage.complete(record);
+                        model.complete(record);
+                    }
+                }
+            }
+            model.settle(mode);
+            let more = stage.take();
+            if !more.is_empty() {
+                taken = format!("{taken} {more}");
+            }
+            prop_assert_eq!(taken.trim_start(), model.left.join(" "));
+        }
+    }
+}
