@@ -3,8 +3,8 @@
 //! This is the only file that names both sides' traits. Each side stays ignorant of the other.
 
 use peu_reactor::file::Tiers;
-use peu_reactor::{Offload, Reactor};
-use peu_scheduler::{BlockingPool, Driver, Polled, Turns};
+use peu_reactor::{Nap, Offload, Reactor};
+use peu_scheduler::{Alarm, BlockingPool, Driver, Polled, Turns};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,23 @@ impl Driver for ReactorDriver {
 
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// `None` also when no descriptor is left for it: the runtime works without.
+    fn alarm(&self) -> Option<Box<dyn Alarm>> {
+        Some(Box::new(WatchNap(Nap::new().ok()?)))
+    }
+}
+
+struct WatchNap(Nap);
+
+impl Alarm for WatchNap {
+    fn set(&self, after: Duration) {
+        self.0.end_after(after);
+    }
+
+    fn wait(&self) {
+        self.0.sleep();
     }
 }
 

@@ -6,7 +6,7 @@
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use peu_scheduler::internals::clock;
-use peu_scheduler::{Driver, Polled, Turns};
+use peu_scheduler::{Alarm, Driver, Polled, Turns};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ struct Inner {
     waits_since: std::sync::Mutex<Option<Instant>>,
     /// How long it may.
     bound: Duration,
+    /// Whether it has alarms.
+    alarms: bool,
     /// When the turn was last claimed in vain, and how often in that moment.
     in_vain: std::sync::Mutex<(Option<Instant>, usize)>,
 }
@@ -53,6 +55,15 @@ impl ModelDriver {
 
     /// A driver that fails the model if, by its clock, an event waits for longer than this.
     pub fn with_bound(bound: Duration) -> ModelDriver {
+        ModelDriver::with(bound, false)
+    }
+
+    /// As [`with_bound`](ModelDriver::with_bound), and the driver has alarms for the watch.
+    pub fn with_bound_and_alarms(bound: Duration) -> ModelDriver {
+        ModelDriver::with(bound, true)
+    }
+
+    fn with(bound: Duration, alarms: bool) -> ModelDriver {
         clock::restart();
         ModelDriver(Arc::new(Inner {
             claimed: AtomicBool::new(false),
@@ -60,6 +71,7 @@ impl ModelDriver {
             changed: Condvar::new(),
             waits_since: std::sync::Mutex::default(),
             bound,
+            alarms,
             in_vain: std::sync::Mutex::default(),
         }))
     }
@@ -143,6 +155,48 @@ impl Driver for ModelDriver {
         }
         now
     }
+
+    fn alarm(&self) -> Option<Box<dyn Alarm>> {
+        self.0
+            .alarms
+            .then(|| Box::new(ModelAlarm::default()) as Box<dyn Alarm>)
+    }
+}
+
+/// An alarm on the clock of the model, where a time that is over may be seen late.
+#[derive(Default)]
+pub struct ModelAlarm {
+    end: Mutex<Option<Instant>>,
+    changed: Condvar,
+}
+
+impl Alarm for ModelAlarm {
+    /// The longest time is never over.
+    fn set(&self, after: Duration) {
+        *self.end.lock().unwrap() = clock::now().checked_add(after);
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut end = self.end.lock().unwrap();
+        while let Some(left) = time_left(*end) {
+            end = match left {
+                Duration::MAX => self.changed.wait(end).unwrap(),
+                left => {
+                    drop(end);
+                    clock::sleep(left);
+                    self.end.lock().unwrap()
+                }
+            };
+        }
+        *end = None;
+    }
+}
+
+/// `None`: it is over. The longest time: it has no end.
+fn time_left(end: Option<Instant>) -> Option<Duration> {
+    let left = end.map_or(Duration::MAX, |end| end - clock::now());
+    (left > Duration::ZERO).then_some(left)
 }
 
 struct ModelTurns {

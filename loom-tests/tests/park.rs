@@ -13,7 +13,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use peu_loom_tests::driver::ModelDriver;
-use peu_scheduler::internals::Parker;
+use peu_scheduler::internals::{Lookout, Parker};
 use peu_scheduler::{Driver, Polled};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use std::time::Duration;
 /// ordered after that.
 struct Sleeper {
     driver: ModelDriver,
+    lookout: Lookout,
     parker: Parker,
     message: UnsafeCell<usize>,
 }
@@ -35,6 +36,7 @@ impl Sleeper {
     fn new(driver: &ModelDriver) -> Arc<Sleeper> {
         Arc::new(Sleeper {
             driver: driver.clone(),
+            lookout: Lookout::new(None),
             parker: Parker::new(),
             message: UnsafeCell::new(0),
         })
@@ -43,7 +45,7 @@ impl Sleeper {
     fn wake_with(&self, message: usize) {
         // SAFETY: checked by loom.
         self.message.with_mut(|place| unsafe { *place = message });
-        self.parker.unpark(&self.driver);
+        self.parker.unpark(&self.driver, &self.lookout);
     }
 
     fn message(&self) -> usize {
@@ -60,7 +62,7 @@ impl Sleeper {
             .driver
             .turns()
             .poll(None, &|| !self.parker.is_notified());
-        let notified = self.parker.leave_driver();
+        let notified = self.parker.leave();
         notified || (polled == Polled::Claimed && self.parker.park(None))
     }
 
@@ -179,7 +181,7 @@ fn what_came_with_each_of_two_wakes_is_found() {
             thread::spawn(move || {
                 // Relaxed: only the wake that comes after it makes it visible.
                 left.fetch_add(1, Ordering::Relaxed);
-                sleeper.parker.unpark(&sleeper.driver);
+                sleeper.parker.unpark(&sleeper.driver, &sleeper.lookout);
             })
         });
         sleeper.parker.bind();

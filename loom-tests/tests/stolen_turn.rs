@@ -39,8 +39,17 @@ const RESCUE: Duration = Duration::from_millis(10);
 
 #[test]
 fn an_event_behind_a_poll_that_does_not_end() {
-    check(1, || {
-        let driver = ModelDriver::with_bound(RESCUE);
+    an_event_behind_a_long_poll(ModelDriver::with_bound);
+}
+
+#[test]
+fn an_event_behind_a_poll_that_does_not_end_and_the_watch_on_an_alarm() {
+    an_event_behind_a_long_poll(ModelDriver::with_bound_and_alarms);
+}
+
+fn an_event_behind_a_long_poll(driver: fn(Duration) -> ModelDriver) {
+    check(1, move || {
+        let driver = driver(RESCUE);
         let workers = Workers::start(2, Arc::new(driver.clone()));
         let task = workers.handle().spawn(async move {
             let gate = Arc::new(Gate::new());

@@ -88,6 +88,7 @@ pub use current::Entered;
 pub use events::Key;
 pub use metrics::Metrics;
 pub use operation::{Direction, Operation};
+pub use os::Nap;
 pub use reactor::Reactor;
 pub use source::Source;
 pub use turn::{Polled, Turned, Turns};

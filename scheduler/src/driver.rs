@@ -69,6 +69,27 @@ pub trait Driver: Send + Sync + 'static {
 
     /// The time, by the clock that the driver's timers run on.
     fn now(&self) -> Instant;
+
+    /// A new alarm, for a worker that keeps watch over the others. `None`, as by default: the scheduler works as well,
+    /// and wakes up 125 times a second for it while there is little to do.
+    fn alarm(&self) -> Option<Box<dyn Alarm>> {
+        None
+    }
+}
+
+/// A sleep of one thread whose end any thread may move.
+///
+/// # Contract
+///
+/// - [`wait`](Alarm::wait) returns when the time is over that was [`set`](Alarm::set) last, also if that was before
+///   `wait` was called. It takes that end back: the next `wait` is for another.
+/// - `set` replaces what was set before, also if that time is over and nobody has waited for it yet.
+pub trait Alarm: Send + Sync {
+    /// The sleep under way, or else the next, ends after this time.
+    fn set(&self, after: Duration);
+
+    /// Sleeps until the end. One thread at a time does.
+    fn wait(&self);
 }
 
 /// One thread's part in a [`Driver`].

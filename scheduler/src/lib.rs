@@ -13,7 +13,7 @@
 //! | to understand | read |
 //! |---|---|
 //! | a worker's round | `scheduler/src/turn.rs` |
-//! | how nobody sleeps while there is work, and who keeps watch | `scheduler/src/idle.rs`, `scheduler/src/watch.rs` |
+//! | how nobody sleeps while there is work, and who keeps watch | `scheduler/src/idle.rs`, `scheduler/src/watch.rs`, `scheduler/src/lookout.rs` |
 //! | the ring that others steal from | `scheduler/src/ring.rs` |
 //! | the life of a task | `scheduler/src/task/README.md` |
 
@@ -27,6 +27,7 @@ mod idle;
 mod injector;
 mod lifo;
 mod local;
+mod lookout;
 mod meter;
 mod metrics;
 #[cfg(loom)]
@@ -45,7 +46,7 @@ mod yield_now;
 
 pub use block_on::block_on;
 pub use blocking::BlockingPool;
-pub use driver::{Driver, Polled, Turns};
+pub use driver::{Alarm, Driver, Polled, Turns};
 pub use handle::{EnterGuard, Handle};
 pub use local::{LocalScheduler, LocalTurn, spawn_local};
 pub use metrics::WorkerMetrics;
@@ -58,6 +59,7 @@ pub use yield_now::{YieldNow, yield_now};
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
     pub use crate::lifo::Lifo;
+    pub use crate::lookout::Lookout;
     pub use crate::modelling::{Workers, blocking_pool, close_blocking_pool};
     pub use crate::park::Parker;
     pub use crate::ring::{Owner, Thief, ring};

@@ -1,16 +1,17 @@
-//! How one worker sleeps: on its own parker, or inside the driver's turn; and how anybody wakes it, wherever it is.
+//! How one worker sleeps: on its own parker, inside the driver's turn, or, as the watch, on the lookout; and how anybody wakes it, wherever it is.
 //!
 //! # Protocol
 //!
 //! One word per worker. The worker announces where it is about to sleep by a compare-exchange from `EMPTY`; who
 //! wakes it swaps in `NOTIFIED` and learns from the old value which bell to ring:
 //!
-//! | old value   | what the waker does                                              |
-//! |-------------|------------------------------------------------------------------|
-//! | `EMPTY`     | nothing: the worker's announcement will find `NOTIFIED` and fail |
-//! | `PARKED`    | unparks the thread                                               |
-//! | `IN_DRIVER` | calls `Driver::unpark`                                           |
-//! | `NOTIFIED`  | nothing: somebody has rung already                               |
+//! | old value    | what the waker does                                              |
+//! |--------------|------------------------------------------------------------------|
+//! | `EMPTY`      | nothing: the worker's announcement will find `NOTIFIED` and fail |
+//! | `PARKED`     | unparks the thread                                               |
+//! | `IN_DRIVER`  | calls `Driver::unpark`                                           |
+//! | `ON_LOOKOUT` | rings at the lookout, which has a protocol of its own            |
+//! | `NOTIFIED`   | nothing: somebody has rung already                               |
 //!
 //! No wake is lost: both sides act on the word by read-modify-writes, which are totally ordered. If the swap comes first,
 //! the announcement fails; if the announcement comes first, the swap sees it, and the bells are sticky: a thread's
@@ -29,6 +30,7 @@
 #![allow(unreachable_pub, reason = "the models of loom-tests drive this module")]
 
 use crate::driver::Driver;
+use crate::lookout::Lookout;
 use crate::sync::{AtomicU32, Ordering, thread, twin};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -36,7 +38,8 @@ use std::time::Duration;
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
 const IN_DRIVER: u32 = 2;
-const NOTIFIED: u32 = 3;
+const ON_LOOKOUT: u32 = 3;
+const NOTIFIED: u32 = 4;
 
 /// Where a worker sleeps and is woken.
 pub struct Parker {
@@ -88,9 +91,22 @@ impl Parker {
         self.announce(IN_DRIVER)
     }
 
-    /// The driver has returned. Says whether the worker was notified meanwhile.
-    pub fn leave_driver(&self) -> bool {
-        self.leave()
+    /// Announces a sleep on the lookout. `false`: as for the driver.
+    #[must_use]
+    pub fn enter_lookout(&self) -> bool {
+        self.announce(ON_LOOKOUT)
+    }
+
+    /// The sleep is over. Says whether the worker was notified meanwhile.
+    pub fn leave(&self) -> bool {
+        if twin("park-leave-by-store") {
+            // ORDERING: the calibration twin: a load and a store in place of the swap.
+            let notified = self.word.load(Ordering::Acquire) == NOTIFIED;
+            self.word.store(EMPTY, Ordering::Release);
+            return notified;
+        }
+        // ORDERING: Acquire pairs with the Release of `unpark`'s swap.
+        self.word.swap(EMPTY, Ordering::Acquire) == NOTIFIED
     }
 
     /// Whether a notification waits. For the sleeper's last look before it sleeps in the driver.
@@ -106,7 +122,7 @@ impl Parker {
     }
 
     /// Wakes the worker, or lets its next sleep end at once.
-    pub fn unpark(&self, driver: &dyn Driver) {
+    pub fn unpark(&self, driver: &dyn Driver, lookout: &Lookout) {
         let order = if twin("park-relaxed-unpark") {
             Ordering::Relaxed
         } else {
@@ -121,6 +137,7 @@ impl Parker {
                 .expect("a parked worker is bound")
                 .unpark(),
             IN_DRIVER => driver.unpark(),
+            ON_LOOKOUT => lookout.ring(),
             _ => {}
         }
     }
@@ -137,17 +154,6 @@ impl Parker {
         }
         announced
     }
-
-    fn leave(&self) -> bool {
-        if twin("park-leave-by-store") {
-            // ORDERING: the calibration twin: a load and a store in place of the swap.
-            let notified = self.word.load(Ordering::Acquire) == NOTIFIED;
-            self.word.store(EMPTY, Ordering::Release);
-            return notified;
-        }
-        // ORDERING: Acquire pairs with the Release of `unpark`'s swap.
-        self.word.swap(EMPTY, Ordering::Acquire) == NOTIFIED
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -160,12 +166,12 @@ mod tests {
     fn a_notification_before_the_sleep_ends_it() {
         let parker = Parker::new();
         parker.bind();
-        parker.unpark(&NoDriver);
+        parker.unpark(&NoDriver, &Lookout::new(None));
         assert!(parker.park(None));
-        parker.unpark(&NoDriver);
+        parker.unpark(&NoDriver, &Lookout::new(None));
         assert!(!parker.enter_driver());
         assert!(parker.enter_driver(), "one notification ends one sleep");
-        assert!(!parker.leave_driver());
+        assert!(!parker.leave());
     }
 
     #[test]
@@ -183,7 +189,7 @@ mod tests {
             there.bind();
             there.park(None)
         });
-        parker.unpark(&NoDriver);
+        parker.unpark(&NoDriver, &Lookout::new(None));
         assert!(worker.join().unwrap());
     }
 }

@@ -6,6 +6,7 @@ use crate::driver::Driver;
 use crate::idle::Idle;
 use crate::injector::Injector;
 use crate::lifo::Lifo;
+use crate::lookout::Lookout;
 use crate::meter::{FRESH, WORTH_HELP};
 use crate::metrics::Stats;
 use crate::park::Parker;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) driver: std::sync::Arc<dyn Driver>,
     pub(crate) workers: Box<[Remote]>,
     pub(crate) idle: Idle,
+    pub(crate) lookout: Lookout,
     /// Tasks from outside, and what overflowed a ring.
     pub(crate) injector: Injector<Runnable>,
     /// Every task that is not finished, so that shutdown can drop them.
@@ -51,7 +53,10 @@ impl Shared {
             lifo: CachePadded::new(Lifo::new()),
             stats: CachePadded::default(),
         };
+        // A single worker has nobody to watch.
+        let alarm = (thieves.len() > 1).then(|| driver.alarm()).flatten();
         Shared {
+            lookout: Lookout::new(alarm),
             driver,
             idle: Idle::new(thieves.len()),
             workers: thieves.into_iter().map(remote).collect(),
@@ -81,7 +86,9 @@ impl Shared {
             .idle
             .take_sleeper(|worker| &self.workers[worker].parker);
         if let Some(worker) = woken {
-            self.workers[worker].parker.unpark(&*self.driver);
+            self.workers[worker]
+                .parker
+                .unpark(&*self.driver, &self.lookout);
         }
         woken.is_some()
     }
@@ -101,7 +108,7 @@ impl Shared {
         fence(Ordering::SeqCst);
         self.owned.close_and_cancel_all();
         for worker in &self.workers {
-            worker.parker.unpark(&*self.driver);
+            worker.parker.unpark(&*self.driver, &self.lookout);
         }
     }
 

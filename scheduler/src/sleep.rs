@@ -36,7 +36,7 @@ impl Worker {
             .turns
             .borrow_mut()
             .poll(None, &|| !parker.is_notified());
-        let notified = parker.leave_driver();
+        let notified = parker.leave();
         match polled {
             Polled::Claimed if !notified || twin("turn-notified-unheeded") => {
                 self.park_beside_driver()
@@ -98,7 +98,8 @@ impl Worker {
                 }
             }
         } else {
-            notified = self.here().parker.park(Some(watch.nap()));
+            let lookout = &self.shared.lookout;
+            notified = lookout.sleep(&self.here().parker, watch.nap(), watch.due());
         }
         (notified || self.shared.is_closing()).then_some(Vigil::Rise)
     }
@@ -134,7 +135,7 @@ impl Worker {
             .turns
             .borrow_mut()
             .poll(Some(nap), &|| !parker.is_notified());
-        (polled, parker.leave_driver())
+        (polled, parker.leave())
     }
 
     /// Takes what waits behind a poll that does not end: half of the ring, and the slot.
@@ -155,6 +156,7 @@ impl Worker {
         let now = self.shared.driver.now();
         self.turned(now);
         self.rise(now);
+        self.put_off_watch(now);
         if n > 0 {
             // Callbacks may take their time: whoever else could help must not be held back by the hope that we will.
             self.stop_searching();
@@ -173,6 +175,19 @@ impl Worker {
             idle.leave_watch(self.index);
         }
         self.risen.set(true);
+    }
+
+    /// This worker has turned the driver and moves. If nobody else is awake and the injector is empty, then a look of the
+    /// watch would find nothing.
+    fn put_off_watch(&self, now: Instant) {
+        let shared = &self.shared;
+        let now = shared.stamp(now);
+        if shared.lookout.is_due_soon(now)
+            && shared.idle.sleeping() + 1 == shared.workers.len()
+            && shared.injector.is_empty()
+        {
+            shared.lookout.put_off(now);
+        }
     }
 
     /// Rule W: a worker that goes to run tasks leaves no sleepers without a watch.

@@ -12,8 +12,8 @@
 //! # How often
 //!
 //! A look is a timed wake-up, and on an idle core that is dear: 10 to 20 µs of CPU were measured, with the interrupt
-//! and the way in and out of idleness, so that 2,000 looks a second cost about as much as 4,000 echo requests. So the
-//! watch looks rarely ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no
+//! and the way in and out of idleness, so that 2,000 looks a second cost about as much as 4,000 echo requests. So a
+//! worker that sees that all is well puts the next look off (`lookout`), and without such a worker the watch looks rarely ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no
 //! queued task waits for longer than 10 ms behind a stuck worker. A queue that it finds is looked at again after
 //! [`FAST`]. Once it has caught a worker stuck before its queue, it looks every [`FAST`] for [`VIGILANCE`], so that a
 //! program with long polls has a steal bound of 1 ms from its second long poll on (2 ms while the watch sleeps in a
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// Between two looks with nothing to worry about. With [`FAST`] and the kernel's own delays it makes less than the
 /// rescue bound of 10 ms.
-const SLOW: Duration = Duration::from_millis(8);
+pub(crate) const SLOW: Duration = Duration::from_millis(8);
 
 /// Between two looks that are to show whether a worker moves: half of the steal bound of 1 ms, as it takes two.
 const FAST: Duration = Duration::from_micros(500);
@@ -69,6 +69,8 @@ pub(crate) struct Watch {
     injected: bool,
     /// Until the next look.
     nap: Duration,
+    /// The stamp of that look, unless it looks closely: then nobody is to put it off.
+    due: Option<usize>,
     vigilant_until: Option<Instant>,
     quiet: u32,
     has_driver: bool,
@@ -80,6 +82,7 @@ impl Watch {
             polls: vec![0; workers],
             injected: false,
             nap: SLOW,
+            due: None,
             vigilant_until: None,
             quiet: 0,
             has_driver: false,
@@ -94,12 +97,17 @@ impl Watch {
         self.quiet = 0;
         self.others_moved(shared, me);
         self.take_abandoned_driver(shared, now);
-        self.nap = self.next_nap(shared, me, now);
+        self.set_nap(shared, me, now);
     }
 
     /// How long to sleep before the next look.
     pub(crate) fn nap(&self) -> Duration {
         self.nap
+    }
+
+    /// The stamp of the next look, if it may be put off.
+    pub(crate) fn due(&self) -> Option<usize> {
+        self.due
     }
 
     pub(crate) fn has_driver(&self) -> bool {
@@ -117,7 +125,7 @@ impl Watch {
         let moved = self.others_moved(shared, me);
         if let Some(victim) = stuck {
             self.vigilant_until = now.checked_add(VIGILANCE);
-            self.nap = FAST;
+            (self.nap, self.due) = (FAST, None);
             return Finding::Stuck(victim);
         }
         let waits = !shared.injector.is_empty();
@@ -127,7 +135,7 @@ impl Watch {
         }
         self.injected = waits;
         let taken = self.take_abandoned_driver(shared, now);
-        self.nap = self.next_nap(shared, me, now);
+        self.set_nap(shared, me, now);
         if taken {
             Finding::Driver
         } else {
@@ -148,6 +156,14 @@ impl Watch {
             && shared.since_turn(now) >= ABANDONED;
         self.has_driver |= abandoned;
         abandoned
+    }
+
+    fn set_nap(&mut self, shared: &Shared, me: usize, now: Instant) {
+        self.nap = self.next_nap(shared, me, now);
+        let due = shared
+            .stamp(now)
+            .wrapping_add(self.nap.as_micros() as usize);
+        self.due = (self.nap > FAST).then_some(due);
     }
 
     fn next_nap(&mut self, shared: &Shared, me: usize, now: Instant) -> Duration {
