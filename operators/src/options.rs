@@ -2,6 +2,7 @@
 
 use crate::failure::OnError;
 use crate::keys::{KeyOf, NoKey};
+use crate::policies::Policies;
 use crate::retry::NoRetry;
 use std::time::Duration;
 
@@ -25,14 +26,17 @@ const DEFAULT_CAPACITY: usize = 100;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a stage is made with them"]
-pub struct AsyncOptions<Timeout = FailOnTimeout, Retry = NoRetry, Failure = OnError, Key = NoKey> {
+pub struct AsyncOptions<P = Policies> {
+    pub(crate) bounds: Bounds,
+    pub(crate) policies: P,
+}
+
+/// What is a number, and no policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
     pub(crate) mode: Mode,
-    pub(crate) key: Key,
     pub(crate) capacity: usize,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) on_timeout: Timeout,
-    pub(crate) retry: Retry,
-    pub(crate) on_error: Failure,
 }
 
 /// In which order outputs leave.
@@ -83,7 +87,9 @@ impl AsyncOptions {
     /// let of_ada = stored.iter().filter(|(name, _)| *name == "Ada");
     /// assert_eq!(of_ada.map(|(_, number)| *number).collect::<Vec<_>>(), [1, 2, 3]);
     /// ```
-    pub fn key_ordered<T, K, F>(key: F) -> AsyncOptions<FailOnTimeout, NoRetry, OnError, KeyOf<F>>
+    pub fn key_ordered<T, K, F>(
+        key: F,
+    ) -> AsyncOptions<Policies<FailOnTimeout, NoRetry, OnError, KeyOf<F>>>
     where
         F: FnMut(&T) -> K + Send + 'static,
     {
@@ -91,7 +97,7 @@ impl AsyncOptions {
     }
 }
 
-impl<F, Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure, KeyOf<F>> {
+impl<F, Timeout, Retry, Failure> AsyncOptions<Policies<Timeout, Retry, Failure, KeyOf<F>>> {
     /// At most `waiting` records wait for their keys, all keys together; 100 by default. Once there are so many, the
     /// stage takes no input until one of them is accepted.
     ///
@@ -104,26 +110,24 @@ impl<F, Timeout, Retry, Failure> AsyncOptions<Timeout, Retry, Failure, KeyOf<F>>
             waiting > 0,
             "a key-ordered stage must let at least 1 record wait"
         );
-        self.key.waiting = waiting;
+        self.policies.key.waiting = waiting;
         self
     }
 }
 
-impl<Key> AsyncOptions<FailOnTimeout, NoRetry, OnError, Key> {
+impl<Key> AsyncOptions<Policies<FailOnTimeout, NoRetry, OnError, Key>> {
     fn new(mode: Mode, key: Key) -> Self {
-        Self {
+        let bounds = Bounds {
             mode,
-            key,
             capacity: DEFAULT_CAPACITY,
             timeout: None,
-            on_timeout: FailOnTimeout,
-            retry: NoRetry,
-            on_error: OnError::Fail,
-        }
+        };
+        let policies = Policies::by_default(key);
+        Self { bounds, policies }
     }
 }
 
-impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
+impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure, Key>> {
     /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
     /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
     ///
@@ -136,7 +140,7 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
             capacity > 0,
             "the capacity of an async stage must be at least 1"
         );
-        self.capacity = capacity;
+        self.bounds.capacity = capacity;
         self
     }
 
@@ -145,7 +149,10 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
     ///
     /// A request is polled a last time before it is given up: a result that is there, but that the stage had no time
     /// to fetch, still counts.
-    pub fn timeout(self, limit: Duration) -> AsyncOptions<FailOnTimeout, Retry, Failure, Key> {
+    pub fn timeout(
+        self,
+        limit: Duration,
+    ) -> AsyncOptions<Policies<FailOnTimeout, Retry, Failure, Key>> {
         self.with_timeout(limit, FailOnTimeout)
     }
 
@@ -169,7 +176,7 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
         self,
         limit: Duration,
         fallback: F,
-    ) -> AsyncOptions<F, Retry, Failure, Key>
+    ) -> AsyncOptions<Policies<F, Retry, Failure, Key>>
     where
         F: FnMut(&T) -> Fallback<Out> + Send + 'static,
     {
@@ -177,18 +184,26 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
     }
 
     fn with_timeout<Other>(
-        self,
+        mut self,
         limit: Duration,
-        on_timeout: Other,
-    ) -> AsyncOptions<Other, Retry, Failure, Key> {
+        timeout: Other,
+    ) -> AsyncOptions<Policies<Other, Retry, Failure, Key>> {
+        self.bounds.timeout = Some(limit);
+        self.with(|policies| Policies {
+            timeout,
+            retry: policies.retry,
+            failure: policies.failure,
+            key: policies.key,
+        })
+    }
+
+    fn with<Other>(
+        self,
+        exchange: impl FnOnce(Policies<Timeout, Retry, Failure, Key>) -> Other,
+    ) -> AsyncOptions<Other> {
         AsyncOptions {
-            mode: self.mode,
-            key: self.key,
-            capacity: self.capacity,
-            timeout: Some(limit),
-            on_timeout,
-            retry: self.retry,
-            on_error: self.on_error,
+            bounds: self.bounds,
+            policies: exchange(self.policies),
         }
     }
 
@@ -221,45 +236,31 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Timeout, Retry, Failure, Key> {
     /// assert_eq!(block_on(answers.next()).unwrap().unwrap(), 8);
     /// assert_eq!(answers.metrics().retries, 1);
     /// ```
-    pub fn retry<Policy>(self, policy: Policy) -> AsyncOptions<Timeout, Policy, Failure, Key> {
-        AsyncOptions {
-            mode: self.mode,
-            key: self.key,
-            capacity: self.capacity,
-            timeout: self.timeout,
-            on_timeout: self.on_timeout,
-            retry: policy,
-            on_error: self.on_error,
-        }
-    }
-
-    /// The key apart from what all stages have.
-    pub(crate) fn split(self) -> (AsyncOptions<Timeout, Retry, Failure>, Key) {
-        let options = AsyncOptions {
-            mode: self.mode,
-            key: NoKey,
-            capacity: self.capacity,
-            timeout: self.timeout,
-            on_timeout: self.on_timeout,
-            retry: self.retry,
-            on_error: self.on_error,
-        };
-        (options, self.key)
+    pub fn retry<Policy>(
+        self,
+        retry: Policy,
+    ) -> AsyncOptions<Policies<Timeout, Policy, Failure, Key>> {
+        self.with(|policies| Policies {
+            timeout: policies.timeout,
+            retry,
+            failure: policies.failure,
+            key: policies.key,
+        })
     }
 
     /// What a failure does: a request's error that is final, its timeout (unless a fallback decides), its panic. One of
     /// [`OnError`](crate::OnError), [`DeadLetters`](crate::DeadLetters), or a closure: see
     /// [`ErrorPolicy`](crate::ErrorPolicy).
-    pub fn on_error<Policy>(self, on_error: Policy) -> AsyncOptions<Timeout, Retry, Policy, Key> {
-        AsyncOptions {
-            mode: self.mode,
-            key: self.key,
-            capacity: self.capacity,
-            timeout: self.timeout,
-            on_timeout: self.on_timeout,
-            retry: self.retry,
-            on_error,
-        }
+    pub fn on_error<Policy>(
+        self,
+        failure: Policy,
+    ) -> AsyncOptions<Policies<Timeout, Retry, Policy, Key>> {
+        self.with(|policies| Policies {
+            timeout: policies.timeout,
+            retry: policies.retry,
+            failure,
+            key: policies.key,
+        })
     }
 }
 

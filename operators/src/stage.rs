@@ -3,15 +3,16 @@
 use crate::alarm::Alarm;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
-use crate::failure::{ErrorPolicy, Failure};
+use crate::failure::Failure;
 use crate::input::Input;
-use crate::keys::{Entered, Lines};
+use crate::keys::{Entered, KeyBy as _, Lines};
 use crate::metrics::Metrics;
-use crate::options::{AsyncOptions, Mode, OnTimeout};
+use crate::options::{AsyncOptions, Bounds, Mode};
 use crate::order::Order;
 use crate::outlet::{Consumer, Offer, Outlet, Room};
+use crate::policies::{Asked, StagePolicies};
 use crate::requests::Requests;
-use crate::retry::RetryPolicy;
+
 use crate::runtime::Timer;
 use crate::signals::{INPUT, ROOM, Signals, TIMER};
 use futures_core::Stream;
@@ -38,10 +39,16 @@ const MOST_MARKS: usize = 1024;
 ///
 /// `Time` is what a record brings along for its outputs, `M` what a mark may be: nothing and none in a stage over plain
 /// records.
-pub(crate) struct Stage<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> {
+pub(crate) struct Stage<S, T, Time, M, F, Fut, Out, E, P, R>
+where
+    S: Stream,
+    P: StagePolicies<T, Out, E>,
+    R: Timer,
+{
     pub(crate) name: Arc<str>,
     pub(crate) function: F,
-    pub(crate) options: AsyncOptions<G, P, H>,
+    pub(crate) bounds: Bounds,
+    pub(crate) policies: Asked<P, T, Out, E>,
     /// Records that wait for their keys, in key-ordered mode.
     pub(crate) lines: Option<Box<dyn Lines<T, Time>>>,
     pub(crate) input: Input<S, T, Time, M>,
@@ -69,9 +76,10 @@ pub(crate) struct Stage<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> {
     pub(crate) metrics: Metrics,
 }
 
-impl<S, T, Time, M, F, Fut, Out, G, P, H, R> Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
     S: Stream,
+    P: StagePolicies<T, Out, E>,
     R: Timer,
 {
     /// The stage, and the consumer's end of its outlet.
@@ -79,10 +87,14 @@ where
         name: Arc<str>,
         input: Input<S, T, Time, M>,
         function: F,
-        options: AsyncOptions<G, P, H>,
-        lines: Option<Box<dyn Lines<T, Time>>>,
+        options: AsyncOptions<P>,
         timer: R,
-    ) -> (Self, Arc<Outlet<Out, Time, M>>) {
+    ) -> (Self, Arc<Outlet<Out, Time, M>>)
+    where
+        Time: Send + 'static,
+    {
+        let bounds = options.bounds;
+        let (policies, key) = options.policies.into_bundle().split();
         let mut signals = Signals::new();
         signals.raise(INPUT);
         let outlet = Arc::new(Outlet::new(signals.waker(ROOM).clone()));
@@ -90,10 +102,10 @@ where
             name,
             function,
             input,
-            lines,
+            lines: key.lines(),
             held: None,
             requests: Requests::new(),
-            order: match options.mode {
+            order: match bounds.mode {
                 Mode::Ordered => Order::ordered(),
                 Mode::Unordered => Order::unordered(),
             },
@@ -102,7 +114,7 @@ where
             outgoing: VecDeque::new(),
             outlet: Arc::clone(&outlet),
             room: Room {
-                records: options.capacity,
+                records: bounds.capacity,
                 marks: MOST_MARKS,
             },
             starving: false,
@@ -110,7 +122,8 @@ where
             end: None,
             over: false,
             metrics: Metrics::default(),
-            options,
+            bounds,
+            policies,
         };
         (stage, outlet)
     }
@@ -194,8 +207,7 @@ where
 }
 
 /// The task: turns while there is something to do, then a pause.
-impl<S, T, Time, M, F, Fut, Out, E, G, P, H, R> Future
-    for Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Future for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
     S: Stream,
     T: Clone + Debug,
@@ -204,9 +216,7 @@ where
     F: FnMut(T) -> Fut,
     Fut: Future<Output = Result<Out, E>>,
     E: Into<BoxError>,
-    G: OnTimeout<T, Out>,
-    P: RetryPolicy<Out, E>,
-    H: ErrorPolicy<T, Out>,
+    P: StagePolicies<T, Out, E>,
     R: Timer,
 {
     type Output = ();
@@ -232,23 +242,31 @@ where
 }
 
 /// Nothing is pinned in place: the futures, the input and the sleep have boxes of their own.
-impl<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> Unpin
-    for Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Unpin for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
+where
+    S: Stream,
+    P: StagePolicies<T, Out, E>,
+    R: Timer,
 {
 }
 
-impl<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer> Drop
-    for Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Drop for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
+where
+    S: Stream,
+    P: StagePolicies<T, Out, E>,
+    R: Timer,
 {
     fn drop(&mut self) {
         self.outlet.abandon(&self.name);
     }
 }
 
-impl<S: Stream, T, Time, M, F, Fut, Out, G, P, H, R: Timer>
-    Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
+    S: Stream,
     T: Clone + Debug,
+    P: StagePolicies<T, Out, E>,
+    R: Timer,
 {
     /// The failure of a record in flight.
     pub(crate) fn failure(&self, request: usize, cause: Cause) -> Failure<T> {

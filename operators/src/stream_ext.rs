@@ -5,12 +5,10 @@ use crate::async_flat_map::AsyncFlatMap;
 use crate::async_map::AsyncMap;
 use crate::element::{Element, EventTime, Mark, MarkOf};
 use crate::error::BoxError;
-use crate::failure::ErrorPolicy;
 use crate::input::Input;
-use crate::keys::KeyBy;
-use crate::options::{AsyncOptions, OnTimeout};
+use crate::options::AsyncOptions;
 use crate::outlet::Outlet;
-use crate::retry::RetryPolicy;
+use crate::policies::StagePolicies;
 use crate::runtime::{Spawn, Timer};
 use crate::stage::Stage;
 use futures_core::Stream;
@@ -57,12 +55,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let numbers: Vec<u32> = block_on(numbers.map(Result::unwrap).collect());
     /// assert_eq!(numbers, [1, 3]);
     /// ```
-    fn async_map<R, F, Fut, Out, E, G, P, H, K>(
+    fn async_map<R, F, Fut, Out, E, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H, K>,
+        options: AsyncOptions<P>,
     ) -> AsyncMap<Out>
     where
         Self::Item: Clone + Debug + Send,
@@ -70,11 +68,8 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         F: FnMut(Self::Item) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Out, E>> + Send + 'static,
         Out: Send + 'static,
-        E: Into<BoxError>,
-        G: OnTimeout<Self::Item, Out>,
-        P: RetryPolicy<Out, E>,
-        H: ErrorPolicy<Self::Item, Out>,
-        K: KeyBy<Self::Item>,
+        E: Into<BoxError> + 'static,
+        P: StagePolicies<Self::Item, Out, E>,
     {
         let input = Input::new(self, |record| Ok(Element::Record(record, ())));
         AsyncMap::new(start(input, runtime, name.into(), function, options))
@@ -101,12 +96,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let words: Vec<&str> = block_on(words.map(Result::unwrap).collect());
     /// assert_eq!(words, ["poll", "execute", "update"]);
     /// ```
-    fn async_flat_map<R, F, Fut, Outs, E, G, P, H, K>(
+    fn async_flat_map<R, F, Fut, Outs, E, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H, K>,
+        options: AsyncOptions<P>,
     ) -> AsyncFlatMap<Outs>
     where
         Self::Item: Clone + Debug + Send,
@@ -114,11 +109,8 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         F: FnMut(Self::Item) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Outs, E>> + Send + 'static,
         Outs: IntoIterator + Send + 'static,
-        E: Into<BoxError>,
-        G: OnTimeout<Self::Item, Outs>,
-        P: RetryPolicy<Outs, E>,
-        H: ErrorPolicy<Self::Item, Outs>,
-        K: KeyBy<Self::Item>,
+        E: Into<BoxError> + 'static,
+        P: StagePolicies<Self::Item, Outs, E>,
     {
         let input = Input::new(self, |record| Ok(Element::Record(record, ())));
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
@@ -149,12 +141,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     ///     assert!(doubled.next().await.is_none());
     /// });
     /// ```
-    fn try_async_map<R, T, InputError, F, Fut, Out, E, G, P, H, K>(
+    fn try_async_map<R, T, InputError, F, Fut, Out, E, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H, K>,
+        options: AsyncOptions<P>,
     ) -> AsyncMap<Out>
     where
         Self: Stream<Item = Result<T, InputError>>,
@@ -164,11 +156,8 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         F: FnMut(T) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Out, E>> + Send + 'static,
         Out: Send + 'static,
-        E: Into<BoxError>,
-        G: OnTimeout<T, Out>,
-        P: RetryPolicy<Out, E>,
-        H: ErrorPolicy<T, Out>,
-        K: KeyBy<T>,
+        E: Into<BoxError> + 'static,
+        P: StagePolicies<T, Out, E>,
     {
         let input = Input::new(self, |item: Self::Item| match item {
             Ok(record) => Ok(Element::Record(record, ())),
@@ -204,12 +193,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let expected = [Element::Record(14, Some(noon)), Element::Mark(Mark::Watermark(noon))];
     /// assert_eq!(doubled, expected);
     /// ```
-    fn async_map_elements<R, T, F, Fut, Out, E, G, P, H, K>(
+    fn async_map_elements<R, T, F, Fut, Out, E, P>(
         self,
         runtime: &R,
         name: impl Into<Arc<str>>,
         function: F,
-        options: AsyncOptions<G, P, H, K>,
+        options: AsyncOptions<P>,
     ) -> AsyncElements<Out>
     where
         Self: Stream<Item = Element<T>>,
@@ -218,11 +207,8 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         F: FnMut(T) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Out, E>> + Send + 'static,
         Out: Send + 'static,
-        E: Into<BoxError>,
-        G: OnTimeout<T, Out>,
-        P: RetryPolicy<Out, E>,
-        H: ErrorPolicy<T, Out>,
-        K: KeyBy<T>,
+        E: Into<BoxError> + 'static,
+        P: StagePolicies<T, Out, E>,
     {
         let input: Input<_, T, Option<EventTime>, Mark> = Input::new(self, Ok);
         AsyncElements::new(start(input, runtime, name.into(), function, options))
@@ -231,12 +217,12 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
 
 impl<S: Stream + Send + 'static> StreamExt for S {}
 
-fn start<S, T, Time, M, R, F, Fut, Out, E, G, P, H, K>(
+fn start<S, T, Time, M, R, F, Fut, Out, E, P>(
     input: Input<S, T, Time, M>,
     runtime: &R,
     name: Arc<str>,
     function: F,
-    options: AsyncOptions<G, P, H, K>,
+    options: AsyncOptions<P>,
 ) -> Arc<Outlet<Out, Time, M>>
 where
     S: Stream + Send + 'static,
@@ -247,15 +233,10 @@ where
     F: FnMut(T) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Out, E>> + Send + 'static,
     Out: Send + 'static,
-    E: Into<BoxError>,
-    G: OnTimeout<T, Out>,
-    P: RetryPolicy<Out, E>,
-    H: ErrorPolicy<T, Out>,
-    K: KeyBy<T>,
+    E: Into<BoxError> + 'static,
+    P: StagePolicies<T, Out, E>,
 {
-    let (options, key) = options.split();
-    let timer = runtime.clone();
-    let (stage, outlet) = Stage::new(name, input, function, options, key.lines(), timer);
+    let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
     runtime.spawn(stage);
     outlet
 }

@@ -12,12 +12,13 @@
 
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause};
-use crate::failure::{ErrorPolicy, Recovery};
+use crate::failure::{ErrorPolicy as _, Recovery};
 use crate::keys::{Arrival, Entered};
-use crate::options::{Fallback, OnTimeout};
+use crate::options::{Fallback, OnTimeout as _};
 use crate::order::Verdict;
 use crate::panics::caught;
-use crate::retry::RetryPolicy;
+use crate::policies::StagePolicies;
+use crate::retry::RetryPolicy as _;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT, ROOM, TIMER};
 use crate::stage::Stage;
@@ -51,7 +52,7 @@ enum Outcome<Out> {
     Again(Duration),
 }
 
-impl<S, T, Time, M, F, Fut, Out, E, G, P, H, R> Stage<S, T, Time, M, F, Fut, Out, G, P, H, R>
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
     S: Stream,
     T: Clone + Debug,
@@ -60,9 +61,7 @@ where
     F: FnMut(T) -> Fut,
     Fut: Future<Output = Result<Out, E>>,
     E: Into<BoxError>,
-    G: OnTimeout<T, Out>,
-    P: RetryPolicy<Out, E>,
-    H: ErrorPolicy<T, Out>,
+    P: StagePolicies<T, Out, E>,
     R: Timer,
 {
     /// False: nothing can make progress until the stage is woken.
@@ -234,7 +233,7 @@ where
 
     /// Accepts a record: its time runs from here.
     fn accept(&mut self, entered: Entered<T, Time>, line: Option<usize>) -> usize {
-        let limit = self.options.timeout;
+        let limit = self.bounds.timeout;
         let deadline = limit.and_then(|limit| self.alarm.after(limit));
         self.room.records -= 1;
         self.metrics.accepted += 1;
@@ -252,7 +251,7 @@ where
         self.metrics.attempts += 1;
         self.metrics.retries += u64::from(is_retry);
         if !is_retry {
-            self.options.retry.record();
+            self.policies.retry.record();
         }
         let is_last = is_retry && self.input.is_over();
         let record = self.requests.begin_attempt(request, is_last);
@@ -285,10 +284,10 @@ where
     fn outcome(&mut self, request: usize, result: Result<Out, E>) -> Outcome<Out> {
         if !self.requests.is_at_last(request) {
             let retry = self.requests.attempts(request);
-            if let Some(delay) = self.options.retry.next_delay(retry, &result) {
+            if let Some(delay) = self.policies.retry.next_delay(retry, &result) {
                 return Outcome::Again(delay);
             }
-            self.metrics.over_budget = self.options.retry.over_budget();
+            self.metrics.over_budget = self.policies.retry.over_budget();
         }
         match result {
             Ok(output) => Outcome::Output(output),
@@ -305,8 +304,8 @@ where
         self.requests.cancel(request);
         self.metrics.timed_out += 1;
         let record = self.requests.record(request);
-        let limit = self.options.timeout.unwrap_or_default();
-        match caught(|| self.options.on_timeout.on_timeout(record)) {
+        let limit = self.bounds.timeout.unwrap_or_default();
+        match caught(|| self.policies.timeout.on_timeout(record)) {
             Ok(Fallback::Output(output)) => Outcome::Output(output),
             Ok(Fallback::Skip) => Outcome::Nothing,
             Ok(Fallback::Fail) => Outcome::Failed(Cause::TimedOut(limit)),
@@ -363,7 +362,7 @@ where
         }
         let judged = caught(|| {
             let failure = self.failure(request, cause);
-            self.options.on_error.judge(failure)
+            self.policies.failure.judge(failure)
         });
         match judged {
             Ok(Recovery::Output(output)) => Verdict::Output(output, self.requests.time(request)),

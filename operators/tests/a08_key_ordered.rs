@@ -3,9 +3,11 @@
 mod kit;
 
 use kit::{Answer, Bench, ms};
-use peu_operators::{AsyncOptions, Cause, FailOnTimeout, KeyOf, NoRetry, OnError, Retry};
+use peu_operators::{AsyncOptions, Cause, FailOnTimeout, KeyOf, NoRetry, OnError, Policies, Retry};
 
-fn key_ordered() -> AsyncOptions<FailOnTimeout, NoRetry, OnError, KeyOf<impl FnMut(&u64) -> u64>> {
+type Keyed<F> = AsyncOptions<Policies<FailOnTimeout, NoRetry, OnError, KeyOf<F>>>;
+
+fn key_ordered() -> Keyed<impl FnMut(&u64) -> u64> {
     AsyncOptions::key_ordered(|record: &u64| record % 10)
 }
 

@@ -4,8 +4,8 @@ mod kit;
 
 use kit::{Tap, World};
 use peu_operators::{
-    AsyncMap, AsyncOptions, Element, EventTime, FailOnTimeout, Jitter, KeyBy, Mark, OnError, Retry,
-    RetryPolicy, Spawn, StreamExt as _, Timer,
+    AsyncMap, AsyncOptions, Element, EventTime, FailOnTimeout, Jitter, KeyBy, Mark, OnError,
+    Policies, Retry, RetryPolicy, Spawn, StreamExt as _, Timer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -126,7 +126,7 @@ impl Future for Double {
 
 fn doubles<P, K>(
     runtime: &Timeless,
-    options: AsyncOptions<FailOnTimeout, P, OnError, K>,
+    options: AsyncOptions<Policies<FailOnTimeout, P, OnError, K>>,
     yields: usize,
 ) -> Tap<AsyncMap<u64>>
 where

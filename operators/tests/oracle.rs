@@ -8,8 +8,8 @@ use kit::oracle::{
 };
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
-    AsyncOptions, Cause, FailOnTimeout, Failure, Fallback, KeyBy, NoRetry, OnError, Recovery,
-    Retry, RetryBudget, RetryPolicy,
+    AsyncOptions, Cause, FailOnTimeout, Failure, Fallback, KeyBy, NoRetry, OnError, Policies,
+    Recovery, Retry, RetryBudget, RetryPolicy,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -90,7 +90,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-type Options<P, K> = AsyncOptions<FailOnTimeout, P, OnError, K>;
+type Options<P, K> = AsyncOptions<Policies<FailOnTimeout, P, OnError, K>>;
 
 /// The stage and the oracle, side by side.
 struct Pair {

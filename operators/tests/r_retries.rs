@@ -4,7 +4,7 @@ mod kit;
 
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
-    AsyncOptions, Budgeted, Cause, Jitter, OnError, OnTimeout, Retry, RetryBudget, RetryPolicy,
+    AsyncOptions, Budgeted, Cause, Jitter, OnError, Retry, RetryBudget, RetryPolicy, StagePolicies,
 };
 use std::time::Duration;
 
@@ -26,10 +26,9 @@ fn delays<P: RetryPolicy<u64, Refused>>(policy: P, retries: usize) -> Vec<u64> {
 }
 
 /// A stage whose only record is refused as often as it asks, how often it was called, and the error at its end.
-fn refused<G, P>(options: AsyncOptions<G, P, OnError>) -> (usize, peu_operators::StageError)
+fn refused<P>(options: AsyncOptions<P>) -> (usize, peu_operators::StageError)
 where
-    G: OnTimeout<u64, u64>,
-    P: RetryPolicy<u64, Refused>,
+    P: StagePolicies<u64, u64, Refused>,
 {
     let mut bench = Bench::new(options);
     (0..50).for_each(|_| bench.calls.answer(1, Answer::Refused));

@@ -1,7 +1,7 @@
 use super::{Answer, Calls, Feed, Refused, Tap, World};
 use peu_operators::{
-    AsyncElements, AsyncOptions, Element, ErrorPolicy, EventTime, KeyBy, LatencyMarker, Mark,
-    OnTimeout, RetryPolicy, StreamExt as _,
+    AsyncElements, AsyncOptions, Element, EventTime, LatencyMarker, Mark, StagePolicies,
+    StreamExt as _,
 };
 use std::time::Instant;
 
@@ -24,13 +24,7 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
-    pub(crate) fn new<G, P, H, K>(options: AsyncOptions<G, P, H, K>) -> Self
-    where
-        G: OnTimeout<u64, u64>,
-        P: RetryPolicy<u64, Refused>,
-        H: ErrorPolicy<u64, u64>,
-        K: KeyBy<u64>,
-    {
+    pub(crate) fn new<P: StagePolicies<u64, u64, Refused>>(options: AsyncOptions<P>) -> Self {
         let (world, calls) = (World::new(), Calls::new());
         let (feed, source) = Feed::new();
         let function = {

@@ -13,9 +13,7 @@ pub(crate) use feed::Feed;
 pub(crate) use tap::Tap;
 pub(crate) use world::World;
 
-use peu_operators::{
-    AsyncMap, AsyncOptions, ErrorPolicy, KeyBy, OnTimeout, RetryPolicy, StageError, StreamExt as _,
-};
+use peu_operators::{AsyncMap, AsyncOptions, StageError, StagePolicies, StreamExt as _};
 use std::time::Duration;
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
@@ -33,23 +31,14 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new<G, P, H, K>(options: AsyncOptions<G, P, H, K>) -> Self
-    where
-        G: OnTimeout<u64, u64>,
-        P: RetryPolicy<u64, Refused>,
-        H: ErrorPolicy<u64, u64>,
-        K: KeyBy<u64>,
-    {
+    pub(crate) fn new<P: StagePolicies<u64, u64, Refused>>(options: AsyncOptions<P>) -> Self {
         Self::with_calls(Calls::new(), options)
     }
 
-    pub(crate) fn with_calls<G, P, H, K>(calls: Calls, options: AsyncOptions<G, P, H, K>) -> Self
-    where
-        G: OnTimeout<u64, u64>,
-        P: RetryPolicy<u64, Refused>,
-        H: ErrorPolicy<u64, u64>,
-        K: KeyBy<u64>,
-    {
+    pub(crate) fn with_calls<P: StagePolicies<u64, u64, Refused>>(
+        calls: Calls,
+        options: AsyncOptions<P>,
+    ) -> Self {
         let world = World::new();
         let (feed, source) = Feed::new();
         let function = {
