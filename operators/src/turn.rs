@@ -10,22 +10,19 @@
 //! order in which they were listed: the queue is the fairness. Input that has more is listed again behind all others,
 //! so neither a flood of records nor requests that keep waking themselves can starve the rest.
 
+use crate::attempts::Outcome;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause};
-use crate::failure::{ErrorPolicy as _, Recovery};
 use crate::keys::{Arrival, Entered};
-use crate::options::{Fallback, OnTimeout as _};
 use crate::order::Verdict;
-use crate::panics::caught;
 use crate::policies::StagePolicies;
-use crate::retry::RetryPolicy as _;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT, ROOM, TIMER};
 use crate::stage::Stage;
 use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What can make progress.
@@ -40,16 +37,6 @@ enum Event<T, Time> {
     Retry(usize),
     /// A request's time is up.
     Timeout(usize),
-}
-
-/// What an execution made of a request.
-enum Outcome<Out> {
-    Unfinished,
-    Output(Out),
-    Nothing,
-    Failed(Cause),
-    /// To be tried again, after a delay.
-    Again(Duration),
 }
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
@@ -245,74 +232,6 @@ where
         request
     }
 
-    /// Calls the user's function. Once the input is over, a second time is the last time.
-    fn attempt(&mut self, request: usize) -> Outcome<Out> {
-        let is_retry = self.requests.attempts(request) > 0;
-        self.metrics.attempts += 1;
-        self.metrics.retries += u64::from(is_retry);
-        if !is_retry {
-            self.policies.retry.record();
-        }
-        let is_last = is_retry && self.input.is_over();
-        let record = self.requests.begin_attempt(request, is_last);
-        match caught(|| (self.function)(record.clone())) {
-            Ok(future) => {
-                self.requests.start(request, future);
-                self.poll_request(request)
-            }
-            Err(message) => Outcome::Failed(Cause::Panicked(message)),
-        }
-    }
-
-    fn poll_request(&mut self, request: usize) -> Outcome<Out> {
-        let outcome = caught(|| self.advance(request));
-        outcome.unwrap_or_else(|message| Outcome::Failed(Cause::Panicked(message)))
-    }
-
-    fn advance(&mut self, request: usize) -> Outcome<Out> {
-        let Some(future) = self.requests.future(request) else {
-            return Outcome::Unfinished;
-        };
-        let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
-        match future.poll(&mut cx) {
-            Poll::Pending => Outcome::Unfinished,
-            Poll::Ready(result) => self.outcome(request, result),
-        }
-    }
-
-    /// An attempt is over: the retry policy says whether that is final.
-    fn outcome(&mut self, request: usize, result: Result<Out, E>) -> Outcome<Out> {
-        if !self.requests.is_at_last(request) {
-            let retry = self.requests.attempts(request);
-            if let Some(delay) = self.policies.retry.next_delay(retry, &result) {
-                return Outcome::Again(delay);
-            }
-            self.metrics.over_budget = self.policies.retry.over_budget();
-        }
-        match result {
-            Ok(output) => Outcome::Output(output),
-            Err(error) => Outcome::Failed(Cause::Failed(error.into())),
-        }
-    }
-
-    /// A last poll, for a result that is there wins; then the request is dropped, and the fallback decides.
-    fn time_out(&mut self, request: usize) -> Outcome<Out> {
-        let outcome = self.poll_request(request);
-        if !matches!(outcome, Outcome::Unfinished) {
-            return outcome;
-        }
-        self.requests.cancel(request);
-        self.metrics.timed_out += 1;
-        let record = self.requests.record(request);
-        let limit = self.bounds.timeout.unwrap_or_default();
-        match caught(|| self.policies.timeout.on_timeout(record)) {
-            Ok(Fallback::Output(output)) => Outcome::Output(output),
-            Ok(Fallback::Skip) => Outcome::Nothing,
-            Ok(Fallback::Fail) => Outcome::Failed(Cause::TimedOut(limit)),
-            Err(message) => Outcome::Failed(Cause::Panicked(message)),
-        }
-    }
-
     fn update(&mut self, request: usize, outcome: Outcome<Out>) {
         let verdict = match outcome {
             Outcome::Unfinished => return,
@@ -352,27 +271,6 @@ where
         self.requests.back_off(request, at);
         if self.input.is_over() {
             self.hurry();
-        }
-    }
-
-    /// The error policy.
-    fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out, Time> {
-        if !matches!(cause, Cause::TimedOut(_)) {
-            self.metrics.failed += 1;
-        }
-        let judged = caught(|| {
-            let failure = self.failure(request, cause);
-            self.policies.failure.judge(failure)
-        });
-        match judged {
-            Ok(Recovery::Output(output)) => Verdict::Output(output, self.requests.time(request)),
-            Ok(Recovery::Skip) => Verdict::Nothing,
-            Ok(Recovery::DeadLetter) => {
-                self.metrics.dead_letters += 1;
-                Verdict::Nothing
-            }
-            Ok(Recovery::Fail(failure)) => Verdict::Failed(failure.into()),
-            Err(message) => Verdict::Failed(self.error(request, Cause::Panicked(message))),
         }
     }
 

@@ -1,0 +1,132 @@
+//! The attempts of a request: the user's code is called, polled and given up here, and nowhere else.
+//!
+//! Whatever happens, it comes down to an [`Outcome`]. Panics end here.
+
+use crate::element::MarkOf;
+use crate::error::{BoxError, Cause};
+use crate::failure::{ErrorPolicy as _, Recovery};
+use crate::options::{Fallback, OnTimeout as _};
+use crate::order::Verdict;
+use crate::panics::caught;
+use crate::policies::StagePolicies;
+use crate::retry::RetryPolicy as _;
+use crate::runtime::Timer;
+use crate::signals::FIRST_REQUEST;
+use crate::stage::Stage;
+use futures_core::Stream;
+use std::fmt::Debug;
+use std::future::Future;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// What an execution made of a request.
+pub(crate) enum Outcome<Out> {
+    Unfinished,
+    Output(Out),
+    Nothing,
+    Failed(Cause),
+    /// To be tried again, after a delay.
+    Again(Duration),
+}
+
+impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
+where
+    S: Stream,
+    T: Clone + Debug,
+    Time: Copy,
+    M: MarkOf,
+    F: FnMut(T) -> Fut,
+    Fut: Future<Output = Result<Out, E>>,
+    E: Into<BoxError>,
+    P: StagePolicies<T, Out, E>,
+    R: Timer,
+{
+    /// Calls the user's function. Once the input is over, a second time is the last time.
+    pub(crate) fn attempt(&mut self, request: usize) -> Outcome<Out> {
+        let is_retry = self.requests.attempts(request) > 0;
+        self.metrics.attempts += 1;
+        self.metrics.retries += u64::from(is_retry);
+        if !is_retry {
+            self.policies.retry.record();
+        }
+        let is_last = is_retry && self.input.is_over();
+        let record = self.requests.begin_attempt(request, is_last);
+        match caught(|| (self.function)(record.clone())) {
+            Ok(future) => {
+                self.requests.start(request, future);
+                self.poll_request(request)
+            }
+            Err(message) => Outcome::Failed(Cause::Panicked(message)),
+        }
+    }
+
+    pub(crate) fn poll_request(&mut self, request: usize) -> Outcome<Out> {
+        let outcome = caught(|| self.advance(request));
+        outcome.unwrap_or_else(|message| Outcome::Failed(Cause::Panicked(message)))
+    }
+
+    fn advance(&mut self, request: usize) -> Outcome<Out> {
+        let Some(future) = self.requests.future(request) else {
+            return Outcome::Unfinished;
+        };
+        let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
+        match future.poll(&mut cx) {
+            Poll::Pending => Outcome::Unfinished,
+            Poll::Ready(result) => self.outcome(request, result),
+        }
+    }
+
+    /// An attempt is over: the retry policy says whether that is final.
+    fn outcome(&mut self, request: usize, result: Result<Out, E>) -> Outcome<Out> {
+        if !self.requests.is_at_last(request) {
+            let retry = self.requests.attempts(request);
+            if let Some(delay) = self.policies.retry.next_delay(retry, &result) {
+                return Outcome::Again(delay);
+            }
+            self.metrics.over_budget = self.policies.retry.over_budget();
+        }
+        match result {
+            Ok(output) => Outcome::Output(output),
+            Err(error) => Outcome::Failed(Cause::Failed(error.into())),
+        }
+    }
+
+    /// A last poll, for a result that is there wins; then the request is dropped, and the fallback decides.
+    pub(crate) fn time_out(&mut self, request: usize) -> Outcome<Out> {
+        let outcome = self.poll_request(request);
+        if !matches!(outcome, Outcome::Unfinished) {
+            return outcome;
+        }
+        self.requests.cancel(request);
+        self.metrics.timed_out += 1;
+        let record = self.requests.record(request);
+        let limit = self.bounds.timeout.unwrap_or_default();
+        match caught(|| self.policies.timeout.on_timeout(record)) {
+            Ok(Fallback::Output(output)) => Outcome::Output(output),
+            Ok(Fallback::Skip) => Outcome::Nothing,
+            Ok(Fallback::Fail) => Outcome::Failed(Cause::TimedOut(limit)),
+            Err(message) => Outcome::Failed(Cause::Panicked(message)),
+        }
+    }
+
+    /// The error policy.
+    pub(crate) fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out, Time> {
+        if !matches!(cause, Cause::TimedOut(_)) {
+            self.metrics.failed += 1;
+        }
+        let judged = caught(|| {
+            let failure = self.failure(request, cause);
+            self.policies.failure.judge(failure)
+        });
+        match judged {
+            Ok(Recovery::Output(output)) => Verdict::Output(output, self.requests.time(request)),
+            Ok(Recovery::Skip) => Verdict::Nothing,
+            Ok(Recovery::DeadLetter) => {
+                self.metrics.dead_letters += 1;
+                Verdict::Nothing
+            }
+            Ok(Recovery::Fail(failure)) => Verdict::Failed(failure.into()),
+            Err(message) => Verdict::Failed(self.error(request, Cause::Panicked(message))),
+        }
+    }
+}
