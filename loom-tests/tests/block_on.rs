@@ -10,6 +10,7 @@
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
+use peu_loom_tests::model;
 use peu_scheduler::block_on;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Message {
 
 #[test]
 fn a_wake_makes_visible_what_came_before_it() {
-    loom::model(|| {
+    model(|| {
         let message = Message::new();
         let mut thread = None;
         block_on(poll_fn(|cx: &mut Context<'_>| {
@@ -68,7 +69,7 @@ fn a_wake_makes_visible_what_came_before_it() {
 /// The second wake may find the first not taken yet, and rings no bell; it is not lost all the same.
 #[test]
 fn two_wakes_during_one_poll() {
-    loom::model(|| {
+    model(|| {
         let count = Arc::new(AtomicUsize::new(0));
         let mut threads = Vec::new();
         block_on(poll_fn(|cx: &mut Context<'_>| {

@@ -10,6 +10,7 @@
 #![cfg(loom)]
 
 use loom::thread;
+use peu_loom_tests::model;
 use peu_scheduler::block_on;
 use peu_scheduler::internals::{blocking_pool, close_blocking_pool};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ const FOREVER: Duration = Duration::MAX;
 
 #[test]
 fn a_job_against_a_thread_that_ends() {
-    loom::model(|| {
+    model(|| {
         let pool = blocking_pool(1, SHORT);
         for n in 0..2 {
             assert_eq!(block_on(pool.spawn(move || n)).unwrap(), n);
@@ -35,7 +36,7 @@ fn a_job_against_a_thread_that_ends() {
 /// One thread is idle and no more are allowed. Two jobs come at once: each submitter sees two jobs for one thread.
 #[test]
 fn two_jobs_for_an_idle_thread() {
-    loom::model(|| {
+    model(|| {
         let pool = blocking_pool(1, FOREVER);
         block_on(pool.spawn(|| ())).unwrap();
         let other = thread::spawn({
@@ -50,7 +51,7 @@ fn two_jobs_for_an_idle_thread() {
 
 #[test]
 fn a_job_against_the_end_of_the_pool() {
-    loom::model(|| {
+    model(|| {
         let pool = blocking_pool(1, SHORT);
         let token = Arc::new(());
         let submitter = thread::spawn({

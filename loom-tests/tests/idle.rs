@@ -3,6 +3,8 @@
 //! Whatever the order: while a task is in the injector, a worker is awake or being woken. If it were not so, the task would
 //! never run, and loom would find everybody blocked.
 //!
+//! bound: with two workers three preemptions take more than four minutes; two take half of one.
+//!
 //! twin: idle-no-fence
 //! twin: idle-push-no-fence
 //! twin: idle-no-last-look
@@ -10,8 +12,8 @@
 
 #![cfg(loom)]
 
-use peu_loom_tests::check;
 use peu_loom_tests::driver::ModelDriver;
+use peu_loom_tests::{bounded, model};
 use peu_scheduler::internals::Workers;
 use peu_scheduler::{Driver, block_on};
 use std::sync::Arc;
@@ -29,7 +31,7 @@ fn end(workers: Workers) {
 
 #[test]
 fn a_push_against_the_only_worker() {
-    check(3, || {
+    model(|| {
         let (workers, _) = start(1);
         let task = workers.handle().spawn(async { 1 });
         assert_eq!(block_on(task).unwrap(), 1);
@@ -40,7 +42,7 @@ fn a_push_against_the_only_worker() {
 /// The second finds the worker running, falling asleep again, or asleep.
 #[test]
 fn a_push_after_a_push() {
-    check(3, || {
+    model(|| {
         let (workers, _) = start(1);
         let tasks = [1, 2].map(|n| workers.handle().spawn(async move { n }));
         assert_eq!(tasks.map(|task| block_on(task).unwrap()), [1, 2]);
@@ -51,7 +53,7 @@ fn a_push_after_a_push() {
 /// An unpark that was meant for nobody makes the worker rise by itself, while it may be woken as well.
 #[test]
 fn a_push_against_a_worker_that_rises_by_itself() {
-    check(2, || {
+    model(|| {
         let (workers, driver) = start(1);
         let stranger = loom::thread::spawn(move || driver.unpark());
         let task = workers.handle().spawn(async { 1 });
@@ -64,7 +66,7 @@ fn a_push_against_a_worker_that_rises_by_itself() {
 /// One of two workers is in the driver, on its own parker, or keeps watch, when the task comes.
 #[test]
 fn a_push_against_two_workers() {
-    check(2, || {
+    bounded(2, || {
         let (workers, _) = start(2);
         let task = workers.handle().spawn(async { 1 });
         assert_eq!(block_on(task).unwrap(), 1);

@@ -10,6 +10,7 @@
 
 use loom::future::block_on;
 use loom::thread;
+use peu_loom_tests::model;
 use peu_scheduler::internals::TestScheduler;
 use peu_scheduler::task::JoinHandle;
 use std::future::Future;
@@ -59,7 +60,7 @@ fn assert_freed(scheduler: &TestScheduler, output: &Output) {
 
 #[test]
 fn who_waits_gets_the_result() {
-    loom::model(|| {
+    model(|| {
         let (scheduler, handle, output) = one_task();
         let worker = thread::spawn({
             let scheduler = scheduler.clone();
@@ -73,7 +74,7 @@ fn who_waits_gets_the_result() {
 
 #[test]
 fn the_waker_of_the_last_poll_is_woken() {
-    loom::model(|| {
+    model(|| {
         let (scheduler, mut handle, output) = one_task();
         let wakes = [
             Arc::new(CountWakes::default()),
@@ -102,7 +103,7 @@ fn the_waker_of_the_last_poll_is_woken() {
 
 #[test]
 fn the_same_waker_again_is_woken_once() {
-    loom::model(|| {
+    model(|| {
         let (scheduler, mut handle, output) = one_task();
         let wakes = Arc::new(CountWakes::default());
         let waker = Waker::from(wakes.clone());
@@ -123,7 +124,7 @@ fn the_same_waker_again_is_woken_once() {
 
 #[test]
 fn leaving_with_a_waker_in_the_slot() {
-    loom::model(|| {
+    model(|| {
         let (scheduler, mut handle, output) = one_task();
         let wakes = Arc::new(CountWakes::default());
         assert!(poll_with(&mut handle, &Waker::from(wakes.clone())).is_pending());
@@ -140,7 +141,7 @@ fn leaving_with_a_waker_in_the_slot() {
 
 #[test]
 fn leaving_after_a_first_poll_on_the_way() {
-    loom::model(|| {
+    model(|| {
         let (scheduler, mut handle, output) = one_task();
         let wakes = Arc::new(CountWakes::default());
         let worker = thread::spawn({

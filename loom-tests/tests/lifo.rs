@@ -9,6 +9,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::thread;
+use peu_loom_tests::model;
 use peu_scheduler::internals::Lifo;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ fn value(item: NonNull<Item>) -> usize {
 
 #[test]
 fn an_owner_against_two_thieves() {
-    loom::model(|| {
+    model(|| {
         let slot = Slot::new();
         let thieves = [0, 1].map(|_| {
             let slot = slot.clone();

@@ -9,8 +9,8 @@
 #![cfg(loom)]
 
 use loom::sync::Mutex;
-use peu_loom_tests::check;
 use peu_loom_tests::driver::ModelDriver;
+use peu_loom_tests::model;
 use peu_scheduler::{Builder, LocalScheduler};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ fn set(flag: &Mutex<Flag>) {
 
 #[test]
 fn a_task_from_another_thread() {
-    check(3, || {
+    model(|| {
         let local = start();
         let flag = Arc::new(Mutex::new(Flag::default()));
         let (handle, there) = (local.handle(), flag.clone());
@@ -61,7 +61,7 @@ fn a_task_from_another_thread() {
 
 #[test]
 fn a_wake_of_the_main_future_from_another_thread() {
-    check(3, || {
+    model(|| {
         let local = start();
         let flag = Arc::new(Mutex::new(Flag::default()));
         let there = flag.clone();

@@ -11,6 +11,7 @@
 use loom::cell::UnsafeCell;
 use loom::thread;
 use peu_loom_tests::driver::{ModelAlarm, ModelDriver};
+use peu_loom_tests::model;
 use peu_scheduler::Alarm;
 use peu_scheduler::internals::{Lookout, Parker};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Post {
 
 #[test]
 fn a_ring_against_a_worker_that_puts_off() {
-    loom::model(|| {
+    model(|| {
         let post = Post::new();
         let worker = post.put_off();
         let waker = thread::spawn({
@@ -104,7 +105,7 @@ fn a_ring_against_a_worker_that_puts_off() {
 /// The first ring may be late, and end the second sleep, for which there is a ring of its own.
 #[test]
 fn two_rings_against_two_sleeps() {
-    loom::model(|| {
+    model(|| {
         let post = Post::new();
         let wake = |message| {
             let post = post.clone();

@@ -13,6 +13,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use peu_loom_tests::driver::ModelDriver;
+use peu_loom_tests::model;
 use peu_scheduler::internals::{Lookout, Parker};
 use peu_scheduler::{Driver, Polled};
 use std::sync::Arc;
@@ -79,7 +80,7 @@ impl Sleeper {
 
 #[test]
 fn a_wake_against_a_worker_that_parks() {
-    loom::model(|| {
+    model(|| {
         let sleeper = Sleeper::new(&ModelDriver::new());
         let worker = thread::spawn({
             let sleeper = sleeper.clone();
@@ -97,7 +98,7 @@ fn a_wake_against_a_worker_that_parks() {
 /// The wake may come before the time is over, or later, and then it keeps the next sleep from beginning.
 #[test]
 fn a_wake_against_a_bounded_sleep() {
-    loom::model(|| {
+    model(|| {
         let sleeper = Sleeper::new(&ModelDriver::new());
         let worker = thread::spawn({
             let sleeper = sleeper.clone();
@@ -115,7 +116,7 @@ fn a_wake_against_a_bounded_sleep() {
 
 #[test]
 fn a_wake_against_a_worker_on_its_way_into_the_driver() {
-    loom::model(|| {
+    model(|| {
         let sleeper = Sleeper::new(&ModelDriver::new());
         let worker = sleeper.work_until_notified();
         sleeper.wake_with(1);
@@ -126,7 +127,7 @@ fn a_wake_against_a_worker_on_its_way_into_the_driver() {
 /// The driver's sleep also ends for an unpark that was meant for nobody, at any moment.
 #[test]
 fn a_wake_against_a_worker_that_wakes_for_another_reason() {
-    loom::model(|| {
+    model(|| {
         let driver = ModelDriver::new();
         let sleeper = Sleeper::new(&driver);
         let worker = sleeper.work_until_notified();
@@ -141,7 +142,7 @@ fn a_wake_against_a_worker_that_wakes_for_another_reason() {
 /// first may swallow the bell, the second must not sleep through it.
 #[test]
 fn a_bell_that_another_swallows() {
-    loom::model(|| {
+    model(|| {
         let driver = ModelDriver::new();
         let sleeper = Sleeper::new(&driver);
         let worker = sleeper.work_until_notified();
@@ -157,7 +158,7 @@ fn a_bell_that_another_swallows() {
 /// Two sleep, one of them in the driver, and both are woken.
 #[test]
 fn two_workers_are_woken_wherever_they_sleep() {
-    loom::model(|| {
+    model(|| {
         let driver = ModelDriver::new();
         let sleepers = [Sleeper::new(&driver), Sleeper::new(&driver)];
         let workers = sleepers.each_ref().map(Sleeper::work_until_notified);
@@ -173,7 +174,7 @@ fn two_workers_are_woken_wherever_they_sleep() {
 /// Two others each leave something to do, then wake; one wake may end no sleep, but what came with it is found.
 #[test]
 fn what_came_with_each_of_two_wakes_is_found() {
-    loom::model(|| {
+    model(|| {
         let sleeper = Sleeper::new(&ModelDriver::new());
         let left = Arc::new(AtomicUsize::new(0));
         let others = [0, 1].map(|_| {

@@ -11,6 +11,7 @@
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
+use peu_loom_tests::model;
 use peu_reactor::internals::ModelParking;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl Turns {
 
 #[test]
 fn one_announces() {
-    loom::model(|| {
+    model(|| {
         let turns = Turns::new();
         let turner = thread::spawn({
             let turns = turns.clone();
@@ -76,7 +77,7 @@ fn one_announces() {
 
 #[test]
 fn two_announce() {
-    loom::model(|| {
+    model(|| {
         let turns = Turns::new();
         let others = [0, 1].map(|_| {
             let turns = turns.clone();
@@ -92,7 +93,7 @@ fn two_announce() {
 /// A second announcement comes while the turn takes notice of the first.
 #[test]
 fn one_announces_twice() {
-    loom::model(|| {
+    model(|| {
         let turns = Turns::new();
         let other = thread::spawn({
             let turns = turns.clone();

@@ -15,6 +15,7 @@
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::atomic::Ordering::{self, SeqCst};
 use loom::thread;
+use peu_loom_tests::model;
 use peu_reactor::Direction::{self, Read, Write};
 use peu_reactor::internals::ModelSource;
 use peu_scheduler::block_on;
@@ -83,7 +84,7 @@ impl Wake for Wakes {
 
 #[test]
 fn two_arrivals_for_one_reader() {
-    loom::model(|| {
+    model(|| {
         let socket = Socket::new();
         let reader = thread::spawn({
             let socket = socket.clone();
@@ -100,7 +101,7 @@ fn two_arrivals_for_one_reader() {
 
 #[test]
 fn two_readers_and_two_arrivals() {
-    peu_loom_tests::check(3, || {
+    model(|| {
         let socket = Socket::new();
         let readers = [socket.reader(Read), socket.reader(Read)];
         socket.arrive(Read);
@@ -114,7 +115,7 @@ fn two_readers_and_two_arrivals() {
 /// The two directions share a word: what one clears does not touch the other.
 #[test]
 fn a_reader_and_a_writer() {
-    peu_loom_tests::check(3, || {
+    model(|| {
         let (socket, other) = (Socket::new(), Socket::new());
         // The other direction of the same source, with something of its own to take.
         let other = Socket {
@@ -133,7 +134,7 @@ fn a_reader_and_a_writer() {
 /// A task begins to wait with one waker and goes on with another, in either of the two ways to wait. The event wakes the
 /// last.
 fn the_last_waker_is_woken(by_poll: bool) {
-    loom::model(move || {
+    model(move || {
         let socket = Socket::new();
         let mut wait = pin!(socket.source.wait(Read));
         let mut poll = |context: &mut Context<'_>| {
@@ -167,7 +168,7 @@ fn the_last_waker_of_a_poll_is_woken() {
 /// Two tasks share the one place of the `poll_*` functions: who loses it is woken, as is who has it when the event comes.
 #[test]
 fn two_tasks_in_one_place() {
-    loom::model(|| {
+    model(|| {
         let socket = Socket::new();
         let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
         let tasks = wakes.each_ref().map(|wakes| {
@@ -188,7 +189,7 @@ fn two_tasks_in_one_place() {
 /// One of two waiting futures is dropped while the event comes: the other is woken.
 #[test]
 fn a_waiter_that_leaves() {
-    peu_loom_tests::check(3, || {
+    model(|| {
         let socket = Socket::new();
         let leaver = thread::spawn({
             let socket = socket.clone();

@@ -12,6 +12,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::thread;
+use peu_loom_tests::model;
 use peu_scheduler::internals::{Owner, Thief, ring};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ fn advanced(by: usize, items: &Items) -> (Owner<Item>, Thief<Item>) {
 
 #[test]
 fn an_owner_against_two_thieves() {
-    loom::model(|| {
+    model(|| {
         let items = Items::new(3);
         let (owner, victim) = advanced(3, &items);
         let thieves = [thief(&victim), thief(&victim)];
@@ -107,7 +108,7 @@ fn an_owner_against_two_thieves() {
 /// The ring is full, and what a thief makes room for is used again while the other still copies.
 #[test]
 fn slots_are_used_again_while_thieves_copy() {
-    loom::model(|| {
+    model(|| {
         let items = Items::new(6);
         let (owner, victim) = ring();
         push(&owner, &items, 0..4);
@@ -127,7 +128,7 @@ fn slots_are_used_again_while_thieves_copy() {
 /// The owner pops and pushes without a pause: positions pass a thief that copies.
 #[test]
 fn an_owner_that_runs_past_a_slow_thief() {
-    loom::model(|| {
+    model(|| {
         let items = Items::new(7);
         let (owner, victim) = ring();
         push(&owner, &items, 0..2);
@@ -144,7 +145,7 @@ fn an_owner_that_runs_past_a_slow_thief() {
 
 #[test]
 fn giving_up_half_against_a_thief() {
-    loom::model(|| {
+    model(|| {
         let items = Items::new(4);
         let (owner, victim) = advanced(1, &items);
         push(&owner, &items, 0..4);
@@ -160,7 +161,7 @@ fn giving_up_half_against_a_thief() {
 /// What was stolen can be stolen again, and the second thief sees all of it.
 #[test]
 fn a_thief_of_a_thief() {
-    loom::model(|| {
+    model(|| {
         let items = Items::new(4);
         let (owner, victim) = ring();
         push(&owner, &items, 0..4);

@@ -10,8 +10,8 @@
 #![cfg(loom)]
 
 use loom::thread;
-use peu_loom_tests::check;
 use peu_loom_tests::driver::ModelDriver;
+use peu_loom_tests::model;
 use peu_scheduler::internals::Workers;
 use peu_scheduler::{Builder, LocalScheduler, block_on};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Setting {
 
 #[test]
 fn a_spawn_against_the_end() {
-    check(3, || {
+    model(|| {
         let setting = Setting::new();
         let workers = setting.start(1);
         let spawner = thread::spawn({
@@ -60,7 +60,7 @@ fn a_spawn_against_the_end() {
 /// A task spawns another, which then waits in the worker's own queue, at any moment of the end.
 #[test]
 fn a_task_in_a_worker_s_queue_against_the_end() {
-    check(3, || {
+    model(|| {
         let setting = Setting::new();
         let workers = setting.start(1);
         let (handle, token) = (workers.handle(), setting.token.clone());
@@ -75,7 +75,7 @@ fn a_task_in_a_worker_s_queue_against_the_end() {
 /// Two workers, asleep in the driver and beside it, awake, or falling asleep: the end reaches both.
 #[test]
 fn two_sleepers_against_the_end() {
-    check(2, || {
+    model(|| {
         let setting = Setting::new();
         setting.start(2).shutdown();
         setting.end();
@@ -84,7 +84,7 @@ fn two_sleepers_against_the_end() {
 
 #[test]
 fn a_spawn_against_the_end_of_a_local_scheduler() {
-    check(3, || {
+    model(|| {
         let setting = Setting::new();
         let pool = Builder::new().blocking_pool();
         let local = LocalScheduler::new(setting.driver.clone(), pool);

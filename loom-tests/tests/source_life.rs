@@ -8,6 +8,7 @@
 #![cfg(loom)]
 
 use loom::thread;
+use peu_loom_tests::model;
 use peu_reactor::Direction::Read;
 use peu_reactor::internals::{ModelEvents, ModelSource};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ fn source() -> ModelSource {
 
 #[test]
 fn a_late_event_and_a_newcomer() {
-    loom::model(|| {
+    model(|| {
         let events = Arc::new(ModelEvents::new());
         let first = source();
         let key = events.register(&first);
@@ -41,7 +42,7 @@ fn a_late_event_and_a_newcomer() {
 /// Two sources come and go on two threads, through the same slots, and each has an event under way.
 #[test]
 fn two_owners_and_a_turn() {
-    loom::model(|| {
+    model(|| {
         let events = Arc::new(ModelEvents::new());
         let first = source();
         let key = events.register(&first);

@@ -4,6 +4,8 @@
 //! that one was: in the driver, beside it, or keeping watch. And when the two meet in the driver, one has the turn and the
 //! other neither delivers an event twice nor sleeps through what it was woken for.
 //!
+//! bound: two workers and a watch take some 500 steps. With one preemption more, most models here take more than two minutes.
+//!
 //! twin: turn-not-stolen
 //! twin: turn-stranger-trusted
 //! twin: turn-tried-at-once
@@ -13,7 +15,7 @@
 use loom::thread;
 use peu_loom_tests::driver::ModelDriver;
 use peu_loom_tests::parts::Gate;
-use peu_loom_tests::{check, check_from_explore};
+use peu_loom_tests::{bounded, bounded_from_explore};
 use peu_scheduler::internals::Workers;
 use peu_scheduler::{Driver, Polled, block_on};
 use std::future::poll_fn;
@@ -48,7 +50,7 @@ fn an_event_behind_a_poll_that_does_not_end_and_the_watch_on_an_alarm() {
 }
 
 fn an_event_behind_a_long_poll(driver: fn(Duration) -> ModelDriver) {
-    check(1, move || {
+    bounded(1, move || {
         let driver = driver(RESCUE);
         let workers = Workers::start(2, Arc::new(driver.clone()));
         let task = workers.handle().spawn(async move {
@@ -65,7 +67,7 @@ fn an_event_behind_a_long_poll(driver: fn(Duration) -> ModelDriver) {
 /// The worker that was stuck goes back to the driver while the other has its turn, and the next event is for its task.
 #[test]
 fn an_event_when_the_owner_is_back() {
-    check(1, || {
+    bounded(1, || {
         let driver = ModelDriver::new();
         let workers = Workers::start(2, Arc::new(driver.clone()));
         let task = workers.handle().spawn(async move {
@@ -94,7 +96,7 @@ fn stranger(driver: &ModelDriver, time: Duration) -> thread::JoinHandle<()> {
 /// It leaves the driver to nobody. The only worker, which found it claimed, must come back.
 #[test]
 fn a_stranger_against_the_only_worker() {
-    check(2, move || {
+    bounded(2, move || {
         let driver = ModelDriver::new();
         let workers = Workers::start(1, Arc::new(driver.clone()));
         let stranger = stranger(&driver, Duration::from_millis(1));
@@ -112,7 +114,7 @@ fn a_stranger_against_the_only_worker() {
 /// nothing is explored.
 #[test]
 fn a_stranger_against_the_watch() {
-    check_from_explore(0, || {
+    bounded_from_explore(0, || {
         let driver = ModelDriver::new();
         let stranger = stranger(&driver, Duration::from_millis(100));
         thread::yield_now();

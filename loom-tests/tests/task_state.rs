@@ -10,57 +10,101 @@
 
 #![cfg(loom)]
 
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::AtomicUsize;
+use loom::sync::atomic::Ordering::{self, SeqCst};
 use loom::thread;
+use peu_loom_tests::model;
 use peu_scheduler::internals::{TestScheduler, cancel_now};
 use peu_scheduler::task::{JoinError, JoinHandle};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-/// Counts drops. Not an atomic of loom's, which would only add interleavings.
+/// What the task of a run works with. It is not in the task itself: a twin that drops a future twice is to be caught by an
+/// assertion, before anybody follows a pointer that is gone.
 #[derive(Clone, Default)]
-struct Drops(Arc<std::sync::atomic::AtomicUsize>);
+struct World {
+    signals: Arc<AtomicUsize>,
+    // What follows is none of loom's, which would only add interleavings.
+    waker: Arc<Mutex<Option<Waker>>>,
+    futures: Arc<std::sync::atomic::AtomicUsize>,
+    results: Arc<std::sync::atomic::AtomicUsize>,
+}
 
-struct Token(Drops);
+std::thread_local! {
+    // loom runs all threads of a model on one of the system's.
+    static WORLD: RefCell<World> = RefCell::default();
+}
 
-impl Drops {
-    fn token(&self) -> Token {
-        Token(self.clone())
+impl World {
+    fn new() -> World {
+        WORLD.with(|world| {
+            world.replace(World::default());
+        });
+        World::get()
     }
 
-    fn get(&self) -> usize {
-        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    fn get() -> World {
+        WORLD.with(|world| world.borrow().clone())
     }
+
+    fn dropped(&self) -> (usize, usize) {
+        (self.futures.load(SeqCst), self.results.load(SeqCst))
+    }
+}
+
+/// What is to be dropped once: the future's part, which takes its own waker with it, and the result.
+enum Token {
+    Future,
+    Result,
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.0.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let world = World::get();
+        let (what, drops) = match self {
+            Token::Future => ("a future", &world.futures),
+            Token::Result => ("a result", &world.results),
+        };
+        assert_eq!(drops.fetch_add(1, SeqCst), 0, "{what} is dropped twice");
+        if matches!(self, Token::Future) {
+            let waker = world.waker.lock().unwrap().take();
+            drop(waker);
+        }
     }
 }
 
 /// A task that is ready when it has been signalled often enough. Signals are Relaxed: only the wake that comes with
 /// one makes it visible.
 struct Signalled {
-    signals: Arc<AtomicUsize>,
     wanted: usize,
-    waker: Arc<Mutex<Option<Waker>>>,
     _future: Token,
     result: Option<Token>,
+}
+
+impl Signalled {
+    fn new(wanted: usize) -> Signalled {
+        Signalled {
+            wanted,
+            _future: Token::Future,
+            result: Some(Token::Result),
+        }
+    }
 }
 
 impl Future for Signalled {
     type Output = Token;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Token> {
-        if self.signals.load(Ordering::Relaxed) == self.wanted {
+        let world = World::get();
+        if world.signals.load(Ordering::Relaxed) == self.wanted {
             return Poll::Ready(self.result.take().expect("polled once when ready"));
         }
         // Cloned and dropped outside the lock, which loom doesn't see.
         let waker = cx.waker().clone();
-        let old = self.waker.lock().unwrap().replace(waker);
+        let old = world.waker.lock().unwrap().replace(waker);
         drop(old);
         Poll::Pending
     }
@@ -69,40 +113,28 @@ impl Future for Signalled {
 /// A scheduler with one such task, polled once, and what the test needs to go on.
 struct Setting {
     scheduler: TestScheduler,
-    signals: Arc<AtomicUsize>,
+    world: World,
     handle: Option<JoinHandle<Token>>,
     waker: Option<Waker>,
-    futures: Drops,
-    results: Drops,
 }
 
 impl Setting {
     fn new(scheduler: TestScheduler, wanted: usize) -> Setting {
-        let signals = Arc::new(AtomicUsize::new(0));
-        let (futures, results) = (Drops::default(), Drops::default());
-        let waker = Arc::new(Mutex::new(None));
-        let handle = scheduler.spawn(Signalled {
-            signals: signals.clone(),
-            wanted,
-            waker: waker.clone(),
-            _future: futures.token(),
-            result: Some(results.token()),
-        });
+        let world = World::new();
+        let handle = scheduler.spawn(Signalled::new(wanted));
         scheduler.run_all();
-        let waker = waker.lock().unwrap().take();
+        let waker = world.waker.lock().unwrap().take();
         Setting {
             scheduler,
-            signals,
+            world,
             handle: Some(handle),
             waker,
-            futures,
-            results,
         }
     }
 
     /// A thread that signals and wakes, by value or by reference.
     fn signal_on_a_thread(&self, by_value: bool) -> thread::JoinHandle<()> {
-        let (signals, waker) = (self.signals.clone(), self.waker.clone().unwrap());
+        let (signals, waker) = (self.world.signals.clone(), self.waker.clone().unwrap());
         thread::spawn(move || {
             signals.fetch_add(1, Ordering::Relaxed);
             if by_value {
@@ -132,20 +164,14 @@ impl Setting {
         self.waker = None;
         self.handle = None;
         self.scheduler.run_all();
-        assert_eq!((self.futures.get(), self.results.get()), (1, 1));
+        assert_eq!(self.world.dropped(), (1, 1));
         assert_eq!((self.scheduler.alive(), self.scheduler.holders()), (0, 1));
     }
 }
 
-fn bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(model);
-}
-
 /// Two threads signal and wake while a third runs the task: it must see both.
 fn two_wakes(scheduler: fn() -> TestScheduler, by_value: bool) {
-    bounded(3, move || {
+    model(move || {
         let mut setting = Setting::new(scheduler(), 2);
         let threads = [0, 1].map(|_| setting.signal_on_a_thread(by_value));
         setting.scheduler.run_all();
@@ -176,7 +202,7 @@ fn no_wake_on_an_own_worker_is_lost() {
 /// What a second thread does to a task that a first one wakes and the main thread runs. Whoever comes first, the
 /// future and the result are dropped once.
 fn against_a_run(other: fn(JoinHandle<Token>, TestScheduler)) {
-    bounded(3, move || {
+    model(move || {
         let mut setting = Setting::new(TestScheduler::new(), 1);
         let waking = setting.signal_on_a_thread(true);
         let (handle, scheduler) = (setting.handle.take().unwrap(), setting.scheduler.clone());
@@ -231,7 +257,7 @@ fn shutting_down_against_a_run() {
 /// A handle that sees the end sees the result, whoever brought the end about.
 #[test]
 fn the_first_to_finish_wins() {
-    bounded(3, || {
+    model(|| {
         let mut setting = Setting::new(TestScheduler::new(), 1);
         let waking = setting.signal_on_a_thread(false);
         let abort_handle = setting.handle.as_ref().unwrap().abort_handle();
@@ -251,7 +277,7 @@ fn the_first_to_finish_wins() {
 /// Cancelled from two sides at once, in place and through the queue.
 #[test]
 fn two_cancellations() {
-    bounded(3, || {
+    model(|| {
         let mut setting = Setting::new(TestScheduler::new(), 1);
         let abort_handle = setting.handle.as_ref().unwrap().abort_handle();
         let aborting = thread::spawn({
@@ -271,11 +297,11 @@ fn two_cancellations() {
 /// A spawn that races with the closing of the list ends cancelled or is cancelled by the closing; nothing is forgotten.
 #[test]
 fn spawning_against_a_shutdown() {
-    bounded(3, || {
+    model(|| {
         let scheduler = TestScheduler::new();
-        let drops = Drops::default();
+        let world = World::new();
         let spawning = thread::spawn({
-            let (scheduler, token) = (scheduler.clone(), drops.token());
+            let (scheduler, token) = (scheduler.clone(), Token::Future);
             move || {
                 let handle = scheduler.spawn(async move { drop(token) });
                 scheduler.run_one();
@@ -287,8 +313,8 @@ fn spawning_against_a_shutdown() {
         assert!(handle.is_finished());
         drop(handle);
         assert_eq!(
-            (drops.get(), scheduler.alive(), scheduler.holders()),
-            (1, 0, 1)
+            (world.dropped(), scheduler.alive(), scheduler.holders()),
+            ((1, 0), 0, 1)
         );
     });
 }

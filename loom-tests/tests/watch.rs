@@ -3,6 +3,8 @@
 //! A task that blocks its worker until another has run, which waits behind it, ends only if a sleeper comes and takes that
 //! one. Whatever the order in which the two workers fall asleep, rise, take the watch and retire: the task ends.
 //!
+//! bound: two workers and a watch take some 500 steps. With one preemption more, a model here takes more than two minutes.
+//!
 //! twin: watch-no-fence
 //! twin: watch-no-recheck
 //! twin: watch-not-left
@@ -12,7 +14,7 @@
 use loom::thread;
 use peu_loom_tests::driver::ModelDriver;
 use peu_loom_tests::parts::{Bed, Gate};
-use peu_loom_tests::{check, check_from_explore};
+use peu_loom_tests::{bounded, bounded_from_explore};
 use peu_scheduler::internals::Workers;
 use peu_scheduler::{Handle, block_on};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ fn block_for_another(scheduler: &Handle) {
 
 #[test]
 fn a_task_behind_a_poll_that_does_not_end() {
-    check(1, || {
+    bounded(1, || {
         let workers = Workers::start(2, Arc::new(ModelDriver::new()));
         let handle = workers.handle();
         let task = workers
@@ -42,7 +44,7 @@ fn a_task_behind_a_poll_that_does_not_end() {
 /// Both sleep, one of them in the driver, and an event makes that one rise while the other looks, or retires, or has retired:
 /// after so many steps of the others.
 fn an_event_after(steps: usize, preemptions: usize) {
-    check_from_explore(preemptions, move || {
+    bounded_from_explore(preemptions, move || {
         let driver = ModelDriver::new();
         let workers = Workers::start(2, Arc::new(driver.clone()));
         let (handle, bed) = (workers.handle(), Bed::default());

@@ -1,6 +1,7 @@
 //! A model proves something only if it can fail: each has twins, and each twin is a rule that the code can leave out.
 //!
-//! `cargo xtask loom` runs them. Here only the names are compared, so that neither side is forgotten.
+//! `cargo xtask loom` runs them. Here only the names are compared, so that neither side is forgotten; and a model is run by
+//! loom-tests/src/explore.rs, which counts, and says why if it has a bound of its own.
 
 use crate::tree::{self, File};
 use crate::{assert_caught, assert_clean};
@@ -34,7 +35,36 @@ fn findings(files: &[File]) -> Vec<String> {
         .iter()
         .filter(|(_, twin)| !listed.iter().any(|(_, name)| name == twin))
         .map(|(path, twin)| format!("{path}: no model lists the twin {twin}"));
-    bare.chain(unasked).chain(unlisted).collect()
+    let uncounted = models
+        .iter()
+        .filter(|model| model.text.contains("loom::model"))
+        .map(|model| {
+            format!(
+                "{}: run it by what loom-tests/src/explore.rs has, which counts",
+                model.path
+            )
+        });
+    let unreasoned = models
+        .iter()
+        .filter(|model| calls_bounded(model) && !model.text.contains("\n//! bound: "))
+        .map(|model| {
+            format!(
+                "{}: a bound of its own, and no `//! bound: reason`",
+                model.path
+            )
+        });
+    bare.chain(unasked)
+        .chain(unlisted)
+        .chain(uncounted)
+        .chain(unreasoned)
+        .collect()
+}
+
+/// Whether it calls `bounded(…)` or `bounded_from_explore(…)`.
+fn calls_bounded(model: &File) -> bool {
+    ["bounded(", "bounded_from_explore("]
+        .iter()
+        .any(|call| model.text.contains(call))
 }
 
 fn is_model(file: &File) -> bool {
@@ -79,4 +109,23 @@ fn a_model_or_a_twin_that_stands_alone_is_caught() {
         model("//! twin: a\n"),
         code("if twin(\"a\") {}"),
     ]));
+}
+
+#[test]
+fn a_model_that_is_not_counted_or_has_an_unreasoned_bound_is_caught() {
+    let found = |model: &str| {
+        let model = format!("//! twin: a\n{model}");
+        findings(&[
+            File::sample("loom-tests/tests/ring.rs", &model),
+            File::sample("scheduler/src/ring.rs", "twin(\"a\")"),
+        ])
+    };
+    assert_caught(&found("loom::model(|| ());"), "which counts");
+    assert_caught(
+        &found("loom::model::Builder::new().check(|| ());"),
+        "which counts",
+    );
+    assert_caught(&found("bounded(2, || ());"), "a bound of its own");
+    assert_clean(&found("//! bound: three take an hour.\nbounded(2, || ());"));
+    assert_clean(&found("model(|| ());"));
 }

@@ -10,14 +10,14 @@
 //!
 //! A twin is the protocol with one rule removed, and the model must catch it. The code asks `sync::twin("…")`, which
 //! only exists under `cfg(loom)` and reads the environment, so that all twins are one build. A twin counts as caught
-//! when a test fails by a panic (an assertion, or loom's report of a deadlock, a leak or a data race) or crashes, as
-//! code with broken `unsafe` may before anybody can assert anything. Exploring without an end, running into the time
-//! limit or passing is no catch; nor is a name that no code asks for, since then nothing changes.
+//! when a test fails by a panic: an assertion, or loom's report of a deadlock, a leak or a data race. A crash, exploring
+//! without an end, running into the time limit or passing is no catch; nor is a name that no code asks for, since then
+//! nothing changes.
 
 mod report;
 
 use crate::Result;
-use report::{Verdict, judge};
+use report::{Explored, Verdict, judge};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -25,11 +25,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bugs of protocols need few preemptions; three find those known in practice and keep a model within its limit.
-const PREEMPTIONS: &str = "3";
-
 /// How long one run of a model may take unless its file says otherwise: on two cores, all of them stay within minutes.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// What the code asserts about itself is a part of each model, so assertions are on; not those of loom, which cost time.
+const ASSERTIONS: [&str; 4] = [
+    "--config",
+    "profile.release.debug-assertions=true",
+    "--config",
+    "profile.release.package.\"*\".debug-assertions=false",
+];
 
 /// How often a running model is looked at. Coarse, because it competes with the model for the same cores.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -50,7 +55,10 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
     let logs = target.join("logs");
     fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
 
-    println!("{:<40} {:>8}  verdict", "model, twin", "seconds");
+    println!(
+        "{:<40} {:>13} {:>11} {:>8}  verdict",
+        "model, twin", "interleavings", "preemptions", "seconds"
+    );
     let mut wrong = 0;
     for model in &models {
         let binary = find(&binaries, &model.name)?;
@@ -74,6 +82,7 @@ fn run_one(model: &Model, twin: Option<&String>, binary: &Path, logs: &Path) -> 
     let log = logs.join(format!("{}.log", name.replace(", ", ".")));
     let begin = Instant::now();
     let status = finish(start(binary, twin, &log)?, model.limit, &log)?;
+    let seconds = begin.elapsed();
     let text = fs::read_to_string(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let verdict = judge(
         status.as_ref().map(ExitStatus::success),
@@ -82,12 +91,14 @@ fn run_one(model: &Model, twin: Option<&String>, binary: &Path, logs: &Path) -> 
     );
     let right = matches!(
         (&verdict, twin),
-        (Verdict::Passed, None) | (Verdict::Caught(_) | Verdict::Crashed(_), Some(_))
+        (Verdict::Passed, None) | (Verdict::Caught(_), Some(_))
     );
     let mark = if right { "ok" } else { "WRONG" };
+    let (interleavings, preemptions) =
+        Explored::of(&text, matches!(verdict, Verdict::Passed)).columns();
     println!(
-        "{name:<40} {:>8.1}  {mark}: {verdict}",
-        begin.elapsed().as_secs_f64()
+        "{name:<40} {interleavings:>13} {preemptions:>11} {:>8.1}  {mark}: {verdict}",
+        seconds.as_secs_f64()
     );
     Ok(right)
 }
@@ -104,9 +115,6 @@ fn start(binary: &Path, twin: Option<&String>, log: &Path) -> Result<Child> {
     command
         .env_remove("PEU_TWIN")
         .envs(twin.map(|twin| ("PEU_TWIN", twin)));
-    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
-        command.env("LOOM_MAX_PREEMPTIONS", PREEMPTIONS);
-    }
     command.spawn().map_err(cannot)
 }
 
@@ -144,6 +152,7 @@ fn build(target: &Path) -> Result<Vec<PathBuf>> {
             "--tests",
             "--no-run",
         ])
+        .args(ASSERTIONS)
         .arg("--message-format=json-render-diagnostics")
         .env("RUSTFLAGS", flags.trim())
         .env("CARGO_TARGET_DIR", target)
