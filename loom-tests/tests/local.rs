@@ -4,6 +4,8 @@
 //! were not so, the thread would sleep with its task queued, and loom would find everybody blocked.
 //!
 //! twin: local-push-no-fence
+//! twin: local-sleep-no-fence
+//! twin: local-leave-no-fence
 //! twin: local-no-last-look
 
 #![cfg(loom)]
@@ -11,7 +13,7 @@
 use loom::sync::Mutex;
 use peu_loom_tests::driver::ModelDriver;
 use peu_loom_tests::model;
-use peu_scheduler::{Builder, LocalScheduler};
+use peu_scheduler::{Builder, Driver, LocalScheduler};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -68,5 +70,26 @@ fn a_wake_of_the_main_future_from_another_thread() {
         let waker = loom::thread::spawn(move || set(&there));
         local.block_on(wait(&flag));
         waker.join().unwrap();
+    });
+}
+
+/// Between two turns a host waits for the driver alone, as its own loop has it. The push may come at the end of a turn: too
+/// late for that one's last look.
+#[test]
+fn a_push_between_two_turns_of_a_host() {
+    model(|| {
+        let driver = ModelDriver::new();
+        let local = LocalScheduler::new(Arc::new(driver.clone()), Builder::new().blocking_pool());
+        let handle = local.handle();
+        let pusher = loom::thread::spawn(move || handle.spawn(async {}));
+        let mut polls = 0;
+        while polls == 0 {
+            let turn = local.turn(1);
+            polls += turn.polls;
+            if polls == 0 && !turn.more {
+                let _ = driver.turns().poll(None, &|| true);
+            }
+        }
+        drop(pusher.join().unwrap());
     });
 }

@@ -5,7 +5,9 @@
 //!
 //! twin: shutdown-push-unseen
 //! twin: shutdown-worker-undrained
+//! twin: shutdown-close-no-fence
 //! twin: shutdown-local-push-unseen
+//! twin: shutdown-local-close-no-fence
 
 #![cfg(loom)]
 

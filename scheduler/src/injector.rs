@@ -1,8 +1,8 @@
 //! The queue that every worker looks at and every thread may push to: crossbeam's `SegQueue`.
 //!
-//! loom can't see into `SegQueue`, so models get a mutex around a `VecDeque` instead, with an emptiness check that is
-//! as weak as the real one's caller may assume: a relaxed load, ordered by nothing but the fences of the idle
-//! protocol.
+//! loom can't see into `SegQueue`, so models get a mutex around a `VecDeque` instead. To find it empty, by a look or by a
+//! pop, says as little there as the real one's caller may assume: a relaxed load, ordered by nothing but the fences of
+//! the protocols around it.
 
 #[cfg(not(loom))]
 pub(crate) use real::Injector;
@@ -70,6 +70,9 @@ mod modelled {
 
         /// Takes the oldest.
         pub(crate) fn pop(&self) -> Option<T> {
+            if self.is_empty() {
+                return None;
+            }
             let mut queue = self.queue.lock();
             let item = queue.pop_front();
             // ORDERING: Relaxed on purpose: see the module's text.

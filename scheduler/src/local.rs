@@ -263,8 +263,10 @@ impl LocalScheduler {
     fn close(&self) {
         // ORDERING: Release pairs with the Acquire in `schedule`.
         self.shared.closing.store(true, Ordering::Release);
-        // ORDERING: SeqCst fence pairs with the fence in `inject`: who pushes after the last drain sees `closing`.
-        fence(Ordering::SeqCst);
+        if !twin("shutdown-local-close-no-fence") {
+            // ORDERING: SeqCst fence pairs with the fence in `ring`: who pushes after the last drain sees `closing`.
+            fence(Ordering::SeqCst);
+        }
         self.shared.owned.close_and_cancel_all();
         let queued = self.queue.take();
         drop(queued);
@@ -413,11 +415,15 @@ impl Drop for Inside<'_> {
         let shared = &self.local.shared;
         // ORDERING: Relaxed: ordered by the fence, which pairs with the one in `ring`.
         shared.asleep.store(true, Ordering::Relaxed);
-        // ORDERING: SeqCst fence pairs with the fence in `ring`: between turns every push rings, also one that came
-        // too early to see `asleep` and too late for the last look at the injector.
-        fence(Ordering::SeqCst);
+        if !twin("local-leave-no-fence") {
+            // ORDERING: SeqCst fence pairs with the fence in `ring`: between turns every push rings, also one that came
+            // too early to see `asleep` and too late for the last look at the injector.
+            fence(Ordering::SeqCst);
+        }
         if !shared.injector.is_empty() || !self.local.queue.borrow().is_empty() {
-            shared.ring();
+            // ORDERING: Relaxed: who reads it and does not ring leaves it to this bell, which is rung in any case.
+            shared.asleep.store(false, Ordering::Relaxed);
+            shared.driver.unpark();
         }
     }
 }
@@ -429,8 +435,10 @@ impl<'a> Asleep<'a> {
     fn new(shared: &'a LocalShared) -> Self {
         // ORDERING: Relaxed: ordered by the fence.
         shared.asleep.store(true, Ordering::Relaxed);
-        // ORDERING: SeqCst fence pairs with the fence in `ring` (see the module's protocol).
-        fence(Ordering::SeqCst);
+        if !twin("local-sleep-no-fence") {
+            // ORDERING: SeqCst fence pairs with the fence in `ring` (see the module's protocol).
+            fence(Ordering::SeqCst);
+        }
         Asleep(shared)
     }
 }

@@ -103,9 +103,11 @@ impl Shared {
     pub(crate) fn close(&self) {
         // ORDERING: Release pairs with the Acquire in `is_closing`.
         self.closing.store(true, Ordering::Release);
-        // ORDERING: SeqCst fence pairs with the fence of `all_sleep_after_push`: who pushes after the last drain sees
-        // `closing`.
-        fence(Ordering::SeqCst);
+        if !twin("shutdown-close-no-fence") {
+            // ORDERING: SeqCst fence pairs with the fence of `all_sleep_after_push`: who pushes after the last drain
+            // sees `closing`.
+            fence(Ordering::SeqCst);
+        }
         self.owned.close_and_cancel_all();
         for worker in &self.workers {
             worker.parker.unpark(&*self.driver, &self.lookout);
