@@ -16,6 +16,8 @@ pub(crate) struct Alarm<R: Timer> {
     sleep: Pin<Box<Option<R::Sleep>>>,
     /// When the sleep ends, if there is one.
     end: Option<Instant>,
+    /// The time, once it was asked for in this poll of the stage.
+    now: Option<Instant>,
 }
 
 impl<R: Timer> Alarm<R> {
@@ -24,7 +26,19 @@ impl<R: Timer> Alarm<R> {
             timer,
             sleep: Box::pin(None),
             end: None,
+            now: None,
         }
+    }
+
+    /// The time, as it was when this poll of the stage first asked for it: good enough to measure by, and cheaper than
+    /// a look at the clock for each record.
+    pub(crate) fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(|| self.timer.now())
+    }
+
+    /// Another poll of the stage begins.
+    pub(crate) fn forget_now(&mut self) {
+        self.now = None;
     }
 
     /// Now and `limit` more; none if no clock ever gets there.
@@ -53,8 +67,13 @@ impl<R: Timer> Alarm<R> {
         self.end = None;
     }
 
+    /// Ends the sleep if it is over; if not, it wakes `waker` when it is.
+    pub(crate) fn look(&mut self, waker: &Waker) {
+        self.rang(waker);
+    }
+
     /// Whether no sleep is under way: none was set, or it has ended.
-    pub(crate) fn rang(&mut self, waker: &Waker) -> bool {
+    fn rang(&mut self, waker: &Waker) -> bool {
         let Some(sleep) = self.sleep.as_mut().as_pin_mut() else {
             return true;
         };

@@ -5,6 +5,7 @@
 use crate::element::MarkOf;
 use crate::error::{BoxError, Cause};
 use crate::failure::{ErrorPolicy as _, Recovery};
+use crate::guard::Ending;
 use crate::options::{Fallback, OnTimeout as _};
 use crate::order::Verdict;
 use crate::panics::caught;
@@ -41,8 +42,12 @@ where
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
-    /// Calls the user's function. Once the input is over, a second time is the last time.
+    /// Calls the user's function, unless a guard refuses. Once the input is over, a second time is the last time.
     pub(crate) fn attempt(&mut self, request: usize) -> Outcome<Out> {
+        if self.is_refused() {
+            self.metrics.refused += 1;
+            return Outcome::Failed(Cause::CircuitOpen);
+        }
         let is_retry = self.requests.attempts(request) > 0;
         self.metrics.attempts += 1;
         self.metrics.retries += u64::from(is_retry);
@@ -50,19 +55,25 @@ where
             self.policies.retry.record();
         }
         let is_last = is_retry && self.input.is_over();
+        self.begin_call(request);
         let record = self.requests.begin_attempt(request, is_last);
         match caught(|| (self.function)(record.clone())) {
             Ok(future) => {
                 self.requests.start(request, future);
                 self.poll_request(request)
             }
-            Err(message) => Outcome::Failed(Cause::Panicked(message)),
+            Err(message) => self.panicked(request, message),
         }
     }
 
     pub(crate) fn poll_request(&mut self, request: usize) -> Outcome<Out> {
         let outcome = caught(|| self.advance(request));
-        outcome.unwrap_or_else(|message| Outcome::Failed(Cause::Panicked(message)))
+        outcome.unwrap_or_else(|message| self.panicked(request, message))
+    }
+
+    fn panicked(&mut self, request: usize, message: String) -> Outcome<Out> {
+        self.end_call(request, Ending::Panicked);
+        Outcome::Failed(Cause::Panicked(message))
     }
 
     fn advance(&mut self, request: usize) -> Outcome<Out> {
@@ -72,7 +83,10 @@ where
         let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
         match future.poll(&mut cx) {
             Poll::Pending => Outcome::Unfinished,
-            Poll::Ready(result) => self.outcome(request, result),
+            Poll::Ready(result) => {
+                self.tell_guard(request, Ending::Result(&result));
+                self.outcome(request, result)
+            }
         }
     }
 
@@ -97,6 +111,7 @@ where
         if !matches!(outcome, Outcome::Unfinished) {
             return outcome;
         }
+        self.end_call(request, Ending::TimedOut);
         self.requests.cancel(request);
         self.metrics.timed_out += 1;
         let record = self.requests.record(request);
@@ -111,9 +126,8 @@ where
 
     /// The error policy.
     pub(crate) fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out, Time> {
-        if !matches!(cause, Cause::TimedOut(_)) {
-            self.metrics.failed += 1;
-        }
+        let was_called = !matches!(cause, Cause::TimedOut(_) | Cause::CircuitOpen);
+        self.metrics.failed += u64::from(was_called);
         let judged = caught(|| {
             let failure = self.failure(request, cause);
             self.policies.failure.judge(failure)

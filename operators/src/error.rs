@@ -166,6 +166,8 @@ pub enum Cause {
     TimedOut(Duration),
     /// The user's function, its future, its timeout fallback or one of its policies panicked with this message.
     Panicked(String),
+    /// A guard refused to call the function: the circuit breaker is open.
+    CircuitOpen,
     /// The input itself gave an error.
     Input(BoxError),
     /// Polling the input panicked with this message.
@@ -180,6 +182,10 @@ impl Display for Cause {
             Cause::Failed(error) => Display::fmt(error, f),
             Cause::TimedOut(limit) => write!(f, "no result within {limit:?}"),
             Cause::Panicked(message) => write!(f, "panicked: {message}"),
+            Cause::CircuitOpen => f.write_str(
+                "the circuit breaker is open, for too many calls have failed; \
+                 handle it in the error policy, or let the breaker `wait`",
+            ),
             Cause::Input(error) => write!(f, "its input failed: {error}"),
             Cause::InputPanicked(message) => write!(f, "its input panicked: {message}"),
             Cause::Cancelled => f.write_str(

@@ -55,6 +55,8 @@
 //!   is there when the timer fires wins; afterwards the request is gone, its future dropped.
 //! - **Retries** have a delay that is worked out for each record, and one timeout for all attempts. At most one attempt
 //!   of a record is under way. When the input ends, nobody waits: each record has at most one more attempt, at once.
+//! - **Guards** are asked before each call: rate limits, circuit breakers, limits of how many calls run together. While one says
+//!   to wait, no record is accepted and no retry is made, and what is due by the clock goes first when it opens.
 //! - **Failures** end the stage with an error that names stage, record, attempt and cause, behind the outputs of all
 //!   earlier records in ordered mode; or they are skipped and counted, kept as dead letters, or turned into outputs. A
 //!   panic is a failure of its record.
@@ -72,7 +74,7 @@
 //! # How it works
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
-//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
+//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
 //! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
@@ -84,12 +86,17 @@ mod async_flat_map;
 mod async_map;
 mod attempts;
 mod back_offs;
+mod breaker;
 mod budget;
+mod calls;
+mod concurrency;
 mod element;
 mod error;
 mod failure;
+mod guard;
 mod input;
 mod keys;
+mod latency;
 mod metrics;
 mod options;
 mod order;
@@ -97,6 +104,7 @@ mod outlet;
 mod panics;
 mod policies;
 mod random;
+mod rate_limit;
 mod requests;
 mod retry;
 mod runtime;
@@ -109,14 +117,19 @@ mod turn;
 pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
+pub use breaker::CircuitBreaker;
 pub use budget::{Budgeted, RetryBudget};
+pub use concurrency::{Aimd, FixedLimit, Gradient};
 pub use element::{Element, EventTime, LatencyMarker, Mark};
 pub use error::{Cause, StageError};
 pub use failure::{DeadLetters, ErrorPolicy, Failure, OnError, Recovery};
+pub use guard::{Admission, Call, Ending, Guard, NoGuard};
 pub use keys::{KeyBy, KeyOf, NoKey};
-pub use metrics::{Metrics, Monitor};
+pub use latency::Latencies;
+pub use metrics::{Circuit, Metrics, Monitor};
 pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnTimeout};
 pub use policies::{Policies, StagePolicies};
+pub use rate_limit::RateLimit;
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
 pub use runtime::{Spawn, Timer};
 pub use stream_ext::StreamExt;

@@ -1,5 +1,6 @@
 //! What a stage counts.
 
+use crate::latency::Latencies;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -33,6 +34,35 @@ pub struct Metrics {
     pub dead_letters: u64,
     /// Requests that ran into the timeout, whatever the fallback made of it.
     pub timed_out: u64,
+    /// Calls of the function that have no result yet.
+    pub running: usize,
+    /// How many of them a guard lets run at the same time, the strictest if there are several.
+    pub limit: Option<usize>,
+    /// Records that failed because a guard refused to make a call.
+    pub refused: u64,
+    /// The state of the circuit breaker; closed if there is none.
+    pub circuit: Circuit,
+    /// How often it opened.
+    pub circuit_opened: u64,
+}
+
+/// The state of a [`CircuitBreaker`](crate::CircuitBreaker).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Circuit {
+    /// Calls are made.
+    #[default]
+    Closed,
+    /// No calls are made.
+    Open,
+    /// A few calls are made, to see whether the service is back.
+    HalfOpen,
+}
+
+impl Metrics {
+    /// Another guard bounds the calls that run.
+    pub fn limit_to(&mut self, limit: usize) {
+        self.limit = Some(self.limit.map_or(limit, |other| other.min(limit)));
+    }
 }
 
 /// Reads a stage's [`Metrics`] from anywhere, while another task owns its outputs. Cheap to clone.
@@ -70,6 +100,12 @@ impl Monitor {
     pub fn metrics(&self) -> Metrics {
         self.0.metrics()
     }
+
+    /// How long requests took so far. Costs one short lock, and a copy of a kilobyte.
+    #[must_use]
+    pub fn latencies(&self) -> Latencies {
+        self.0.latencies()
+    }
 }
 
 impl Debug for Monitor {
@@ -81,4 +117,6 @@ impl Debug for Monitor {
 /// A stage as a [`Monitor`] sees it: without the type of its outputs.
 pub(crate) trait Measured: Send + Sync {
     fn metrics(&self) -> Metrics;
+
+    fn latencies(&self) -> Latencies;
 }

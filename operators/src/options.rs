@@ -97,7 +97,9 @@ impl AsyncOptions {
     }
 }
 
-impl<F, Timeout, Retry, Failure> AsyncOptions<Policies<Timeout, Retry, Failure, KeyOf<F>>> {
+impl<F, Timeout, Retry, Failure, Guards>
+    AsyncOptions<Policies<Timeout, Retry, Failure, KeyOf<F>, Guards>>
+{
     /// At most `waiting` records wait for their keys, all keys together; 100 by default. Once there are so many, the
     /// stage takes no input until one of them is accepted.
     ///
@@ -127,7 +129,9 @@ impl<Key> AsyncOptions<Policies<FailOnTimeout, NoRetry, OnError, Key>> {
     }
 }
 
-impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure, Key>> {
+impl<Timeout, Retry, Failure, Key, Guards>
+    AsyncOptions<Policies<Timeout, Retry, Failure, Key, Guards>>
+{
     /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
     /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
     ///
@@ -152,7 +156,7 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure
     pub fn timeout(
         self,
         limit: Duration,
-    ) -> AsyncOptions<Policies<FailOnTimeout, Retry, Failure, Key>> {
+    ) -> AsyncOptions<Policies<FailOnTimeout, Retry, Failure, Key, Guards>> {
         self.with_timeout(limit, FailOnTimeout)
     }
 
@@ -176,7 +180,7 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure
         self,
         limit: Duration,
         fallback: F,
-    ) -> AsyncOptions<Policies<F, Retry, Failure, Key>>
+    ) -> AsyncOptions<Policies<F, Retry, Failure, Key, Guards>>
     where
         F: FnMut(&T) -> Fallback<Out> + Send + 'static,
     {
@@ -187,19 +191,20 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure
         mut self,
         limit: Duration,
         timeout: Other,
-    ) -> AsyncOptions<Policies<Other, Retry, Failure, Key>> {
+    ) -> AsyncOptions<Policies<Other, Retry, Failure, Key, Guards>> {
         self.bounds.timeout = Some(limit);
         self.with(|policies| Policies {
             timeout,
             retry: policies.retry,
             failure: policies.failure,
             key: policies.key,
+            guard: policies.guard,
         })
     }
 
     fn with<Other>(
         self,
-        exchange: impl FnOnce(Policies<Timeout, Retry, Failure, Key>) -> Other,
+        exchange: impl FnOnce(Policies<Timeout, Retry, Failure, Key, Guards>) -> Other,
     ) -> AsyncOptions<Other> {
         AsyncOptions {
             bounds: self.bounds,
@@ -239,12 +244,13 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure
     pub fn retry<Policy>(
         self,
         retry: Policy,
-    ) -> AsyncOptions<Policies<Timeout, Policy, Failure, Key>> {
+    ) -> AsyncOptions<Policies<Timeout, Policy, Failure, Key, Guards>> {
         self.with(|policies| Policies {
             timeout: policies.timeout,
             retry,
             failure: policies.failure,
             key: policies.key,
+            guard: policies.guard,
         })
     }
 
@@ -254,12 +260,54 @@ impl<Timeout, Retry, Failure, Key> AsyncOptions<Policies<Timeout, Retry, Failure
     pub fn on_error<Policy>(
         self,
         failure: Policy,
-    ) -> AsyncOptions<Policies<Timeout, Retry, Policy, Key>> {
+    ) -> AsyncOptions<Policies<Timeout, Retry, Policy, Key, Guards>> {
         self.with(|policies| Policies {
             timeout: policies.timeout,
             retry: policies.retry,
             failure,
             key: policies.key,
+            guard: policies.guard,
+        })
+    }
+
+    /// Asks `guard` before each call of the function: a [`RateLimit`](crate::RateLimit), a
+    /// [`CircuitBreaker`](crate::CircuitBreaker), a limit of concurrency, or a [`Guard`](crate::Guard) of yours. There may
+    /// be several; a call is made when all let it pass.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::{StreamExt as _, future::block_on, stream};
+    /// use peu_operators::{AsyncOptions, CircuitBreaker, RateLimit, StreamExt as _};
+    /// use std::{convert::Infallible, time::Duration};
+    ///
+    /// let options = AsyncOptions::unordered()
+    ///     .guard(RateLimit::per_second(1_000.0))
+    ///     .guard(CircuitBreaker::new(0.5, Duration::from_secs(30)));
+    /// let doubled = stream::iter(0..20).async_map(
+    ///     &Threads,
+    ///     "double",
+    ///     |n: u64| async move { Ok::<_, Infallible>(2 * n) },
+    ///     options,
+    /// );
+    /// assert_eq!(block_on(doubled.count()), 20);
+    /// ```
+    #[expect(
+        clippy::type_complexity,
+        reason = "it is what the others return, and a pair"
+    )]
+    pub fn guard<Other>(
+        self,
+        guard: Other,
+    ) -> AsyncOptions<Policies<Timeout, Retry, Failure, Key, (Guards, Other)>> {
+        self.with(|policies| Policies {
+            timeout: policies.timeout,
+            retry: policies.retry,
+            failure: policies.failure,
+            key: policies.key,
+            guard: (policies.guard, guard),
         })
     }
 }

@@ -16,6 +16,7 @@
 
 use crate::element::Element;
 use crate::error::{Cause, StageError};
+use crate::latency::{Latencies, Recent};
 use crate::metrics::{Measured, Metrics};
 use crate::sync::Mutex;
 use std::collections::VecDeque;
@@ -62,6 +63,7 @@ struct State<Out, Time, M> {
     end: End,
     /// As the stage last told; `queued` without `outputs`.
     metrics: Metrics,
+    latencies: Latencies,
 }
 
 enum End {
@@ -82,6 +84,8 @@ pub(crate) struct Offer<'a, Out, Time, M> {
     /// The end, behind these outputs.
     pub(crate) end: Option<Result<(), StageError>>,
     pub(crate) metrics: Metrics,
+    /// Empty afterwards.
+    pub(crate) latencies: &'a mut Recent,
 }
 
 /// Whether the consumer is there to take anything.
@@ -103,6 +107,7 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             left: false,
             end: End::NotYet,
             metrics: Metrics::default(),
+            latencies: Latencies::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -114,6 +119,7 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
     pub(crate) fn exchange(&self, offer: Offer<'_, Out, Time, M>) -> Consumer {
         let mut state = self.state.lock();
         state.metrics = offer.metrics;
+        offer.latencies.move_to(&mut state.latencies);
         if state.left {
             return Consumer::Left;
         }
@@ -237,5 +243,9 @@ impl<Out: Send, Time: Send, M: Send> Measured for Outlet<Out, Time, M> {
             .filter(|output| !output.is_mark())
             .count();
         metrics
+    }
+
+    fn latencies(&self) -> Latencies {
+        self.state.lock().latencies.clone()
     }
 }

@@ -4,17 +4,25 @@
 //! a single parameter of whatever takes options, and stay one when there are more of them.
 
 use crate::failure::{ErrorPolicy, OnError};
+use crate::guard::{Guard, NoGuard};
 use crate::keys::{KeyBy, NoKey};
 use crate::options::{FailOnTimeout, OnTimeout};
 use crate::retry::{NoRetry, RetryPolicy};
 
 /// The policies of a stage: what the methods of [`AsyncOptions`](crate::AsyncOptions) exchange one by one.
 #[derive(Clone, Debug)]
-pub struct Policies<Timeout = FailOnTimeout, Retry = NoRetry, Failure = OnError, Key = NoKey> {
+pub struct Policies<
+    Timeout = FailOnTimeout,
+    Retry = NoRetry,
+    Failure = OnError,
+    Key = NoKey,
+    Guards = NoGuard,
+> {
     pub(crate) timeout: Timeout,
     pub(crate) retry: Retry,
     pub(crate) failure: Failure,
     pub(crate) key: Key,
+    pub(crate) guard: Guards,
 }
 
 impl<Key> Policies<FailOnTimeout, NoRetry, OnError, Key> {
@@ -24,6 +32,7 @@ impl<Key> Policies<FailOnTimeout, NoRetry, OnError, Key> {
             retry: NoRetry,
             failure: OnError::Fail,
             key,
+            guard: NoGuard,
         }
     }
 }
@@ -53,44 +62,54 @@ pub trait StagePolicies<T, Out, E>: Sized + Send + 'static {
     type Failure: ErrorPolicy<T, Out>;
     #[doc(hidden)]
     type Key: KeyBy<T>;
+    #[doc(hidden)]
+    type Guard: Guard<Out, E>;
 
     #[doc(hidden)]
-    fn into_bundle(self) -> Policies<Self::Timeout, Self::Retry, Self::Failure, Self::Key>;
+    fn into_bundle(self) -> Bundle<Self, T, Out, E>;
 }
 
-impl<T, Out, E, Timeout, Retry, Failure, Key> StagePolicies<T, Out, E>
-    for Policies<Timeout, Retry, Failure, Key>
+impl<T, Out, E, Timeout, Retry, Failure, Key, Guards> StagePolicies<T, Out, E>
+    for Policies<Timeout, Retry, Failure, Key, Guards>
 where
     Timeout: OnTimeout<T, Out>,
     Retry: RetryPolicy<Out, E>,
     Failure: ErrorPolicy<T, Out>,
     Key: KeyBy<T>,
+    Guards: Guard<Out, E>,
 {
     type Timeout = Timeout;
     type Retry = Retry;
     type Failure = Failure;
     type Key = Key;
+    type Guard = Guards;
 
     fn into_bundle(self) -> Self {
         self
     }
 }
 
-/// The policies that a stage asks while it runs. Its key is asked by those who wait in line.
-pub(crate) type Asked<P, T, Out, E> = Policies<
+/// [`Policies`], named by what they are to a stage.
+pub(crate) type Bundle<P, T, Out, E, Key = <P as StagePolicies<T, Out, E>>::Key> = Policies<
     <P as StagePolicies<T, Out, E>>::Timeout,
     <P as StagePolicies<T, Out, E>>::Retry,
     <P as StagePolicies<T, Out, E>>::Failure,
+    Key,
+    <P as StagePolicies<T, Out, E>>::Guard,
 >;
 
-impl<Timeout, Retry, Failure, Key> Policies<Timeout, Retry, Failure, Key> {
+/// The policies that a stage asks while it runs. Its key is asked by those who wait in line.
+pub(crate) type Asked<P, T, Out, E> = Bundle<P, T, Out, E, NoKey>;
+
+impl<Timeout, Retry, Failure, Key, Guards> Policies<Timeout, Retry, Failure, Key, Guards> {
     /// The key apart.
-    pub(crate) fn split(self) -> (Policies<Timeout, Retry, Failure>, Key) {
+    pub(crate) fn split(self) -> (Policies<Timeout, Retry, Failure, NoKey, Guards>, Key) {
         let asked = Policies {
             timeout: self.timeout,
             retry: self.retry,
             failure: self.failure,
             key: NoKey,
+            guard: self.guard,
         };
         (asked, self.key)
     }

@@ -28,6 +28,8 @@ pub(crate) struct Requests<T, Time, Fut> {
     oldest: usize,
     youngest: usize,
     back_offs: BackOffs,
+    /// How many have a future.
+    running: usize,
 }
 
 struct Slot<T, Time, Fut> {
@@ -43,6 +45,10 @@ struct Slot<T, Time, Fut> {
     /// The attempt under way is to be the last, whatever comes of it.
     is_last: bool,
     deadline: Option<Instant>,
+    /// When the call under way was made, if a guard wants to know.
+    began: Option<Instant>,
+    /// When it was accepted, by the stage's time; none as long as it was never waited for.
+    accepted: Option<Instant>,
     older: usize,
     younger: usize,
 }
@@ -55,6 +61,7 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
             oldest: NONE,
             youngest: NONE,
             back_offs: BackOffs::default(),
+            running: 0,
         }
     }
 
@@ -79,6 +86,7 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         slot.attempts = 0;
         slot.is_last = false;
         slot.deadline = deadline;
+        slot.accepted = None;
         self.append(request);
         request
     }
@@ -92,6 +100,8 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
             attempts: 0,
             is_last: false,
             deadline: None,
+            began: None,
+            accepted: None,
             older: NONE,
             younger: NONE,
         });
@@ -109,6 +119,32 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
 
     pub(crate) fn start(&mut self, request: usize, future: Fut) {
         self.slots[request].future.set(Some(future));
+        self.running += 1;
+    }
+
+    /// How many futures there are.
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// A guard wants to know when the call that is being made was.
+    pub(crate) fn set_began(&mut self, request: usize, began: Instant) {
+        self.slots[request].began = Some(began);
+    }
+
+    /// The call under way is over: when it was made, if a guard wants to know that.
+    pub(crate) fn take_began(&mut self, request: usize) -> Option<Instant> {
+        self.slots[request].began.take()
+    }
+
+    /// The request is waited for; its record was accepted in this poll of the stage.
+    pub(crate) fn set_accepted(&mut self, request: usize, at: Instant) {
+        self.slots[request].accepted = Some(at);
+    }
+
+    /// When the record was accepted; none if its request was never waited for.
+    pub(crate) fn accepted(&self, request: usize) -> Option<Instant> {
+        self.slots[request].accepted
     }
 
     /// The future of a request; none if there is no such request, as after a stale wake-up.
@@ -169,13 +205,6 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         self.back_offs.first()
     }
 
-    /// When a request times out or a back-off ends, whichever is first.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        let deadline = self.next_deadline().map(|(_, at)| at);
-        let attempt = self.next_attempt().and_then(|(_, at)| at);
-        deadline.into_iter().chain(attempt).min()
-    }
-
     /// The request that times out first, and when.
     pub(crate) fn next_deadline(&self) -> Option<(usize, Instant)> {
         let slot = self.slots.get(self.oldest)?;
@@ -185,6 +214,7 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
     /// Drops a request's future, which cancels it; a panic of its `drop` ends here.
     pub(crate) fn cancel(&mut self, request: usize) {
         let future = &mut self.slots[request].future;
+        self.running -= usize::from(future.is_some());
         // What a panicking drop leaves undone is the user's; the slot is empty either way.
         let _ = caught(|| future.set(None));
     }
@@ -199,15 +229,16 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         self.slots[request].line.take()
     }
 
-    /// Removes every request whose number is above `number`.
-    pub(crate) fn remove_after(&mut self, number: u64) {
-        while self.youngest != NONE && self.slots[self.youngest].number > number {
-            self.remove(self.youngest);
-        }
+    /// The youngest request, if its number is above `number`.
+    pub(crate) fn youngest_after(&self, number: u64) -> Option<usize> {
+        let youngest = self.slots.get(self.youngest)?;
+        (youngest.number > number).then_some(self.youngest)
     }
 
     pub(crate) fn clear(&mut self) {
-        self.remove_after(0);
+        while let Some(request) = self.youngest_after(0) {
+            self.remove(request);
+        }
     }
 
     fn append(&mut self, request: usize) {
@@ -257,7 +288,9 @@ mod tests {
         assert_eq!(d, b, "the slot is used again");
         requests.remove(a);
         assert_eq!(requests.next_deadline(), deadline(3).map(|at| (c, at)));
-        requests.remove_after(3);
+        assert_eq!(requests.youngest_after(3), Some(d));
+        assert_eq!(requests.youngest_after(4), None);
+        requests.remove(d);
         assert_eq!(requests.len(), 1);
         requests.clear();
         assert_eq!(requests.len(), 0);

@@ -28,7 +28,8 @@ pub trait Spawn {
         F: Future<Output = ()> + Send + 'static;
 }
 
-/// Tells the time and waits for it. Only stages with a timeout or retries ask.
+/// Tells the time and waits for it. A stage looks at it once in each of its polls, and once more for each record if it has a
+/// timeout.
 ///
 /// A stage keeps one sleep however many requests are in flight, and none while nothing is, so a sleep need not be
 /// cheap. It keeps a clone of its timer, so a timer is usually a handle. [`Spawn`] shows one for threads.

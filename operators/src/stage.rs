@@ -1,11 +1,14 @@
 //! A stage: the state of one async operator, and the task that drives it.
 
 use crate::alarm::Alarm;
+use crate::calls::Shut;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::failure::Failure;
+use crate::guard::Guard as _;
 use crate::input::Input;
 use crate::keys::{Entered, KeyBy as _, Lines};
+use crate::latency::Recent;
 use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Bounds, Mode};
 use crate::order::Order;
@@ -14,7 +17,7 @@ use crate::policies::{Asked, StagePolicies};
 use crate::requests::Requests;
 
 use crate::runtime::Timer;
-use crate::signals::{INPUT, ROOM, Signals, TIMER};
+use crate::signals::{INPUT, ROOM, Signals};
 use futures_core::Stream;
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -67,13 +70,19 @@ where
     pub(crate) room: Room,
     /// An element may be had, and there is no room for it.
     starving: bool,
+    /// A call was to be made, and a guard said to wait.
+    pub(crate) shut: Option<Shut>,
+    /// It was to be for a new record.
+    pub(crate) held_back: bool,
     /// What ends the stage once its entries have left; the end of its input, if that is over.
     pub(crate) last: Result<(), StageError>,
     /// Nothing is left to do but to tell this.
     end: Option<Result<(), StageError>>,
     over: bool,
-    /// `in_flight`, `queued` and `waiting` are filled in when they are told.
+    /// `in_flight`, `queued`, `waiting` and what guards know are filled in when they are told.
     pub(crate) metrics: Metrics,
+    /// How long the requests took that had their outcome since the last exchange.
+    pub(crate) latencies: Recent,
 }
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
@@ -118,10 +127,13 @@ where
                 marks: MOST_MARKS,
             },
             starving: false,
+            shut: None,
+            held_back: false,
             last: Ok(()),
             end: None,
             over: false,
             metrics: Metrics::default(),
+            latencies: Recent::default(),
             bounds,
             policies,
         };
@@ -133,6 +145,8 @@ where
         let mut metrics = self.metrics;
         metrics.in_flight = self.requests.len();
         metrics.waiting = self.waiting();
+        metrics.running = self.requests.running();
+        self.policies.guard.report(&mut metrics);
         let unfinished = self.requests.len() + self.waiting() + usize::from(self.held.is_some());
         metrics.queued = self.order.len() - unfinished;
         let consumer = self.outlet.exchange(Offer {
@@ -141,6 +155,7 @@ where
             starving: self.starving,
             end: self.end.take(),
             metrics,
+            latencies: &mut self.latencies,
         });
         if consumer == Consumer::Left {
             self.stop();
@@ -192,18 +207,6 @@ where
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
-
-    /// Sees to it that what is due next is not forgotten.
-    fn set_alarm(&mut self) {
-        match self.requests.next_due() {
-            None => self.alarm.unset(),
-            Some(due) => {
-                if self.alarm.set(due, self.signals.waker(TIMER)) {
-                    self.signals.raise(TIMER);
-                }
-            }
-        }
-    }
 }
 
 /// The task: turns while there is something to do, then a pause.
@@ -223,6 +226,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let stage = self.get_mut();
+        stage.alarm.forget_now();
         stage.signals.gather();
         for _ in 0..TURNS_PER_POLL {
             if !stage.turn() {

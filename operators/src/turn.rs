@@ -13,6 +13,7 @@
 use crate::attempts::Outcome;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause};
+use crate::guard::Ending;
 use crate::keys::{Arrival, Entered};
 use crate::order::Verdict;
 use crate::policies::StagePolicies;
@@ -23,7 +24,7 @@ use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What can make progress.
 enum Event<T, Time> {
@@ -89,7 +90,7 @@ where
 
     /// A record whose key is no longer busy.
     fn next_in_line(&mut self) -> Option<Event<T, Time>> {
-        if self.room.records == 0 {
+        if self.lines.is_none() || self.room.records == 0 || !self.may_accept() {
             return None;
         }
         let (entered, line) = self.lines.as_mut()?.next()?;
@@ -97,15 +98,16 @@ where
         Some(Event::Record(entered, Some(line)))
     }
 
-    /// Takes the next element, if there is one. Without room for a record, a stage that knows marks looks one element
-    /// ahead, and no stage that doesn't.
+    /// Takes the next element, if there is one. It looks one element ahead of what it may work on: when a guard shuts
+    /// it, lest it miss the end; and without room for a record if it knows marks, lest it hold one up.
     fn poll_stream(&mut self) -> Option<Event<T, Time>> {
-        if self.has_room_for_a_record() {
-            if let Some(held) = self.held.take() {
-                self.signals.raise(INPUT);
-                return self.arrive(held);
-            }
-        } else if !M::EXIST || self.held.is_some() {
+        let has_room = self.has_room_for_a_record();
+        if has_room && self.held.is_some() && self.may_accept() {
+            self.signals.raise(INPUT);
+            let held = self.held.take()?;
+            return self.arrive(held);
+        }
+        if self.held.is_some() || !(has_room || M::EXIST) {
             return None;
         }
         if self.input.is_over() || self.room.marks == 0 {
@@ -131,6 +133,12 @@ where
         self.room.records > 0 && !self.lines.as_ref().is_some_and(|lines| lines.is_full())
     }
 
+    /// Whether a guard lets new records come in. Once it said to wait, what is due by the clock has to be looked at first.
+    fn may_accept(&mut self) -> bool {
+        self.held_back = self.shut.is_some() || !self.may_call();
+        !self.held_back
+    }
+
     /// Gives what came from the input its place in the order.
     fn take_in(&mut self, element: Element<T, Time, M>) -> Option<Event<T, Time>> {
         let (record, time) = match element {
@@ -147,7 +155,7 @@ where
             time,
             place: self.order.enter(),
         };
-        if !self.has_room_for_a_record() {
+        if !self.has_room_for_a_record() || !self.may_accept() {
             self.held = Some(entered);
             return None;
         }
@@ -167,27 +175,28 @@ where
     }
 
     fn poll_timer(&mut self) -> Option<Event<T, Time>> {
-        let rang = self.alarm.rang(self.signals.waker(TIMER));
-        if !rang && !self.input.is_over() {
-            return None;
+        self.alarm.look(self.signals.waker(TIMER));
+        self.shut = None;
+        let event = self.due();
+        if event.is_some() {
+            self.signals.raise(TIMER);
+        } else if self.shut.is_none() && std::mem::take(&mut self.held_back) {
+            self.signals.raise(INPUT);
         }
-        let event = self.due()?;
-        self.signals.raise(TIMER);
-        Some(event)
+        event
     }
 
     /// What is due by the clock. Timeouts come first: no attempt is made for a record whose time is up. Once the input
     /// is over, every back-off is.
-    fn due(&self) -> Option<Event<T, Time>> {
-        let has_passed = |at: Instant| self.alarm.has_passed(at);
+    fn due(&mut self) -> Option<Event<T, Time>> {
         if let Some((request, at)) = self.requests.next_deadline()
-            && has_passed(at)
+            && self.alarm.has_passed(at)
         {
             return Some(Event::Timeout(request));
         }
         let (request, at) = self.requests.next_attempt()?;
-        let is_due = self.input.is_over() || at.is_some_and(has_passed);
-        is_due.then_some(Event::Retry(request))
+        let is_due = self.input.is_over() || at.is_some_and(|at| self.alarm.has_passed(at));
+        (is_due && self.may_call()).then_some(Event::Retry(request))
     }
 
     /// The input is over: whoever is in back-off, now or from now on, waits no longer.
@@ -234,7 +243,7 @@ where
 
     fn update(&mut self, request: usize, outcome: Outcome<Out>) {
         let verdict = match outcome {
-            Outcome::Unfinished => return,
+            Outcome::Unfinished => return self.wait_for(request),
             Outcome::Again(delay) => return self.back_off(request, delay),
             Outcome::Output(output) => Verdict::Output(output, self.requests.time(request)),
             Outcome::Nothing => Verdict::Nothing,
@@ -248,12 +257,24 @@ where
         if matches!(verdict, Verdict::Failed(_)) {
             self.cut_after(request);
         }
+        let accepted = self.requests.accepted(request);
+        self.latencies
+            .add(accepted.map(|at| self.alarm.now().saturating_duration_since(at)));
         let place = self.requests.place(request);
         let line = self.requests.remove(request);
+        self.reopen();
         self.order.settle(place, verdict);
         self.emit();
         self.leave(line);
         self.finish_if_drained();
+    }
+
+    /// The request goes on: its time is measured.
+    fn wait_for(&mut self, request: usize) {
+        if self.requests.accepted(request).is_none() {
+            let now = self.alarm.now();
+            self.requests.set_accepted(request, now);
+        }
     }
 
     /// A record has left its line, if it had one: the next may be accepted.
@@ -267,8 +288,10 @@ where
 
     /// The request rests until its next attempt.
     fn back_off(&mut self, request: usize, delay: Duration) {
+        self.wait_for(request);
         let at = self.alarm.after(delay);
         self.requests.back_off(request, at);
+        self.reopen();
         if self.input.is_over() {
             self.hurry();
         }
@@ -279,7 +302,11 @@ where
         self.input.close();
         self.held = None;
         self.order.cut_after(self.requests.place(request));
-        self.requests.remove_after(self.requests.number(request));
+        let number = self.requests.number(request);
+        while let Some(younger) = self.requests.youngest_after(number) {
+            self.end_call(younger, Ending::Dropped);
+            self.requests.remove(younger);
+        }
         self.hurry();
     }
 

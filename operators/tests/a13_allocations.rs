@@ -4,8 +4,8 @@ mod kit;
 
 use kit::{Tap, World};
 use peu_operators::{
-    AsyncMap, AsyncOptions, Element, EventTime, FailOnTimeout, Jitter, KeyBy, Mark, OnError,
-    Policies, Retry, RetryPolicy, Spawn, StreamExt as _, Timer,
+    AsyncMap, AsyncOptions, CircuitBreaker, Element, EventTime, Gradient, Jitter, Mark, RateLimit,
+    Retry, Spawn, StagePolicies, StreamExt as _, Timer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -124,15 +124,11 @@ impl Future for Double {
     }
 }
 
-fn doubles<P, K>(
+fn doubles<P: StagePolicies<u64, u64, Infallible>>(
     runtime: &Timeless,
-    options: AsyncOptions<Policies<FailOnTimeout, P, OnError, K>>,
+    options: AsyncOptions<P>,
     yields: usize,
-) -> Tap<AsyncMap<u64>>
-where
-    P: RetryPolicy<u64, Infallible>,
-    K: KeyBy<u64>,
-{
+) -> Tap<AsyncMap<u64>> {
     let records = futures_lite::stream::iter(0_u64..);
     let double = move |record| Double { record, yields };
     Tap::new(records.async_map(runtime, "double", double, options))
@@ -204,6 +200,21 @@ fn a13_nor_with_retries_whether_they_are_needed_or_not() {
         assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
         let metrics = out.stream().metrics();
         assert!(metrics.retries >= 11_000);
+    }
+}
+
+#[test]
+fn a13_nor_with_guards() {
+    for yields in [0, 3] {
+        let options = AsyncOptions::unordered()
+            .capacity(64)
+            .guard(RateLimit::per_second(1e9).burst(1_000_000))
+            .guard(CircuitBreaker::new(0.5, Duration::from_secs(1)))
+            .guard(Gradient::between(40..=50));
+        let runtime = Timeless::new();
+        let mut out = doubles(&runtime, options, yields);
+        take(&runtime.0, &mut out, 1_000);
+        assert_eq!(allocations(|| take(&runtime.0, &mut out, 10_000)), 0);
     }
 }
 

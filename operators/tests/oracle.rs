@@ -8,8 +8,8 @@ use kit::oracle::{
 };
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
-    AsyncOptions, Cause, FailOnTimeout, Failure, Fallback, KeyBy, NoRetry, OnError, Policies,
-    Recovery, Retry, RetryBudget, RetryPolicy,
+    AsyncOptions, Cause, FailOnTimeout, Failure, Fallback, FixedLimit, Guard, KeyBy, NoRetry,
+    OnError, Policies, Recovery, Retry, RetryBudget, RetryPolicy,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -53,14 +53,16 @@ fn settings() -> impl Strategy<Value = Setting> {
     let keyed = (1_usize..4).prop_map(|waiting| (Mode::KeyOrdered(waiting), None, None));
     let mode = prop_oneof![2 => plain, 1 => keyed];
     let budget = prop::option::weighted(0.3, 1_u32..4);
-    (mode, 1_usize..6, on_error, budget).prop_map(
-        |((mode, timeout, retries), capacity, on_error, budget)| Setting {
+    let limit = prop::option::weighted(0.3, 1_usize..4);
+    (mode, 1_usize..6, on_error, budget, limit).prop_map(
+        |((mode, timeout, retries), capacity, on_error, budget, limit)| Setting {
             mode,
             capacity,
             timeout,
             retries,
             budget,
             on_error,
+            limit,
         },
     )
 }
@@ -90,6 +92,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
+type Guarded<P, K, G> = AsyncOptions<Policies<FailOnTimeout, P, OnError, K, G>>;
 type Options<P, K> = AsyncOptions<Policies<FailOnTimeout, P, OnError, K>>;
 
 /// The stage and the oracle, side by side.
@@ -132,6 +135,18 @@ impl Pair {
     where
         P: RetryPolicy<u64, Refused>,
         K: KeyBy<u64>,
+    {
+        match setting.limit {
+            None => Self::with_guard(setting, options),
+            Some(limit) => Self::with_guard(setting, options.guard(FixedLimit::new(limit))),
+        }
+    }
+
+    fn with_guard<P, K, G>(setting: Setting, options: Guarded<P, K, G>) -> Self
+    where
+        P: RetryPolicy<u64, Refused>,
+        K: KeyBy<u64>,
+        G: Guard<u64, Refused>,
     {
         let policy = setting.on_error;
         let options = options
@@ -223,7 +238,10 @@ impl Pair {
             Some(_) => unfinished > 0,
             None => unfinished > live,
         };
-        prop_assert_eq!(bench.world.sleeps(), usize::from(timers));
+        // A stage that waits for a call to end sleeps for no back-off.
+        let is_shut = oracle.setting.limit.is_some_and(|limit| live >= limit);
+        let sleeps = bench.world.sleeps();
+        prop_assert!(sleeps == usize::from(timers) || (is_shut && sleeps == 0));
         let metrics = bench.out.stream().metrics();
         prop_assert_eq!(metrics.accepted, oracle.accepted);
         prop_assert_eq!(metrics.attempts, oracle.made.len() as u64);

@@ -191,3 +191,26 @@ fn x11_attempts_and_retries_are_counted() {
     assert_eq!((metrics.attempts, metrics.retries), (3, 1));
     assert_eq!((metrics.in_flight, metrics.failed), (1, 1));
 }
+
+#[test]
+fn x11_latencies_are_measured_from_acceptance_to_outcome() {
+    let options = AsyncOptions::ordered().on_error(OnError::Skip);
+    let bench = Bench::new(options.timeout(ms(50)).retry(Retry::fixed(ms(10))));
+    let monitor = bench.out.stream().monitor();
+    bench.calls.answer(1, Answer::Output(10));
+    bench.push(1..=4);
+    bench.advance(10);
+    bench.complete(2);
+    bench.answer(3, Answer::Refused);
+    bench.advance(10);
+    bench.complete(3);
+    bench.advance(30);
+    let latencies = monitor.latencies();
+    assert_eq!(latencies.count(), 4);
+    assert_eq!(latencies.sum(), ms(10 + 20 + 50), "1 took no time at all");
+    let median = latencies.percentile(0.5).expect("there are some");
+    assert!(ms(10) <= median && median <= ms(13), "{median:?}");
+    let buckets: Vec<u64> = latencies.buckets().map(|(_, up_to)| up_to).collect();
+    assert_eq!(buckets, [1, 2, 3, 4]);
+    assert_eq!(bench.out.stream().metrics().timed_out, 1);
+}

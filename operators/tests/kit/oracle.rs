@@ -27,6 +27,8 @@ pub(crate) struct Setting {
     /// The reserve of their budget, if there is one.
     pub(crate) budget: Option<u32>,
     pub(crate) on_error: Policy,
+    /// How many calls may run, if there is a limit.
+    pub(crate) limit: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +71,8 @@ pub(crate) struct Oracle {
     /// A full stage does not look at its input, and so does not see its end.
     end_seen: bool,
     pub(crate) entries: Vec<Entry>,
+    /// Taken from the input while no call was to be made.
+    held: Option<u64>,
     /// Taken from the input, and waiting for their keys.
     pub(crate) waiting: Vec<u64>,
     /// Keys that an entry has left, in that order.
@@ -136,6 +140,7 @@ impl Oracle {
             input_over: false,
             end_seen: false,
             entries: Vec::new(),
+            held: None,
             waiting: Vec::new(),
             freed: VecDeque::new(),
             emitted: VecDeque::new(),
@@ -180,6 +185,7 @@ impl Oracle {
     fn cancel(&mut self) {
         self.over = true;
         self.entries.clear();
+        self.held = None;
         self.waiting.clear();
     }
 
@@ -212,11 +218,17 @@ impl Oracle {
             self.time_out(record);
         }
         while let Some((at, record)) = self.next_attempt() {
-            if at > self.now && !self.end_seen {
+            let is_due = at <= self.now || self.end_seen;
+            if !is_due || !self.may_call() {
                 return;
             }
             self.call(record);
         }
+    }
+
+    fn may_call(&self) -> bool {
+        let running = self.live().len();
+        self.setting.limit.is_none_or(|limit| running < limit)
     }
 
     fn next_attempt(&self) -> Option<(u64, u64)> {
@@ -325,6 +337,7 @@ impl Oracle {
         }
         if matches!(state, State::Failed(_)) {
             self.input.clear();
+            self.held = None;
             self.end_seen = true;
             let this = self.entries.iter().position(|e| e.record == record);
             self.entries.truncate(this.unwrap() + 1);
@@ -357,12 +370,20 @@ impl Oracle {
     fn settle(&mut self) {
         self.look_at_the_clock();
         while self.entries.len() + self.emitted.len() < self.setting.capacity {
-            if let Some(record) = self.next_in_line() {
+            let may_call = self.may_call();
+            if may_call && let Some(record) = self.next_in_line() {
                 self.accept(record);
-            } else if self.end_seen || self.lines_are_full() {
+            } else if self.lines_are_full() {
+                break;
+            } else if may_call && let Some(record) = self.held.take() {
+                self.arrive(record);
+            } else if self.end_seen || self.held.is_some() {
                 break;
             } else if let Some(record) = self.input.pop_front() {
-                self.arrive(record);
+                match may_call {
+                    true => self.arrive(record),
+                    false => self.held = Some(record),
+                }
             } else if self.input_over {
                 self.end_seen = true;
             } else {
@@ -370,7 +391,8 @@ impl Oracle {
             }
         }
         self.look_at_the_clock();
-        self.over |= self.end_seen && self.entries.is_empty() && self.waiting.is_empty();
+        let is_drained = self.entries.is_empty() && self.waiting.is_empty();
+        self.over |= self.end_seen && is_drained && self.held.is_none();
     }
 
     /// The oldest record that waits for the key that was freed first.
