@@ -1,16 +1,16 @@
 //! The queue that every worker looks at and every thread may push to: crossbeam's `SegQueue`.
 //!
-//! loom can't see into `SegQueue`, so models get a mutex around a `VecDeque` instead. To find it empty, by a look or by a
-//! pop, says as little there as the real one's caller may assume: a relaxed load, ordered by nothing but the fences of
+//! Neither loom nor shuttle can see into `SegQueue`, so models get a mutex around a `VecDeque` instead. To find it empty, by
+//! a look or by a pop, says as little there as the real one's caller may assume: a relaxed load, ordered by nothing but the fences of
 //! the protocols around it.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use real::Injector;
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use modelled::Injector;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod real {
     use crossbeam_queue::SegQueue;
 
@@ -40,7 +40,7 @@ mod real {
     }
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod modelled {
     use crate::sync::{AtomicUsize, Mutex, Ordering};
     use std::collections::VecDeque;

@@ -30,7 +30,7 @@ mod local;
 mod lookout;
 mod meter;
 mod metrics;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod modelling;
 mod park;
 mod ring;
@@ -54,7 +54,7 @@ pub use scheduler::{Builder, Scheduler, Shutdown};
 pub use yield_now::{YieldNow, yield_now};
 
 /// What models need to drive the real code.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 #[doc(hidden)]
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {

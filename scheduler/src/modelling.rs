@@ -12,10 +12,10 @@ use crate::task::Header;
 use crate::worker::Worker;
 use std::time::Duration;
 
-/// A scheduler without its builder: real workers, on threads of loom's.
+/// A scheduler without its builder: real workers, on the explorer's threads.
 pub struct Workers {
     shared: Arc<Shared>,
-    threads: Vec<loom::thread::JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Workers {

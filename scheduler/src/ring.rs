@@ -32,7 +32,7 @@ use std::ptr::NonNull;
 /// How many tasks a ring holds. A power of two, so that positions wrap by a mask; large enough for all events of a
 /// turn of the driver, small enough that half of it is stolen in about a microsecond. Models use 4, so
 /// that they wrap around within a few steps.
-pub(crate) const CAPACITY: usize = if cfg!(loom) { 4 } else { 256 };
+pub(crate) const CAPACITY: usize = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
 
 const MASK: usize = CAPACITY - 1;
 

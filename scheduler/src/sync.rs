@@ -1,13 +1,15 @@
-//! Where this crate takes its atomics, locks, cells and threads from: the standard library and `parking_lot`, or, under
-//! `cfg(loom)`, loom's doubles, which let a model try every interleaving.
+//! Where this crate takes its atomics, locks, cells and threads from: the standard library and `parking_lot`, or the
+//! doubles of an *explorer*, which decides who goes on at each of their operations. There are two: under `cfg(loom)` a small
+//! model tries every interleaving; under `cfg(shuttle)` a whole runtime tries a great many chosen by chance.
 //!
-//! Code reads the same with both. Two differences are smoothed over here: a [`Mutex`] locks without a `Result` (no
+//! Code reads the same with all three. Two differences are smoothed over here: a [`Mutex`] locks without a `Result` (no
 //! poisoning: a panic of user code never happens under one of our locks), and an [`UnsafeCell`] hands its pointer to a
-//! closure, so that loom can see where an access begins and ends.
+//! closure, so that loom can see where an access begins and ends. shuttle has no cell: what it explores is the order of
+//! steps, each seen by all at once, and not what a weaker ordering or a racing access would let a thread see.
 
 #![allow(
     unused_imports,
-    reason = "one list for the whole crate, the same with and without loom"
+    reason = "one list for the whole crate, the same with and without an explorer"
 )]
 
 // The standard one for models too: loom's can't hold a `dyn` nor be a method's receiver, and no protocol of this crate
@@ -17,15 +19,21 @@ pub(crate) use std::sync::Arc;
 /// For numbers that order nothing. The standard one for models too, which would only get more interleavings of it.
 pub(crate) use std::sync::atomic::AtomicUsize as AtomicCount;
 
+#[cfg(loom)]
+pub(crate) use loom as explorer;
+#[cfg(shuttle)]
+pub(crate) use shuttle as explorer;
+
 #[cfg(not(loom))]
+pub(crate) use cell::UnsafeCell;
+#[cfg(any(loom, shuttle))]
+pub use model::clock;
+#[cfg(any(loom, shuttle))]
+pub(crate) use model::*;
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use real::*;
 
-#[cfg(loom)]
-pub use model::clock;
-#[cfg(loom)]
-pub(crate) use model::*;
-
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod real {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::hint::spin_loop;
@@ -33,7 +41,10 @@ mod real {
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
     pub(crate) use std::{thread, thread_local};
+}
 
+#[cfg(not(loom))]
+mod cell {
     /// [`std::cell::UnsafeCell`] with loom's interface.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -57,31 +68,32 @@ mod real {
     }
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod model {
-    use super::Arc;
-    pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{
+    use super::{Arc, explorer};
+    pub(crate) use explorer::hint::spin_loop;
+    pub(crate) use explorer::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
+    #[cfg(loom)]
+    pub(crate) use loom::cell::UnsafeCell;
     use std::fmt;
     use std::ops::{Deref, DerefMut};
     use std::time::{Duration, Instant};
 
-    /// loom's thread-locals with the standard one's `const`.
+    /// The explorer's thread-locals with the standard one's `const`.
     macro_rules! model_local {
         ($(#[$attribute:meta])* static $name:ident: $type:ty = const $value:block;) => {
-            loom::thread_local! { $(#[$attribute])* static $name: $type = $value; }
+            $crate::sync::explorer::thread_local! { $(#[$attribute])* static $name: $type = $value; }
         };
     }
     pub(crate) use model_local as thread_local;
 
-    /// loom's threads, with a park token of our own: loom's is lost when the thread meets a contended mutex before it
-    /// parks, and ringing one that waits for a mutex breaks that mutex.
+    /// The explorer's threads, with a park token of our own: loom's is lost when the thread meets a contended mutex before
+    /// it parks, and ringing one that waits for a mutex breaks that mutex; and shuttle's bounded sleep never ends by itself.
     pub(crate) mod thread {
-        use super::{Arc, Condvar, Mutex};
-        pub(crate) use loom::thread::{Builder, ThreadId, spawn, yield_now};
+        use super::{Arc, Condvar, Mutex, explorer};
+        pub(crate) use explorer::thread::{Builder, JoinHandle, ThreadId, spawn, yield_now};
         use std::time::Duration;
 
         #[derive(Clone)]
@@ -93,9 +105,9 @@ mod model {
             changed: Condvar,
         }
 
-        loom::thread_local! {
+        explorer::thread_local! {
             static CURRENT: Thread = Thread(Arc::new(Token {
-                id: loom::thread::current().id(),
+                id: explorer::thread::current().id(),
                 rung: Mutex::new(false),
                 changed: Condvar::new(),
             }));
@@ -143,13 +155,13 @@ mod model {
     /// The time of a model, which passes in bounded sleeps and nowhere else.
     #[allow(unreachable_pub, reason = "the driver of loom-tests reads it")]
     pub mod clock {
-        use super::{Ordering, fence};
+        use super::{Ordering, explorer, fence};
         use std::cell::Cell;
         use std::sync::OnceLock;
         use std::time::{Duration, Instant};
 
         std::thread_local! {
-            // loom runs all threads of a model on one of the system's.
+            // An explorer runs all threads of a model on one of the system's.
             static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
         }
 
@@ -165,7 +177,7 @@ mod model {
             // ORDERING: SeqCst fences pair with those of whoever else sleeps: what was stored before one sleep is seen
             // after another.
             fence(Ordering::SeqCst);
-            loom::thread::yield_now();
+            explorer::thread::yield_now();
             fence(Ordering::SeqCst);
         }
 
@@ -176,20 +188,20 @@ mod model {
         }
     }
 
-    /// loom's mutex with `parking_lot`'s interface.
+    /// The explorer's mutex with `parking_lot`'s interface.
     #[derive(Default)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(explorer::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Mutex<T> {
-            Mutex(loom::sync::Mutex::new(value))
+            Mutex(explorer::sync::Mutex::new(value))
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.lock_inner()), self)
         }
 
-        fn lock_inner(&self) -> loom::sync::MutexGuard<'_, T> {
+        fn lock_inner(&self) -> explorer::sync::MutexGuard<'_, T> {
             self.0
                 .lock()
                 .expect("a model that panicked has failed already")
@@ -209,7 +221,7 @@ mod model {
     }
 
     /// The guard of a [`Mutex`]; empty only inside the waits of [`Condvar`].
-    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
+    pub(crate) struct MutexGuard<'a, T>(Option<explorer::sync::MutexGuard<'a, T>>, &'a Mutex<T>);
 
     impl<T> Deref for MutexGuard<'_, T> {
         type Target = T;
@@ -225,10 +237,10 @@ mod model {
         }
     }
 
-    /// loom's condition variable with `parking_lot`'s interface.
+    /// The explorer's condition variable with `parking_lot`'s interface.
     #[derive(Debug)]
     pub(crate) struct Condvar {
-        inner: loom::sync::Condvar,
+        inner: explorer::sync::Condvar,
         bounded: std::sync::Mutex<Bounded>,
     }
 
@@ -251,7 +263,7 @@ mod model {
     impl Condvar {
         pub(crate) fn new() -> Condvar {
             Condvar {
-                inner: loom::sync::Condvar::new(),
+                inner: explorer::sync::Condvar::new(),
                 bounded: std::sync::Mutex::default(),
             }
         }
@@ -328,13 +340,13 @@ mod model {
 
 /// Whether the calibration twin `name` is on: a build for models can break one named rule, to prove that its model sees
 /// it. Always `false` outside of models, where the compiler removes the branch.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 pub(crate) const fn twin(_name: &str) -> bool {
     false
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) fn twin(name: &str) -> bool {
     static ON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     ON.get_or_init(|| std::env::var("PEU_TWIN").ok()).as_deref() == Some(name)

@@ -1,5 +1,6 @@
 //! A task's number, and which task the current thread is polling.
 
+use crate::sync::thread_local;
 use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU64;
@@ -53,14 +54,8 @@ pub fn id() -> Id {
         .expect("task::id() was called outside a task; use task::try_id() where that may happen")
 }
 
-#[cfg(not(loom))]
 thread_local! {
     static CURRENT: Cell<Option<Id>> = const { Cell::new(None) };
-}
-
-#[cfg(loom)]
-loom::thread_local! {
-    static CURRENT: Cell<Option<Id>> = Cell::new(None);
 }
 
 /// Makes `id` the current task until the guard is dropped, which puts back the one before: tasks nest when one drops
@@ -87,7 +82,7 @@ impl Drop for Entered {
 
 /// A number that differs between threads (nearly always), for spreading them over shards: where the thread has its
 /// `CURRENT`. 0 on a thread that is ending.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(super) fn thread_mark() -> usize {
     CURRENT
         .try_with(|current| std::ptr::from_ref(current).addr())
@@ -95,7 +90,7 @@ pub(super) fn thread_mark() -> usize {
 }
 
 /// A model must do the same in every run, and addresses don't.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(super) fn thread_mark() -> usize {
     0
 }

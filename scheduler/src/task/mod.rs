@@ -38,9 +38,9 @@ mod join_set;
 mod owned;
 mod runnable;
 mod state;
-#[cfg(any(test, loom))]
+#[cfg(any(test, loom, shuttle))]
 #[cfg_attr(
-    not(loom),
+    not(any(loom, shuttle)),
     allow(
         unreachable_pub,
         reason = "models reach it from another crate, unit tests don't"

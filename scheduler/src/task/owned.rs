@@ -18,7 +18,7 @@ use std::ptr::NonNull;
 
 /// Threads that spawn are about as many as cores. With 8 of them in 32 shards, one in five meets another in its shard, and
 /// a meeting costs a contended lock, no more. A power of two, so that a mask picks the shard; 128 bytes each, 4 KiB in all.
-const SHARDS: usize = if cfg!(loom) { 1 } else { 32 };
+const SHARDS: usize = if cfg!(any(loom, shuttle)) { 1 } else { 32 };
 
 /// The tasks of one runtime.
 pub(crate) struct Owned {

@@ -1,6 +1,6 @@
 //! A scheduler that is a queue, for unit tests and models: whoever calls `run_one` is its worker.
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 use super::AbortHandle;
 use super::{JoinHandle, Owned, Runnable, Schedule};
 use crate::sync::{Arc, Mutex};
@@ -118,7 +118,7 @@ impl TestScheduler {
 }
 
 /// What a task group does to its members when it is dropped.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub fn cancel_now(task: AbortHandle) {
     task.cancel_now();
 }
