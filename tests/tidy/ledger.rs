@@ -201,8 +201,11 @@ fn without_models_and_tests(code: &str) -> String {
     let attributes: Vec<usize> = code.match_indices("#[cfg(").map(|(at, _)| at).collect();
     for at in attributes {
         let attribute = &code[at..at + span(&code[at + 1..]) + 1];
-        let condition = attribute.replace("not(loom)", "").replace("not(test)", "");
-        if ["loom", "test"]
+        let condition = attribute
+            .replace("not(any(loom, shuttle))", "")
+            .replace("not(loom)", "")
+            .replace("not(test)", "");
+        if ["loom", "shuttle", "test"]
             .iter()
             .any(|word| rust::words(&condition, word).next().is_some())
         {
@@ -305,7 +308,7 @@ fn what_is_shared_and_unlisted_is_caught() {
         ),
         ("type Shared = Arc<RwLock<u8>>;", "`Shared`"),
         (
-            "#[cfg(not(loom))]\nmod real { pub struct Queue<T>(SegQueue<T>); }",
+            "#[cfg(not(any(loom, shuttle)))]\nmod real { pub struct Queue<T>(SegQueue<T>); }",
             "`Queue`",
         ),
     ] {

@@ -1,7 +1,7 @@
 //! A model proves something only if it can fail: each has twins, and each twin is a rule that the code can leave out.
 //!
-//! `cargo xtask loom` runs them. Here only the names are compared, so that neither side is forgotten; and a model is run by
-//! loom-tests/src/explore.rs, which counts, and says why if it has a bound of its own.
+//! `cargo xtask loom` and `cargo xtask shuttle` run them. Here only the names are compared, so that neither side is forgotten;
+//! and a model is run by loom-tests/src/explore.rs, which counts, and says why if it has a bound of its own.
 
 use crate::tree::{self, File};
 use crate::{assert_caught, assert_clean};
@@ -67,9 +67,12 @@ fn calls_bounded(model: &File) -> bool {
         .any(|call| model.text.contains(call))
 }
 
+/// A model of loom's, or a scenario of shuttle's.
 fn is_model(file: &File) -> bool {
     let name = file.path.strip_prefix("loom-tests/tests/");
-    name.is_some_and(|name| name.ends_with(".rs") && !name.contains('/'))
+    let is_model = name.is_some_and(|name| name.ends_with(".rs") && !name.contains('/'));
+    let is_part = file.path.starts_with("loom-tests/scenarios/");
+    is_model || (is_part && file.text.contains("\ncrate::scenario!("))
 }
 
 fn twins(model: &File) -> impl Iterator<Item = &str> {
@@ -105,6 +108,9 @@ fn a_model_or_a_twin_that_stands_alone_is_caught() {
         &findings(&[model("//! twin: a\n"), code("twin(\"a\") || twin(\"b\")")]),
         "no model lists the twin b",
     );
+    let scenario = "//! A storm.\n\ncrate::scenario!(storm);\n";
+    let scenario = File::sample("loom-tests/scenarios/storm.rs", scenario);
+    assert_caught(&findings(&[scenario]), "proves nothing");
     assert_clean(&findings(&[
         model("//! twin: a\n"),
         code("if twin(\"a\") {}"),

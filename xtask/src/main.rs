@@ -5,6 +5,7 @@
 mod job;
 mod loom;
 mod sanitize;
+mod shuttle;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,10 @@ usage: cargo xtask <chore>
 
   loom [MODEL…]
       Run every model of loom-tests/tests, or the named ones, and each model's twins, which must fail.
+  shuttle [--schedules N] [SCENARIO…]
+  shuttle --replay FILE SCENARIO [TWIN]
+      Run the whole runtimes of loom-tests/scenarios, or the named ones, in N orders by chance and N by priorities (100000),
+      and their twins, which must fail; or run one in the order that a file has, as it was written for a failure.
   sanitize [thread] [address]
       Run the tests with real threads under ThreadSanitizer and AddressSanitizer. Installs nightly Rust where it is missing.
   check-job INPUT REPORT OUTPUT DEAD_LETTERS
@@ -26,6 +31,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
         ["loom", ref models @ ..] => loom::run(models),
+        ["shuttle", ref arguments @ ..] => shuttle::run(arguments),
         ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {
             job::check(input, report, output, dead_letters)
