@@ -74,7 +74,7 @@
 //! # How it works
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
-//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
+//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `waits.rs`), and *update* lets leave what may (`order.rs`), towards the
 //! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
@@ -85,7 +85,7 @@ mod async_elements;
 mod async_flat_map;
 mod async_map;
 mod attempts;
-mod back_offs;
+
 mod breaker;
 mod budget;
 mod calls;
@@ -113,6 +113,7 @@ mod stage;
 mod stream_ext;
 mod sync;
 mod turn;
+mod waits;
 
 pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;

@@ -6,15 +6,15 @@
 //!
 //! All requests of a stage have the same timeout, so the line is sorted by deadline too: its head is the next to time
 //! out. A request that finishes leaves the line in constant time, and leaves nothing behind. Those that wait for their
-//! next attempt are known to `back_offs.rs` as well.
+//! next attempt are known to `waits.rs` as well.
 //!
 //! A request lives as long as its record has no outcome. Its future is that of the attempt under way; in a back-off
 //! there is none.
 
-use crate::back_offs::BackOffs;
 use crate::keys::Entered;
 use crate::order::Place;
 use crate::panics::caught;
+use crate::waits::Waits;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ pub(crate) struct Requests<T, Time, Fut> {
     free: Vec<usize>,
     oldest: usize,
     youngest: usize,
-    back_offs: BackOffs,
+    back_offs: Waits,
     /// How many have a future.
     running: usize,
 }
@@ -60,7 +60,7 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
             free: Vec::new(),
             oldest: NONE,
             youngest: NONE,
-            back_offs: BackOffs::default(),
+            back_offs: Waits::default(),
             running: 0,
         }
     }
