@@ -92,7 +92,8 @@ where
             Some(Shut::UntilACallEnds) => None,
             None => self.requests.next_attempt().and_then(|(_, at)| at),
         };
-        match deadline.into_iter().chain(call).min() {
+        let fallback = self.requests.next_fallback().and_then(|(_, at)| at);
+        match [deadline, fallback, call].into_iter().flatten().min() {
             None => self.alarm.unset(),
             Some(due) => {
                 if self.alarm.set(due, self.signals.waker(TIMER)) {

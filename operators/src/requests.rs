@@ -14,26 +14,31 @@
 use crate::keys::Entered;
 use crate::order::Place;
 use crate::panics::caught;
+use crate::timeout::FallbackFuture;
 use crate::waits::Waits;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The end of the line, in either direction.
 const NONE: usize = usize::MAX;
 
 /// All requests in flight. A request is named by the index of its slot.
-pub(crate) struct Requests<T, Time, Fut> {
-    slots: Vec<Slot<T, Time, Fut>>,
+pub(crate) struct Requests<T, Time, Fut, Out> {
+    slots: Vec<Slot<T, Time, Fut, Out>>,
     free: Vec<usize>,
     oldest: usize,
     youngest: usize,
     back_offs: Waits,
+    /// Fallbacks, until their bounds.
+    fallbacks: Waits,
     /// How many have a future.
     running: usize,
 }
 
-struct Slot<T, Time, Fut> {
+struct Slot<T, Time, Fut, Out> {
     future: Pin<Box<Option<Fut>>>,
+    /// Its time is up, and this is what becomes of it, and has so long. Seldom there, so it is boxed to keep slots small.
+    fallback: Option<Box<(FallbackFuture<Out>, Duration)>>,
     /// The record, for whoever has to name it or to decide about it, its time, and its place in the order of the stage.
     /// None: the slot is free.
     entered: Option<Entered<T, Time>>,
@@ -53,7 +58,7 @@ struct Slot<T, Time, Fut> {
     younger: usize,
 }
 
-impl<T, Time, Fut> Requests<T, Time, Fut> {
+impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -61,6 +66,7 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
             oldest: NONE,
             youngest: NONE,
             back_offs: Waits::default(),
+            fallbacks: Waits::default(),
             running: 0,
         }
     }
@@ -94,6 +100,7 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
     fn add_slot(&mut self) -> usize {
         self.slots.push(Slot {
             future: Box::pin(None),
+            fallback: None,
             entered: None,
             number: 0,
             line: None,
@@ -205,6 +212,38 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         self.back_offs.first()
     }
 
+    /// The request's time is up, and a fallback decides what becomes of it, by `at`: it has no deadline any more.
+    pub(crate) fn start_fallback(
+        &mut self,
+        request: usize,
+        fallback: FallbackFuture<Out>,
+        bound: Duration,
+        at: Option<Instant>,
+    ) {
+        self.unlink(request);
+        let slot = &mut self.slots[request];
+        slot.fallback = Some(Box::new((fallback, bound)));
+        self.fallbacks.add(request, slot.number, at);
+    }
+
+    pub(crate) fn fallback(&mut self, request: usize) -> Option<&mut FallbackFuture<Out>> {
+        let fallback = self.slots.get_mut(request)?.fallback.as_mut()?;
+        Some(&mut fallback.0)
+    }
+
+    /// How long the fallback of a request has, if there is one.
+    pub(crate) fn fallback_bound(&self, request: usize) -> Option<Duration> {
+        self.slots[request]
+            .fallback
+            .as_ref()
+            .map(|(_, bound)| *bound)
+    }
+
+    /// The request whose fallback has to be done first, and by when.
+    pub(crate) fn next_fallback(&self) -> Option<(usize, Option<Instant>)> {
+        self.fallbacks.first()
+    }
+
     /// The request that times out first, and when.
     pub(crate) fn next_deadline(&self) -> Option<(usize, Instant)> {
         let slot = self.slots.get(self.oldest)?;
@@ -213,31 +252,43 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
 
     /// Drops a request's future, which cancels it; a panic of its `drop` ends here.
     pub(crate) fn cancel(&mut self, request: usize) {
+        self.back_offs.remove(request);
         let future = &mut self.slots[request].future;
         self.running -= usize::from(future.is_some());
         // What a panicking drop leaves undone is the user's; the slot is empty either way.
         let _ = caught(|| future.set(None));
     }
 
+    fn cancel_fallback(&mut self, request: usize) {
+        if let Some(fallback) = self.slots[request].fallback.take() {
+            self.fallbacks.remove(request);
+            let _ = caught(|| drop(fallback));
+        }
+    }
+
     /// Takes a request out and frees its slot; returns the line of its key.
     pub(crate) fn remove(&mut self, request: usize) -> Option<usize> {
         self.cancel(request);
-        self.back_offs.remove(request);
-        self.unlink(request);
+        match self.slots[request].fallback {
+            None => self.unlink(request),
+            Some(_) => self.cancel_fallback(request),
+        }
         self.free.push(request);
         self.slots[request].entered = None;
         self.slots[request].line.take()
     }
 
-    /// The youngest request, if its number is above `number`.
-    pub(crate) fn youngest_after(&self, number: u64) -> Option<usize> {
-        let youngest = self.slots.get(self.youngest)?;
-        (youngest.number > number).then_some(self.youngest)
+    /// Some request whose number is above `number`. Looks through all slots.
+    pub(crate) fn any_after(&self, number: u64) -> Option<usize> {
+        let is_younger = |slot: &Slot<_, _, _, _>| slot.entered.is_some() && slot.number > number;
+        self.slots.iter().position(is_younger)
     }
 
     pub(crate) fn clear(&mut self) {
-        while let Some(request) = self.youngest_after(0) {
-            self.remove(request);
+        for request in 0..self.slots.len() {
+            if self.slots[request].entered.is_some() {
+                self.remove(request);
+            }
         }
     }
 
@@ -279,7 +330,7 @@ mod tests {
             time: (),
             place: 0,
         };
-        let mut requests: Requests<u64, (), Ready<()>> = Requests::new();
+        let mut requests: Requests<u64, (), Ready<()>, ()> = Requests::new();
         let [a, b, c] =
             [1, 2, 3].map(|number| requests.insert(entered(number), number, deadline(number)));
         requests.remove(b);
@@ -288,8 +339,8 @@ mod tests {
         assert_eq!(d, b, "the slot is used again");
         requests.remove(a);
         assert_eq!(requests.next_deadline(), deadline(3).map(|at| (c, at)));
-        assert_eq!(requests.youngest_after(3), Some(d));
-        assert_eq!(requests.youngest_after(4), None);
+        assert_eq!(requests.any_after(3), Some(d));
+        assert_eq!(requests.any_after(4), None);
         requests.remove(d);
         assert_eq!(requests.len(), 1);
         requests.clear();

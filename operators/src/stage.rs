@@ -57,7 +57,7 @@ where
     pub(crate) input: Input<S, T, Time, M>,
     /// A record that was taken, looking for a mark, when there was no room for it: the next to come in.
     pub(crate) held: Option<Entered<T, Time>>,
-    pub(crate) requests: Requests<T, Time, Fut>,
+    pub(crate) requests: Requests<T, Time, Fut, Out>,
     pub(crate) order: Order<Out, Time, M>,
     pub(crate) alarm: Alarm<R>,
     /// What woke the stage.

@@ -38,6 +38,8 @@ enum Event<T, Time> {
     Retry(usize),
     /// A request's time is up.
     Timeout(usize),
+    /// The time of a request's fallback is up too.
+    GiveUp(usize),
 }
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
@@ -194,6 +196,11 @@ where
         {
             return Some(Event::Timeout(request));
         }
+        if let Some((request, Some(at))) = self.requests.next_fallback()
+            && self.alarm.has_passed(at)
+        {
+            return Some(Event::GiveUp(request));
+        }
         let (request, at) = self.requests.next_attempt()?;
         let is_due = self.input.is_over() || at.is_some_and(|at| self.alarm.has_passed(at));
         (is_due && self.may_call()).then_some(Event::Retry(request))
@@ -224,6 +231,7 @@ where
             Event::Retry(request) => (request, self.attempt(request)),
             Event::Request(request) => (request, self.poll_request(request)),
             Event::Timeout(request) => (request, self.time_out(request)),
+            Event::GiveUp(request) => (request, self.give_up(request)),
         }
     }
 
@@ -303,7 +311,7 @@ where
         self.held = None;
         self.order.cut_after(self.requests.place(request));
         let number = self.requests.number(request);
-        while let Some(younger) = self.requests.youngest_after(number) {
+        while let Some(younger) = self.requests.any_after(number) {
             self.end_call(younger, Ending::Dropped);
             self.requests.remove(younger);
         }
