@@ -236,7 +236,7 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         self.slots[request]
             .fallback
             .as_ref()
-            .map(|(_, bound)| *bound)
+            .map(|fallback| fallback.1)
     }
 
     /// The request whose fallback has to be done first, and by when.
