@@ -1,7 +1,7 @@
 //! The way into a runtime from any thread, and the functions that use the current one.
 
 use crate::Metrics;
-use peu_operators::{Spawn, Timer};
+use peu_operators::{Offload, Spawn, Timer};
 use peu_reactor::time::Sleep;
 use peu_reactor::{Entered, Reactor};
 use peu_scheduler::task::JoinHandle;
@@ -141,6 +141,15 @@ impl Spawn for Handle {
         F: Future<Output = ()> + Send + 'static,
     {
         drop(Handle::spawn(self, task));
+    }
+}
+
+impl Offload for Handle {
+    fn offload<F>(&self, job: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        drop(self.scheduler.spawn_blocking(job));
     }
 }
 

@@ -1,4 +1,4 @@
-use peu_operators::{Spawn, Timer};
+use peu_operators::{Offload, Spawn, Timer};
 use std::{future::Future, pin::Pin, task::{Context, Poll}, thread, time::Instant};
 
 #[derive(Clone)]
@@ -7,6 +7,12 @@ pub struct Threads;
 impl Spawn for Threads {
     fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: F) {
         thread::spawn(move || futures_lite::future::block_on(task));
+    }
+}
+
+impl Offload for Threads {
+    fn offload<F: FnOnce() + Send + 'static>(&self, job: F) {
+        thread::spawn(job);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::element::MarkOf;
 use crate::error::{BoxError, Cause};
 use crate::failure::{ErrorPolicy as _, Recovery};
 use crate::guard::Ending;
+use crate::options::{Fallback, OnTimeout as _};
 use crate::order::Verdict;
 use crate::panics::caught;
 use crate::policies::StagePolicies;
@@ -13,7 +14,6 @@ use crate::retry::RetryPolicy as _;
 use crate::runtime::Timer;
 use crate::signals::FIRST_REQUEST;
 use crate::stage::Stage;
-use crate::timeout::{Decision, Fallback, OnTimeout as _};
 use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
@@ -78,7 +78,7 @@ where
 
     fn advance(&mut self, request: usize) -> Outcome<Out> {
         let Some(future) = self.requests.future(request) else {
-            return self.advance_fallback(request);
+            return Outcome::Unfinished;
         };
         let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
         match future.poll(&mut cx) {
@@ -115,55 +115,18 @@ where
         self.requests.cancel(request);
         self.metrics.timed_out += 1;
         let record = self.requests.record(request);
+        let limit = self.bounds.timeout.unwrap_or_default();
         match caught(|| self.policies.timeout.on_timeout(record)) {
-            Ok(Decision::Now(fallback)) => self.fall_back(fallback),
-            Ok(Decision::Later(fallback, bound)) => {
-                let at = self.alarm.after(bound);
-                self.requests.start_fallback(request, fallback, bound, at);
-                self.poll_request(request)
-            }
+            Ok(Fallback::Output(output)) => Outcome::Output(output),
+            Ok(Fallback::Skip) => Outcome::Nothing,
+            Ok(Fallback::Fail) => Outcome::Failed(Cause::TimedOut(limit)),
             Err(message) => Outcome::Failed(Cause::Panicked(message)),
-        }
-    }
-
-    fn fall_back(&self, fallback: Fallback<Out>) -> Outcome<Out> {
-        match fallback {
-            Fallback::Output(output) => Outcome::Output(output),
-            Fallback::Skip => Outcome::Nothing,
-            Fallback::Fail => {
-                Outcome::Failed(Cause::TimedOut(self.bounds.timeout.unwrap_or_default()))
-            }
-        }
-    }
-
-    fn advance_fallback(&mut self, request: usize) -> Outcome<Out> {
-        let Some(fallback) = self.requests.fallback(request) else {
-            return Outcome::Unfinished;
-        };
-        let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
-        match fallback.as_mut().poll(&mut cx) {
-            Poll::Pending => Outcome::Unfinished,
-            Poll::Ready(fallback) => self.fall_back(fallback),
-        }
-    }
-
-    /// A last poll of a fallback, as of a request.
-    pub(crate) fn give_up(&mut self, request: usize) -> Outcome<Out> {
-        match self.poll_request(request) {
-            Outcome::Unfinished => {
-                let bound = self.requests.fallback_bound(request);
-                Outcome::Failed(Cause::FallbackTimedOut(bound.unwrap_or_default()))
-            }
-            outcome => outcome,
         }
     }
 
     /// The error policy.
     pub(crate) fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out, Time> {
-        let was_called = !matches!(
-            cause,
-            Cause::TimedOut(_) | Cause::FallbackTimedOut(_) | Cause::CircuitOpen
-        );
+        let was_called = !matches!(cause, Cause::TimedOut(_) | Cause::CircuitOpen);
         self.metrics.failed += u64::from(was_called);
         let judged = caught(|| {
             let failure = self.failure(request, cause);

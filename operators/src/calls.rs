@@ -92,8 +92,7 @@ where
             Some(Shut::UntilACallEnds) => None,
             None => self.requests.next_attempt().and_then(|(_, at)| at),
         };
-        let fallback = self.requests.next_fallback().and_then(|(_, at)| at);
-        match [deadline, fallback, call].into_iter().flatten().min() {
+        match deadline.into_iter().chain(call).min() {
             None => self.alarm.unset(),
             Some(due) => {
                 if self.alarm.set(due, self.signals.waker(TIMER)) {

@@ -4,6 +4,7 @@
 //! crosses a watermark, either way. Marks are not work. They take no place of a stage's capacity, and a stage that
 //! is full still lets them pass.
 
+use crate::barrier::CheckpointBarrier;
 use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
 use std::time::Instant;
@@ -22,6 +23,7 @@ use std::time::Instant;
 /// assert!(EventTime::MIN < departure && departure < EventTime::MAX);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "pipeline", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventTime(i64);
 
 impl EventTime {
@@ -96,6 +98,8 @@ pub enum Mark {
     Active,
     /// Tells how long the way was.
     Latency(LatencyMarker),
+    /// A barrier: a checkpoint holds what came of the records before it, and nothing of those behind it.
+    Checkpoint(CheckpointBarrier),
 }
 
 /// Is sent by a source now and then, and waits in every queue as a record would.
@@ -127,14 +131,28 @@ impl<T> Plain<T> {
 pub(crate) trait MarkOf: Send + 'static {
     /// Whether there are any. If so, a stage without room looks one element ahead, lest it hold a mark up.
     const EXIST: bool;
+
+    /// The barrier, if it is one.
+    fn barrier(&self) -> Option<&CheckpointBarrier>;
 }
 
 impl MarkOf for Infallible {
     const EXIST: bool = false;
+
+    fn barrier(&self) -> Option<&CheckpointBarrier> {
+        match *self {}
+    }
 }
 
 impl MarkOf for Mark {
     const EXIST: bool = true;
+
+    fn barrier(&self) -> Option<&CheckpointBarrier> {
+        match self {
+            Self::Checkpoint(barrier) => Some(barrier),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

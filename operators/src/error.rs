@@ -150,7 +150,7 @@ impl Error for StageError {
     /// What is beneath the cause; the cause itself is part of the message, and at [`StageError::cause`].
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.cause {
-            Cause::Failed(error) | Cause::Input(error) => error.source(),
+            Cause::Failed(error) | Cause::Input(error) | Cause::Snapshot(error) => error.source(),
             _ => None,
         }
     }
@@ -164,8 +164,6 @@ pub enum Cause {
     Failed(BoxError),
     /// The request had no result within the stage's timeout.
     TimedOut(Duration),
-    /// The request had no result within the stage's timeout, and its async fallback none within this bound of its own.
-    FallbackTimedOut(Duration),
     /// The user's function, its future, its timeout fallback or one of its policies panicked with this message.
     Panicked(String),
     /// A guard refused to call the function: the circuit breaker is open.
@@ -174,6 +172,8 @@ pub enum Cause {
     Input(BoxError),
     /// Polling the input panicked with this message.
     InputPanicked(String),
+    /// What the stage holds could not be written into a checkpoint.
+    Snapshot(BoxError),
     /// The stage's task was dropped before the end of its input.
     Cancelled,
 }
@@ -183,12 +183,6 @@ impl Display for Cause {
         match self {
             Cause::Failed(error) => Display::fmt(error, f),
             Cause::TimedOut(limit) => write!(f, "no result within {limit:?}"),
-            Cause::FallbackTimedOut(bound) => {
-                write!(
-                    f,
-                    "timed out, and its fallback had no result within {bound:?}"
-                )
-            }
             Cause::Panicked(message) => write!(f, "panicked: {message}"),
             Cause::CircuitOpen => f.write_str(
                 "the circuit breaker is open, for too many calls have failed; \
@@ -196,6 +190,12 @@ impl Display for Cause {
             ),
             Cause::Input(error) => write!(f, "its input failed: {error}"),
             Cause::InputPanicked(message) => write!(f, "its input panicked: {message}"),
+            Cause::Snapshot(error) => {
+                write!(
+                    f,
+                    "what it holds can't be written into a checkpoint: {error}"
+                )
+            }
             Cause::Cancelled => f.write_str(
                 "its task was dropped before the end of its input; \
                  keep the runtime alive until the stage's outputs are read",

@@ -103,6 +103,10 @@ pub trait Lines<T, Time>: Send {
 
     /// Whether no record may come.
     fn is_full(&self) -> bool;
+
+    /// Shows every record that waits; those of one key in their order.
+    #[cfg(feature = "pipeline")]
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(&'a Entered<T, Time>));
 }
 
 struct LinesByKey<T, Time, K, F> {
@@ -192,6 +196,14 @@ where
 
     fn is_full(&self) -> bool {
         self.waiting >= self.bound
+    }
+
+    #[cfg(feature = "pipeline")]
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(&'a Entered<T, Time>)) {
+        self.lines
+            .iter()
+            .flat_map(|line| &line.records)
+            .for_each(visitor);
     }
 }
 

@@ -74,7 +74,7 @@
 //! # How it works
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
-//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `waits.rs`), and *update* lets leave what may (`order.rs`), towards the
+//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
 //! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
@@ -85,7 +85,8 @@ mod async_elements;
 mod async_flat_map;
 mod async_map;
 mod attempts;
-
+mod back_offs;
+mod barrier;
 mod breaker;
 mod budget;
 mod calls;
@@ -102,6 +103,8 @@ mod options;
 mod order;
 mod outlet;
 mod panics;
+#[cfg(feature = "pipeline")]
+pub mod pipeline;
 mod policies;
 mod random;
 mod rate_limit;
@@ -110,15 +113,16 @@ mod retry;
 mod runtime;
 mod signals;
 mod stage;
+#[cfg(feature = "pipeline")]
+mod stage_state;
 mod stream_ext;
 mod sync;
-mod timeout;
 mod turn;
-mod waits;
 
 pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
+pub use barrier::CheckpointBarrier;
 pub use breaker::CircuitBreaker;
 pub use budget::{Budgeted, RetryBudget};
 pub use concurrency::{Aimd, FixedLimit, Gradient};
@@ -129,10 +133,9 @@ pub use guard::{Admission, Call, Ending, Guard, NoGuard};
 pub use keys::{KeyBy, KeyOf, NoKey};
 pub use latency::Latencies;
 pub use metrics::{Circuit, Metrics, Monitor};
-pub use options::AsyncOptions;
+pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnTimeout};
 pub use policies::{Policies, StagePolicies};
 pub use rate_limit::RateLimit;
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
-pub use runtime::{Spawn, Timer};
+pub use runtime::{Offload, Spawn, Timer};
 pub use stream_ext::StreamExt;
-pub use timeout::{AsyncFallback, Decision, FailOnTimeout, Fallback, OnTimeout};

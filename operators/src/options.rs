@@ -4,8 +4,6 @@ use crate::failure::OnError;
 use crate::keys::{KeyOf, NoKey};
 use crate::policies::Policies;
 use crate::retry::NoRetry;
-use crate::timeout::{AsyncFallback, FailOnTimeout, Fallback};
-use std::future::Future;
 use std::time::Duration;
 
 /// Flink's own default, and as good a guess for a service nobody has measured yet.
@@ -189,44 +187,6 @@ impl<Timeout, Retry, Failure, Key, Guards>
         self.with_timeout(limit, fallback)
     }
 
-    /// As [`timeout`](AsyncOptions::timeout), but `fallback` is async: it may ask another service, or a slower table. It has
-    /// at most `bound`, from the moment the record's time was up, and then is dropped; the record has failed with
-    /// [`Cause::FallbackTimedOut`](crate::Cause::FallbackTimedOut).
-    ///
-    /// The record keeps its place in the stage meanwhile. A fallback is called once for each record that timed out,
-    /// is not retried, and is no call that a guard counts. It costs two allocations.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use peu_operators::{AsyncOptions, Fallback};
-    /// use std::time::Duration;
-    ///
-    /// # async fn ask_the_replica(word: String) -> Option<usize> { Some(word.len()) }
-    /// let options = AsyncOptions::ordered().timeout_then(
-    ///     Duration::from_millis(500),
-    ///     Duration::from_millis(200),
-    ///     |word: String| async move {
-    ///         match ask_the_replica(word).await {
-    ///             Some(answer) => Fallback::Output(answer),
-    ///             None => Fallback::Fail,
-    ///         }
-    ///     },
-    /// );
-    /// ```
-    pub fn timeout_then<T, Out, F, Fut>(
-        self,
-        limit: Duration,
-        bound: Duration,
-        fallback: F,
-    ) -> AsyncOptions<Policies<AsyncFallback<F>, Retry, Failure, Key, Guards>>
-    where
-        F: FnMut(T) -> Fut + Send + 'static,
-        Fut: Future<Output = Fallback<Out>> + Send + 'static,
-    {
-        self.with_timeout(limit, AsyncFallback::new(fallback, bound))
-    }
-
     fn with_timeout<Other>(
         mut self,
         limit: Duration,
@@ -349,5 +309,41 @@ impl<Timeout, Retry, Failure, Key, Guards>
             key: policies.key,
             guard: (policies.guard, guard),
         })
+    }
+}
+
+/// What becomes of a record whose request timed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback<Out> {
+    /// This is its output.
+    Output(Out),
+    /// It has none, and is counted in [`Metrics::skipped`](crate::Metrics::skipped).
+    Skip,
+    /// It has failed, and the error policy decides.
+    Fail,
+}
+
+/// Decides what becomes of a record whose request timed out. Closures do; see [`AsyncOptions::timeout_with`].
+pub trait OnTimeout<T, Out>: Send + 'static {
+    /// Called once for each record that timed out, after its request was dropped.
+    fn on_timeout(&mut self, record: &T) -> Fallback<Out>;
+}
+
+impl<T, Out, F> OnTimeout<T, Out> for F
+where
+    F: FnMut(&T) -> Fallback<Out> + Send + 'static,
+{
+    fn on_timeout(&mut self, record: &T) -> Fallback<Out> {
+        self(record)
+    }
+}
+
+/// A timeout is a failure: what [`AsyncOptions::timeout`] stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FailOnTimeout;
+
+impl<T, Out> OnTimeout<T, Out> for FailOnTimeout {
+    fn on_timeout(&mut self, _record: &T) -> Fallback<Out> {
+        Fallback::Fail
     }
 }

@@ -33,6 +33,16 @@ pub(crate) enum Departure<Out, Time, M> {
     Mark(M),
 }
 
+/// What has come so far that it waits only for its turn.
+#[cfg(feature = "pipeline")]
+pub(crate) enum Waiting<'a, Out, Time, M> {
+    /// Leaves before the entry in its place.
+    MarkBefore(&'a M),
+    Output(&'a Out, &'a Time),
+    /// Leaves behind the entries in its place.
+    MarkBehind(&'a M),
+}
+
 /// Where an entry stands: given to it when it comes in, and never again.
 pub(crate) type Place = u64;
 
@@ -98,6 +108,15 @@ impl<Out, Time, M> Order<Out, Time, M> {
         };
     }
 
+    /// Shows the outputs that wait to leave and the marks, with their places, each segment's mark behind its outputs.
+    #[cfg(feature = "pipeline")]
+    pub(crate) fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Place, Waiting<'a, Out, Time, M>)) {
+        match self {
+            Self::Ordered(line) => line.visit(visitor),
+            Self::Unordered(segments) => segments.visit(visitor),
+        }
+    }
+
     /// How many entries there are, settled or not.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -159,6 +178,18 @@ impl<Out, Time, M> Line<Out, Time, M> {
         self.entries.pop_front();
         self.oldest += 1;
         Some(Departure::Record(verdict))
+    }
+
+    #[cfg(feature = "pipeline")]
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Place, Waiting<'a, Out, Time, M>)) {
+        for (before, mark) in &self.marks {
+            visitor(*before, Waiting::MarkBefore(mark));
+        }
+        for (place, entry) in (self.oldest..).zip(&self.entries) {
+            if let Some(Verdict::Output(output, time)) = entry {
+                visitor(place, Waiting::Output(output, time));
+            }
+        }
     }
 
     fn cut_after(&mut self, place: Place) {
@@ -231,6 +262,20 @@ impl<Out, Time, M> Segments<Out, Time, M> {
         let mark = oldest.end.take()?;
         self.drop_oldest();
         Some(Departure::Mark(mark))
+    }
+
+    #[cfg(feature = "pipeline")]
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Place, Waiting<'a, Out, Time, M>)) {
+        for (place, segment) in (self.oldest..).zip(&self.segments) {
+            for verdict in &segment.settled {
+                if let Verdict::Output(output, time) = verdict {
+                    visitor(place, Waiting::Output(output, time));
+                }
+            }
+            if let Some(mark) = &segment.end {
+                visitor(place, Waiting::MarkBehind(mark));
+            }
+        }
     }
 
     /// The next segment takes the place of the oldest, and its queue's memory if it has none of its own.

@@ -6,8 +6,8 @@
 use crate::failure::{ErrorPolicy, OnError};
 use crate::guard::{Guard, NoGuard};
 use crate::keys::{KeyBy, NoKey};
+use crate::options::{FailOnTimeout, OnTimeout};
 use crate::retry::{NoRetry, RetryPolicy};
-use crate::timeout::{FailOnTimeout, OnTimeout};
 
 /// The policies of a stage: what the methods of [`AsyncOptions`](crate::AsyncOptions) exchange one by one.
 #[derive(Clone, Debug)]

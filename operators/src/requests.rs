@@ -6,39 +6,34 @@
 //!
 //! All requests of a stage have the same timeout, so the line is sorted by deadline too: its head is the next to time
 //! out. A request that finishes leaves the line in constant time, and leaves nothing behind. Those that wait for their
-//! next attempt are known to `waits.rs` as well.
+//! next attempt are known to `back_offs.rs` as well.
 //!
 //! A request lives as long as its record has no outcome. Its future is that of the attempt under way; in a back-off
 //! there is none.
 
+use crate::back_offs::BackOffs;
 use crate::keys::Entered;
 use crate::order::Place;
 use crate::panics::caught;
-use crate::timeout::FallbackFuture;
-use crate::waits::Waits;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The end of the line, in either direction.
 const NONE: usize = usize::MAX;
 
 /// All requests in flight. A request is named by the index of its slot.
-pub(crate) struct Requests<T, Time, Fut, Out> {
-    slots: Vec<Slot<T, Time, Fut, Out>>,
+pub(crate) struct Requests<T, Time, Fut> {
+    slots: Vec<Slot<T, Time, Fut>>,
     free: Vec<usize>,
     oldest: usize,
     youngest: usize,
-    back_offs: Waits,
-    /// Fallbacks, until their bounds.
-    fallbacks: Waits,
+    back_offs: BackOffs,
     /// How many have a future.
     running: usize,
 }
 
-struct Slot<T, Time, Fut, Out> {
+struct Slot<T, Time, Fut> {
     future: Pin<Box<Option<Fut>>>,
-    /// Its time is up, and this is what becomes of it, and has so long. Seldom there, so it is boxed to keep slots small.
-    fallback: Option<Box<(FallbackFuture<Out>, Duration)>>,
     /// The record, for whoever has to name it or to decide about it, its time, and its place in the order of the stage.
     /// None: the slot is free.
     entered: Option<Entered<T, Time>>,
@@ -58,15 +53,14 @@ struct Slot<T, Time, Fut, Out> {
     younger: usize,
 }
 
-impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
+impl<T, Time, Fut> Requests<T, Time, Fut> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             oldest: NONE,
             youngest: NONE,
-            back_offs: Waits::default(),
-            fallbacks: Waits::default(),
+            back_offs: BackOffs::default(),
             running: 0,
         }
     }
@@ -100,7 +94,6 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
     fn add_slot(&mut self) -> usize {
         self.slots.push(Slot {
             future: Box::pin(None),
-            fallback: None,
             entered: None,
             number: 0,
             line: None,
@@ -212,38 +205,6 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         self.back_offs.first()
     }
 
-    /// The request's time is up, and a fallback decides what becomes of it, by `at`: it has no deadline any more.
-    pub(crate) fn start_fallback(
-        &mut self,
-        request: usize,
-        fallback: FallbackFuture<Out>,
-        bound: Duration,
-        at: Option<Instant>,
-    ) {
-        self.unlink(request);
-        let slot = &mut self.slots[request];
-        slot.fallback = Some(Box::new((fallback, bound)));
-        self.fallbacks.add(request, slot.number, at);
-    }
-
-    pub(crate) fn fallback(&mut self, request: usize) -> Option<&mut FallbackFuture<Out>> {
-        let fallback = self.slots.get_mut(request)?.fallback.as_mut()?;
-        Some(&mut fallback.0)
-    }
-
-    /// How long the fallback of a request has, if there is one.
-    pub(crate) fn fallback_bound(&self, request: usize) -> Option<Duration> {
-        self.slots[request]
-            .fallback
-            .as_ref()
-            .map(|fallback| fallback.1)
-    }
-
-    /// The request whose fallback has to be done first, and by when.
-    pub(crate) fn next_fallback(&self) -> Option<(usize, Option<Instant>)> {
-        self.fallbacks.first()
-    }
-
     /// The request that times out first, and when.
     pub(crate) fn next_deadline(&self) -> Option<(usize, Instant)> {
         let slot = self.slots.get(self.oldest)?;
@@ -252,44 +213,40 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
 
     /// Drops a request's future, which cancels it; a panic of its `drop` ends here.
     pub(crate) fn cancel(&mut self, request: usize) {
-        self.back_offs.remove(request);
         let future = &mut self.slots[request].future;
         self.running -= usize::from(future.is_some());
         // What a panicking drop leaves undone is the user's; the slot is empty either way.
         let _ = caught(|| future.set(None));
     }
 
-    fn cancel_fallback(&mut self, request: usize) {
-        if let Some(fallback) = self.slots[request].fallback.take() {
-            self.fallbacks.remove(request);
-            let _ = caught(|| drop(fallback));
-        }
-    }
-
     /// Takes a request out and frees its slot; returns the line of its key.
     pub(crate) fn remove(&mut self, request: usize) -> Option<usize> {
         self.cancel(request);
-        match self.slots[request].fallback {
-            None => self.unlink(request),
-            Some(_) => self.cancel_fallback(request),
-        }
+        self.back_offs.remove(request);
+        self.unlink(request);
         self.free.push(request);
         self.slots[request].entered = None;
         self.slots[request].line.take()
     }
 
-    /// Some request whose number is above `number`. Looks through all slots.
-    pub(crate) fn any_after(&self, number: u64) -> Option<usize> {
-        let is_younger = |slot: &Slot<_, _, _, _>| slot.entered.is_some() && slot.number > number;
-        self.slots.iter().position(is_younger)
+    /// The youngest request, if its number is above `number`.
+    pub(crate) fn youngest_after(&self, number: u64) -> Option<usize> {
+        let youngest = self.slots.get(self.youngest)?;
+        (youngest.number > number).then_some(self.youngest)
     }
 
     pub(crate) fn clear(&mut self) {
-        for request in 0..self.slots.len() {
-            if self.slots[request].entered.is_some() {
-                self.remove(request);
-            }
+        while let Some(request) = self.youngest_after(0) {
+            self.remove(request);
         }
+    }
+
+    /// The records in flight, the oldest first.
+    #[cfg(feature = "pipeline")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entered<T, Time>> {
+        let slot = |request: usize| self.slots.get(request);
+        let slots = std::iter::successors(slot(self.oldest), move |older| slot(older.younger));
+        slots.filter_map(|slot| slot.entered.as_ref())
     }
 
     fn append(&mut self, request: usize) {
@@ -330,7 +287,7 @@ mod tests {
             time: (),
             place: 0,
         };
-        let mut requests: Requests<u64, (), Ready<()>, ()> = Requests::new();
+        let mut requests: Requests<u64, (), Ready<()>> = Requests::new();
         let [a, b, c] =
             [1, 2, 3].map(|number| requests.insert(entered(number), number, deadline(number)));
         requests.remove(b);
@@ -339,8 +296,8 @@ mod tests {
         assert_eq!(d, b, "the slot is used again");
         requests.remove(a);
         assert_eq!(requests.next_deadline(), deadline(3).map(|at| (c, at)));
-        assert_eq!(requests.any_after(3), Some(d));
-        assert_eq!(requests.any_after(4), None);
+        assert_eq!(requests.youngest_after(3), Some(d));
+        assert_eq!(requests.youngest_after(4), None);
         requests.remove(d);
         assert_eq!(requests.len(), 1);
         requests.clear();

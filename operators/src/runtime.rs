@@ -1,4 +1,4 @@
-//! All that a stage needs from the executor it runs on: a place to run, and a clock.
+//! All that a stage needs from the executor it runs on: a place to run, and a clock; and a pipeline, a place to block.
 
 use std::future::Future;
 use std::time::Instant;
@@ -44,4 +44,16 @@ pub trait Timer: Clone + Send + 'static {
     ///
     /// Timeouts are as precise as this is. A sleep that is ready too early costs a poll and ends no request.
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
+}
+
+/// Runs what blocks where blocking harms no one: on a thread that no task waits for. Only pipelines ask, for their files.
+///
+/// Files have no readiness to wait for, so whoever reads one on a thread that runs tasks holds all of them up. A runtime
+/// has threads for that already, and knows how many are good for it; so the work is handed to the runtime, as a
+/// closure, a few hundred records at a time, and what uses the file needs to know no more of the runtime than this.
+pub trait Offload {
+    /// Runs `job` elsewhere, and returns at once. Dropping the job is the only permitted failure.
+    fn offload<F>(&self, job: F)
+    where
+        F: FnOnce() + Send + 'static;
 }

@@ -11,7 +11,7 @@ use crate::keys::{Entered, KeyBy as _, Lines};
 use crate::latency::Recent;
 use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Bounds, Mode};
-use crate::order::Order;
+use crate::order::{Order, Place};
 use crate::outlet::{Consumer, Offer, Outlet, Room};
 use crate::policies::{Asked, StagePolicies};
 use crate::requests::Requests;
@@ -38,6 +38,27 @@ const TURNS_PER_POLL: usize = 128;
 /// a few words, so that it bounds the memory of a stage whose consumer stalls for a day.
 const MOST_MARKS: usize = 1024;
 
+/// What has its place in the order, and waits for room.
+pub(crate) enum Held<T, Time, Out> {
+    Record(Entered<T, Time>),
+    /// A restored record, whose request had finished.
+    #[cfg_attr(
+        not(feature = "pipeline"),
+        expect(dead_code, reason = "only checkpoints have such")
+    )]
+    Output(Place, Out, Time),
+}
+
+/// How a stage takes part in checkpoints.
+pub(crate) struct Keeper<Stage> {
+    /// What the stage holds, as bytes.
+    pub(crate) save: fn(&Stage) -> Result<Vec<u8>, BoxError>,
+    /// The number of the newest barrier that is to come, or came.
+    pub(crate) newest: Box<dyn Fn() -> u64 + Send>,
+    /// The number of the newest barrier that came.
+    pub(crate) passed: u64,
+}
+
 /// One async operator: input, requests in flight, entries on their way out.
 ///
 /// `Time` is what a record brings along for its outputs, `M` what a mark may be: nothing and none in a stage over plain
@@ -55,9 +76,9 @@ where
     /// Records that wait for their keys, in key-ordered mode.
     pub(crate) lines: Option<Box<dyn Lines<T, Time>>>,
     pub(crate) input: Input<S, T, Time, M>,
-    /// A record that was taken, looking for a mark, when there was no room for it: the next to come in.
-    pub(crate) held: Option<Entered<T, Time>>,
-    pub(crate) requests: Requests<T, Time, Fut, Out>,
+    /// What was taken without room for it, looking for a mark or out of a checkpoint: the next to come in.
+    pub(crate) held: VecDeque<Held<T, Time, Out>>,
+    pub(crate) requests: Requests<T, Time, Fut>,
     pub(crate) order: Order<Out, Time, M>,
     pub(crate) alarm: Alarm<R>,
     /// What woke the stage.
@@ -79,6 +100,8 @@ where
     /// Nothing is left to do but to tell this.
     end: Option<Result<(), StageError>>,
     over: bool,
+    /// How the stage takes part in checkpoints. If it doesn't, a barrier is a mark like any other.
+    pub(crate) keeper: Option<Keeper<Self>>,
     /// `in_flight`, `queued`, `waiting` and what guards know are filled in when they are told.
     pub(crate) metrics: Metrics,
     /// How long the requests took that had their outcome since the last exchange.
@@ -112,7 +135,8 @@ where
             function,
             input,
             lines: key.lines(),
-            held: None,
+            held: VecDeque::new(),
+            keeper: None,
             requests: Requests::new(),
             order: match bounds.mode {
                 Mode::Ordered => Order::ordered(),
@@ -147,7 +171,7 @@ where
         metrics.waiting = self.waiting();
         metrics.running = self.requests.running();
         self.policies.guard.report(&mut metrics);
-        let unfinished = self.requests.len() + self.waiting() + usize::from(self.held.is_some());
+        let unfinished = self.requests.len() + self.waiting() + self.held.len();
         metrics.queued = self.order.len() - unfinished;
         let consumer = self.outlet.exchange(Offer {
             outputs: &mut self.outgoing,
@@ -168,6 +192,13 @@ where
     /// How many records wait for their keys.
     pub(crate) fn waiting(&self) -> usize {
         self.lines.as_ref().map_or(0, |lines| lines.waiting())
+    }
+
+    /// Whether a barrier is on its way: then what comes before it is taken and held, room or not, for the checkpoint must
+    /// not wait for requests. That is no more than what the stages further up hold.
+    pub(crate) fn awaits_barrier(&self) -> bool {
+        let keeper = self.keeper.as_ref();
+        keeper.is_some_and(|keeper| keeper.passed < (keeper.newest)())
     }
 
     /// There is something to take in, perhaps, and no room: asks the consumer for some.
@@ -198,7 +229,7 @@ where
         self.over = true;
         self.input.close();
         self.lines = None;
-        self.held = None;
+        self.held.clear();
         self.requests.clear();
         self.order.clear();
         self.alarm.unset();

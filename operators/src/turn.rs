@@ -12,17 +12,18 @@
 
 use crate::attempts::Outcome;
 use crate::element::{Element, MarkOf};
-use crate::error::{BoxError, Cause};
+use crate::error::{BoxError, Cause, StageError};
 use crate::guard::Ending;
 use crate::keys::{Arrival, Entered};
 use crate::order::Verdict;
 use crate::policies::StagePolicies;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT, ROOM, TIMER};
-use crate::stage::Stage;
+use crate::stage::{Held, Stage};
 use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -38,8 +39,6 @@ enum Event<T, Time> {
     Retry(usize),
     /// A request's time is up.
     Timeout(usize),
-    /// The time of a request's fallback is up too.
-    GiveUp(usize),
 }
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
@@ -82,7 +81,7 @@ where
     /// There may be something to take in: a record out of a line, or whatever comes from the stream.
     fn poll_input(&mut self) -> Option<Event<T, Time>> {
         if self.room.is_short() {
-            let more = !self.input.is_over() || self.waiting() > 0 || self.held.is_some();
+            let more = !self.input.is_over() || self.waiting() > 0 || !self.held.is_empty();
             if more && self.starve() {
                 return None;
             }
@@ -104,12 +103,16 @@ where
     /// it, lest it miss the end; and without room for a record if it knows marks, lest it hold one up.
     fn poll_stream(&mut self) -> Option<Event<T, Time>> {
         let has_room = self.has_room_for_a_record();
-        if has_room && self.held.is_some() && self.may_accept() {
+        if has_room && !self.held.is_empty() && self.may_accept() {
             self.signals.raise(INPUT);
-            let held = self.held.take()?;
-            return self.arrive(held);
+            let held = self.held.pop_front()?;
+            return self.let_in(held);
         }
-        if self.held.is_some() || !(has_room || M::EXIST) {
+        let looks = match self.held.is_empty() {
+            true => has_room || M::EXIST,
+            false => self.awaits_barrier(),
+        };
+        if !looks {
             return None;
         }
         if self.input.is_over() || self.room.marks == 0 {
@@ -146,9 +149,7 @@ where
         let (record, time) = match element {
             Element::Record(record, time) => (record, time),
             Element::Mark(mark) => {
-                self.room.marks -= 1;
-                self.order.mark(mark);
-                self.emit();
+                self.take_in_mark(mark);
                 return None;
             }
         };
@@ -157,11 +158,46 @@ where
             time,
             place: self.order.enter(),
         };
-        if !self.has_room_for_a_record() || !self.may_accept() {
-            self.held = Some(entered);
+        if !self.held.is_empty() || !self.has_room_for_a_record() || !self.may_accept() {
+            self.held.push_back(Held::Record(entered));
             return None;
         }
         self.arrive(entered)
+    }
+
+    /// A mark waits in line, but for a barrier: the checkpoint gets what the line holds, so there is nothing to wait for.
+    fn take_in_mark(&mut self, mark: M) {
+        self.room.marks -= 1;
+        let (Some(barrier), Some(keeper)) = (mark.barrier(), &mut self.keeper) else {
+            self.order.mark(mark);
+            return self.emit();
+        };
+        keeper.passed = barrier.number();
+        let save = keeper.save;
+        match save(self) {
+            Ok(state) => {
+                barrier.put(&self.name, state);
+                self.outgoing.push_back(Element::Mark(mark));
+            }
+            Err(error) => {
+                let (stage, cause) = (Arc::clone(&self.name), Cause::Snapshot(error));
+                self.finish(Err(StageError::of_stage(stage, cause)));
+            }
+        }
+    }
+
+    /// There is room for what was held.
+    fn let_in(&mut self, held: Held<T, Time, Out>) -> Option<Event<T, Time>> {
+        match held {
+            Held::Record(entered) => self.arrive(entered),
+            Held::Output(place, output, time) => {
+                self.room.records -= 1;
+                self.order.settle(place, Verdict::Output(output, time));
+                self.emit();
+                self.finish_if_drained();
+                None
+            }
+        }
     }
 
     /// There is room for a record. In key-ordered mode it waits while its key is busy.
@@ -196,11 +232,6 @@ where
         {
             return Some(Event::Timeout(request));
         }
-        if let Some((request, Some(at))) = self.requests.next_fallback()
-            && self.alarm.has_passed(at)
-        {
-            return Some(Event::GiveUp(request));
-        }
         let (request, at) = self.requests.next_attempt()?;
         let is_due = self.input.is_over() || at.is_some_and(|at| self.alarm.has_passed(at));
         (is_due && self.may_call()).then_some(Event::Retry(request))
@@ -231,7 +262,6 @@ where
             Event::Retry(request) => (request, self.attempt(request)),
             Event::Request(request) => (request, self.poll_request(request)),
             Event::Timeout(request) => (request, self.time_out(request)),
-            Event::GiveUp(request) => (request, self.give_up(request)),
         }
     }
 
@@ -308,10 +338,10 @@ where
     /// A record failed for good: what would leave behind it never will, so it is dropped now.
     fn cut_after(&mut self, request: usize) {
         self.input.close();
-        self.held = None;
+        self.held.clear();
         self.order.cut_after(self.requests.place(request));
         let number = self.requests.number(request);
-        while let Some(younger) = self.requests.any_after(number) {
+        while let Some(younger) = self.requests.youngest_after(number) {
             self.end_call(younger, Ending::Dropped);
             self.requests.remove(younger);
         }

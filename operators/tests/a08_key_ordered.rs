@@ -73,7 +73,11 @@ fn a08_a_record_that_waits_needs_a_place_when_its_turn_comes() {
     bench.push([1, 11, 21]);
     bench.end();
     bench.complete(1);
-    assert_eq!(bench.calls.live(), [], "the output of 1 has the place");
+    assert_eq!(
+        bench.calls.live(),
+        [0_u64; 0],
+        "the output of 1 has the place"
+    );
     assert_eq!(bench.take_one(), Some(10));
     assert_eq!(bench.calls.live(), [11]);
     bench.complete(11);
@@ -162,7 +166,7 @@ fn a11_dropping_the_consumer_drops_what_waits() {
     bench.push([1, 11, 21]);
     drop(bench.out);
     bench.world.run();
-    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.calls.live(), [0_u64; 0]);
     assert_eq!((bench.calls.made(), bench.world.tasks()), (vec![1], 0));
 }
 

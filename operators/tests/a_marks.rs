@@ -237,7 +237,7 @@ fn e02_in_unordered_mode_a_failure_waits_for_no_segment() {
     let error = stage.out.next_now().unwrap().unwrap_err();
     assert_eq!(error.record(), Some(2));
     assert!(stage.out.is_over());
-    assert_eq!(stage.calls.live(), []);
+    assert_eq!(stage.calls.live(), [0_u64; 0]);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,7 +16,7 @@ fn a01_ordered_emits_in_input_order_whatever_the_completion_order() {
     bench.push(1..=4);
     bench.complete(3);
     bench.complete(2);
-    assert_eq!(bench.take_all(), [], "nothing before the head");
+    assert_eq!(bench.take_all(), [0_u64; 0], "nothing before the head");
     bench.complete(1);
     assert_eq!(
         bench.take_all(),
@@ -256,7 +256,7 @@ fn a11_dropping_the_consumer_cancels_every_request_and_ends_the_task() {
         assert_eq!(bench.calls.live(), [1, 3, 4]);
         drop(bench.out);
         bench.world.run();
-        assert_eq!(bench.calls.live(), []);
+        assert_eq!(bench.calls.live(), [0_u64; 0]);
         assert!(bench.feed.is_dropped());
         assert_eq!(bench.world.tasks(), 0);
         assert_eq!(bench.world.sleeps(), 0);

@@ -102,7 +102,7 @@ fn d04_a_rate_and_a_burst() {
     assert_eq!(bench.take_all(), [1, 2, 3]);
     assert_eq!(bench.world.sleeps(), 1);
     bench.advance(9);
-    assert_eq!(bench.take_all(), []);
+    assert_eq!(bench.take_all(), [0_u64; 0]);
     bench.advance(1);
     assert_eq!(bench.take_all(), [4]);
     bench.advance(30);
@@ -125,7 +125,7 @@ fn d04_the_time_of_a_record_that_waits_does_not_run() {
     bench.advance(9);
     assert_eq!(bench.calls.live(), [2]);
     bench.advance(1);
-    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.calls.live(), [0_u64; 0]);
 }
 
 #[test]

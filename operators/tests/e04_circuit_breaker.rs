@@ -105,7 +105,7 @@ fn e04_half_open_lets_probes_pass_and_closes_when_all_succeed() {
     let bench = open();
     bench.advance(49);
     bench.push([5]);
-    assert_eq!(bench.calls.live(), [], "still open");
+    assert_eq!(bench.calls.live(), [0_u64; 0], "still open");
     bench.advance(1);
     bench.push([6, 7, 8]);
     assert_eq!(bench.calls.live(), [6, 7], "8 is one too many");
@@ -129,7 +129,7 @@ fn e04_a_probe_that_fails_opens_it_again() {
     assert_eq!(circuit(&bench), Circuit::Open);
     bench.advance(49);
     bench.push([7]);
-    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.calls.live(), [0_u64; 0]);
     bench.advance(1);
     bench.push([8]);
     assert_eq!(bench.calls.live(), [8]);

@@ -117,7 +117,7 @@ fn e01_a_record_out_of_order_is_judged_when_it_fails_and_leaves_in_its_place() {
     let mut bench = Bench::new(AsyncOptions::ordered().on_error(policy));
     bench.push(1..=3);
     bench.answer(2, Answer::Refused);
-    assert_eq!(bench.take_all(), []);
+    assert_eq!(bench.take_all(), [0_u64; 0]);
     bench.complete(1);
     assert_eq!(bench.take_all(), [10, 7_002]);
 }
@@ -187,7 +187,7 @@ fn e02_in_unordered_mode_what_was_emitted_before_is_kept_and_the_rest_cancelled(
     bench.push(1..=4);
     bench.complete(3);
     bench.answer(2, Answer::Refused);
-    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.calls.live(), [0_u64; 0]);
     assert_eq!(
         bench.world.tasks(),
         0,
@@ -230,7 +230,7 @@ fn e03_a_future_that_panics_later_does_too() {
     bench.answer(1, Answer::Panic);
     bench.complete(2);
     assert_eq!(bench.take_all(), [20]);
-    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.calls.live(), [0_u64; 0]);
 }
 
 #[test]

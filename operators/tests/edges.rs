@@ -69,7 +69,7 @@ fn a_runtime_that_drops_the_task_is_told_to_the_consumer() {
     bench.push([3]);
     let _ = bench.out.wakes();
     bench.world.close();
-    assert_eq!(bench.calls.live(), []);
+    assert_eq!(bench.calls.live(), [0_u64; 0]);
     assert_eq!(bench.take_one(), Some(20), "what was finished is kept");
     assert!(matches!(bench.take_error().cause(), Cause::Cancelled));
 }

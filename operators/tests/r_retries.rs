@@ -149,7 +149,7 @@ fn r02_a_function_that_fails_at_once_is_retried_like_one_that_fails_later() {
     bench.advance(10);
     assert_eq!(bench.calls.made(), [1, 2, 1, 2]);
     bench.complete(2);
-    assert_eq!(bench.take_all(), [], "1 failed at once again");
+    assert_eq!(bench.take_all(), [0_u64; 0], "1 failed at once again");
     bench.advance(10);
     bench.complete(1);
     assert_eq!(bench.take_all(), [10, 20]);
@@ -251,7 +251,7 @@ fn r04_the_error_policy_sees_only_the_last_failure() {
         bench.advance(10);
     }
     bench.end();
-    assert_eq!(bench.take_all(), []);
+    assert_eq!(bench.take_all(), [0_u64; 0]);
     bench.assert_over();
     let metrics = bench.out.stream().metrics();
     assert_eq!(

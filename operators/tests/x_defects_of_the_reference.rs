@@ -92,7 +92,7 @@ fn x9_a_request_that_timed_out_does_not_go_on_running() {
     let mut bench = Bench::new(AsyncOptions::ordered().timeout_with(ms(10), fallback));
     bench.push([1, 2]);
     bench.advance(10);
-    assert_eq!(bench.calls.live(), [], "its future is dropped");
+    assert_eq!(bench.calls.live(), [0_u64; 0], "its future is dropped");
     let polls = bench.calls.polls(1);
     bench.calls.wake(1);
     bench.world.run();

@@ -3,6 +3,7 @@
 
 mod calls;
 mod feed;
+pub(crate) mod jobs;
 pub(crate) mod marked;
 pub(crate) mod oracle;
 mod tap;
@@ -117,7 +118,7 @@ impl Bench {
         assert!(self.out.is_over());
         assert!(self.out.is_over(), "polled after its end");
         assert_eq!(self.world.tasks(), 0);
-        assert_eq!(self.calls.live(), []);
+        assert_eq!(self.calls.live(), [0_u64; 0]);
         assert_eq!(self.world.sleeps(), 0);
     }
 }

@@ -5,8 +5,6 @@ use std::collections::{HashMap, VecDeque};
 
 /// Milliseconds.
 pub(crate) const TIMEOUT: u64 = 10;
-/// Milliseconds: what a fallback has.
-pub(crate) const BOUND: u64 = 6;
 /// Milliseconds: before the first retry of a record, and before any.
 pub(crate) const FIRST_DELAY: u64 = 2;
 pub(crate) const LONGEST_DELAY: u64 = 5;
@@ -58,8 +56,6 @@ pub(crate) enum Policy {
 /// A timeout's fallback.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
-    /// Async: an output at once for even records, and none ever for odd ones.
-    Later,
     Fail,
     Skip,
     Output,
@@ -112,8 +108,6 @@ pub(crate) enum State {
     Running,
     /// The next attempt is due then.
     BackOff(u64),
-    /// Its time was up. So will be that of its fallback then.
-    Fallback(u64),
     Output(u64),
     Skipped,
     Failed(Reason),
@@ -124,7 +118,6 @@ pub(crate) enum Reason {
     Refused,
     Panicked,
     TimedOut,
-    FallbackTimedOut,
 }
 
 /// The record, and what became of it.
@@ -132,13 +125,6 @@ pub(crate) type Failure = (u64, Reason);
 
 impl Entry {
     fn is_unfinished(&self) -> bool {
-        matches!(
-            self.state,
-            State::Running | State::BackOff(_) | State::Fallback(_)
-        )
-    }
-
-    fn has_a_deadline(&self) -> bool {
         matches!(self.state, State::Running | State::BackOff(_))
     }
 }
@@ -221,7 +207,7 @@ impl Oracle {
 
     fn overdue(&self) -> Option<u64> {
         self.setting.timeout?;
-        let mut unfinished = self.entries.iter().filter(|e| e.has_a_deadline());
+        let mut unfinished = self.entries.iter().filter(|e| e.is_unfinished());
         let overdue = unfinished.find(|entry| entry.deadline <= self.now)?;
         Some(overdue.record)
     }
@@ -231,13 +217,6 @@ impl Oracle {
         while let Some(record) = self.overdue() {
             self.time_out(record);
         }
-        while let Some((at, record)) = self.next_fallback() {
-            if at > self.now {
-                break;
-            }
-            let state = self.failure(record, Reason::FallbackTimedOut);
-            self.become_of(record, state);
-        }
         while let Some((at, record)) = self.next_attempt() {
             let is_due = at <= self.now || self.end_seen;
             if !is_due || !self.may_call() {
@@ -245,14 +224,6 @@ impl Oracle {
             }
             self.call(record);
         }
-    }
-
-    fn next_fallback(&self) -> Option<(u64, u64)> {
-        let waiting = self.entries.iter().filter_map(|entry| match entry.state {
-            State::Fallback(at) => Some((at, entry.record)),
-            _ => None,
-        });
-        waiting.min()
     }
 
     fn may_call(&self) -> bool {
@@ -327,8 +298,6 @@ impl Oracle {
         let state = match self.setting.timeout {
             Some(Limit::Output) => State::Output(record + 7_000),
             Some(Limit::Skip) => State::Skipped,
-            Some(Limit::Later) if record.is_multiple_of(2) => State::Output(record + 7_000),
-            Some(Limit::Later) => State::Fallback(self.now + BOUND),
             _ => self.failure(record, Reason::TimedOut),
         };
         self.become_of(record, state);
@@ -345,7 +314,7 @@ impl Oracle {
     }
 
     fn failure(&mut self, record: u64, reason: Reason) -> State {
-        self.failed += u64::from(matches!(reason, Reason::Refused | Reason::Panicked));
+        self.failed += u64::from(reason != Reason::TimedOut);
         match self.setting.on_error {
             Policy::Fail => State::Failed(reason),
             Policy::Skip => State::Skipped,

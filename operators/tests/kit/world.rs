@@ -1,5 +1,5 @@
 use super::tap::Count;
-use peu_operators::{Spawn, Timer};
+use peu_operators::{Offload, Spawn, Timer};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem;
@@ -125,6 +125,13 @@ impl Spawn for World {
         if !self.state().closed {
             self.state().tasks.push(Task { future, woken });
         }
+    }
+}
+
+/// What blocks is done at once.
+impl Offload for World {
+    fn offload<F: FnOnce() + Send + 'static>(&self, job: F) {
+        job();
     }
 }
 

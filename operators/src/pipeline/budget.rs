@@ -1,0 +1,31 @@
+//! How long one task of a pipeline keeps its worker.
+
+use std::task::{Context, Poll};
+
+/// How many elements a task takes before other tasks of its worker have their turn: as many as a stage takes turns.
+const ELEMENTS_PER_POLL: u32 = 128;
+
+/// Counts the elements of one poll of a task.
+#[derive(Default)]
+pub(super) struct Budget(u32);
+
+impl Budget {
+    /// As `poll`, but now and then pending, with a wake-up on its way.
+    pub(super) fn poll<V>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<V>,
+    ) -> Poll<V> {
+        if self.0 == ELEMENTS_PER_POLL {
+            self.0 = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = poll(cx);
+        match polled.is_ready() {
+            true => self.0 += 1,
+            false => self.0 = 0,
+        }
+        polled
+    }
+}

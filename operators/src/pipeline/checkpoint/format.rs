@@ -1,0 +1,136 @@
+//! A checkpoint as bytes.
+//!
+//! ```text
+//!     0        8         10         18         22
+//!     | magic  | version | length   | checksum | body: postcard
+//!       8        2         8          4          length
+//! ```
+//!
+//! Numbers are little-endian. The checksum is the CRC-32 of version, length and body. It finds what a crash, a full disk or a
+//! bad one does to a file, and is no protection against malice: a checkpoint is to be trusted as the program is.
+
+use super::Checkpoint;
+use std::fmt::{self, Display, Formatter};
+
+const MAGIC: [u8; 8] = *b"peu-ckpt";
+/// Grows when the body changes its form.
+const VERSION: u16 = 1;
+const HEADER: usize = 22;
+
+/// Why bytes are no checkpoint.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    TooShort(usize),
+    Magic,
+    Version(u16),
+    Length { told: u64, found: u64 },
+    Checksum,
+    Body(String),
+}
+
+pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, postcard::Error> {
+    let body = postcard::to_stdvec(checkpoint)?;
+    let length = (body.len() as u64).to_le_bytes();
+    let version = VERSION.to_le_bytes();
+    let sum = checksum(&version, &length, &body).to_le_bytes();
+    Ok([&MAGIC[..], &version, &length, &sum, &body].concat())
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Damage> {
+    if bytes.len() < HEADER {
+        return Err(Damage::TooShort(bytes.len()));
+    }
+    let (header, body) = bytes.split_at(HEADER);
+    let (magic, version, length, sum) =
+        (&header[..8], &header[8..10], &header[10..18], &header[18..]);
+    if magic != MAGIC {
+        return Err(Damage::Magic);
+    }
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rfold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    let (told, found) = (number(length), body.len() as u64);
+    if told != found {
+        return Err(Damage::Length { told, found });
+    }
+    if number(sum) != u64::from(checksum(version, length, body)) {
+        return Err(Damage::Checksum);
+    }
+    // Only now: a flipped bit must not pass for another version.
+    match number(version) as u16 {
+        VERSION => postcard::from_bytes(body).map_err(|error| Damage::Body(error.to_string())),
+        other => Err(Damage::Version(other)),
+    }
+}
+
+fn checksum(version: &[u8], length: &[u8], body: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    for part in [version, length, body] {
+        sum.update(part);
+    }
+    sum.finalize()
+}
+
+impl Display for Damage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::TooShort(found) => write!(f, "it has {found} bytes, its header alone {HEADER}"),
+            Damage::Magic => f.write_str("it does not begin as a checkpoint does"),
+            Damage::Version(version) => write!(
+                f,
+                "it is of version {version}, and this program reads version {VERSION}"
+            ),
+            Damage::Length { told, found } => {
+                write!(f, "it tells of {told} bytes, and has {found}")
+            }
+            Damage::Checksum => f.write_str("its checksum is wrong"),
+            Damage::Body(error) => write!(f, "its body can't be read: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checkpoint, Damage, decode, encode};
+    use crate::pipeline::checkpoint::Part;
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            number: 7,
+            is_last: false,
+            parts: vec![Part {
+                name: "source".to_owned(),
+                what: "a source of u64".to_owned(),
+            }],
+            states: [("source".to_owned(), vec![1, 2, 3])].into(),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let bytes = encode(&checkpoint()).unwrap();
+        assert_eq!(decode(&bytes), Ok(checkpoint()));
+    }
+
+    #[test]
+    fn c06_every_flipped_bit_is_found() {
+        let bytes = encode(&checkpoint()).unwrap();
+        for bit in 0..8 * bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn c06_every_truncation_is_found_and_so_is_what_follows() {
+        let bytes = encode(&checkpoint()).unwrap();
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(matches!(decode(&longer), Err(Damage::Length { .. })));
+    }
+}

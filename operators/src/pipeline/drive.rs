@@ -1,0 +1,198 @@
+//! The sink's task: it asks for elements, and so drives what stands before it. And the task that asks for checkpoints.
+//!
+//! With the barrier in hand, the sink's task completes the checkpoint: prepare, write, commit, in this order and before it
+//! takes another record. That holds the sink up for as long as the disk takes to sync two files, and keeps the protocol
+//! in one place. Better would be to write on while the checkpoint's file is synced; that pays only when checkpoints come
+//! as fast as a disk syncs, and then fewer of them help more.
+
+use super::budget::Budget;
+use super::checkpoint::{Checkpoint, Part, Requests, Store};
+use super::error::PipelineError;
+use super::host::Host;
+use super::operator::{Operator, Step};
+use super::sink::Sink;
+use crate::barrier::States;
+use crate::element::{Element, Mark};
+use crate::error::{Cause, StageError};
+use crate::panics::caught;
+use crate::runtime::Timer;
+use futures_channel::oneshot;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The sink, what stands before it, and all that completes a checkpoint.
+pub(super) struct Drive<O, K> {
+    pub(super) input: O,
+    pub(super) sink: K,
+    /// The sink's name.
+    pub(super) name: Arc<str>,
+    pub(super) host: Host,
+    pub(super) requests: Arc<Requests>,
+    pub(super) store: Option<Store>,
+    pub(super) parts: Vec<Part>,
+    pub(super) counts: Counts,
+}
+
+/// What the sink's task counts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) written: u64,
+    pub(super) checkpoints: u64,
+}
+
+/// Who waits for the pipeline to end.
+pub(super) type Waits = oneshot::Sender<Result<Counts, PipelineError>>;
+
+impl<O, K> Drive<O, K>
+where
+    O: Operator,
+    K: Sink<O::Item>,
+{
+    /// To the end of the input, to a failure, or until nobody waits for the end any more.
+    pub(super) async fn run(mut self, mut waits: Waits) {
+        let requests = Closing(Arc::clone(&self.requests));
+        let outcome = Unwinding(pin!(self.work(&mut waits))).await;
+        let outcome = outcome.unwrap_or_else(|message| {
+            Err(PipelineError::Sink(format!("panicked: {message}").into()))
+        });
+        if outcome.is_err() {
+            let _ = Unwinding(pin!(self.sink.abort())).await;
+        }
+        // Whoever waits shall find that nothing goes on: the stages before the sink are told to end first.
+        drop((self.input, self.sink, requests));
+        // An error means that nobody waits.
+        let _ = waits.send(outcome.map(|()| self.counts));
+    }
+
+    async fn work(&mut self, waits: &mut Waits) -> Result<(), PipelineError> {
+        let mut budget = Budget::default();
+        loop {
+            let input = &mut self.input;
+            let step = poll_fn(|cx| match budget.poll(cx, |cx| poll_caught(input, cx)) {
+                Poll::Pending => waits
+                    .poll_canceled(cx)
+                    .map(|()| Err(PipelineError::Cancelled)),
+                Poll::Ready(step) => Poll::Ready(Ok(step)),
+            });
+            match step.await?.transpose()? {
+                None => return self.checkpoint_at_end().await,
+                Some(Element::Record(record, _)) => {
+                    self.sink.write(record).await.map_err(sink_error)?;
+                    self.counts.written += 1;
+                }
+                Some(Element::Mark(Mark::Checkpoint(barrier))) => {
+                    let states = std::mem::take(&mut *barrier.states.lock());
+                    self.checkpoint(barrier.number, states, false).await?;
+                    self.requests.complete();
+                }
+                Some(Element::Mark(_)) => {}
+            }
+        }
+    }
+
+    /// All was written: what was prepared now is complete.
+    async fn checkpoint_at_end(&mut self) -> Result<(), PipelineError> {
+        let number = self.requests.newest() + 1;
+        self.checkpoint(number, States::new(), true).await
+    }
+
+    /// The two phases, with the checkpoint between them.
+    async fn checkpoint(
+        &mut self,
+        number: u64,
+        states: States,
+        is_last: bool,
+    ) -> Result<(), PipelineError> {
+        let prepared = self.sink.prepare(is_last).await.map_err(sink_error)?;
+        if let Some(store) = self.store.clone() {
+            let sink = postcard::to_stdvec(&prepared).map_err(sink_error)?;
+            let checkpoint = Checkpoint {
+                number,
+                is_last,
+                parts: self.parts.clone(),
+                states: self.all_states(states, sink),
+            };
+            let written = self.host.offload(move || store.write(&checkpoint)).await;
+            written.map_err(|_| PipelineError::Cancelled)??;
+            self.counts.checkpoints += 1;
+        }
+        self.sink.commit(&prepared).await.map_err(sink_error)
+    }
+
+    /// What the barrier has collected, the sources that had ended before it came, and the sink.
+    fn all_states(
+        &self,
+        states: States,
+        sink: Vec<u8>,
+    ) -> std::collections::BTreeMap<String, Vec<u8>> {
+        let mut all = self.requests.ended();
+        all.extend(states);
+        all.insert(Arc::clone(&self.name), sink);
+        all.into_iter()
+            .map(|(name, state)| (name.to_string(), state))
+            .collect()
+    }
+}
+
+fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
+    PipelineError::Sink(error.into())
+}
+
+/// A panic in an operator is its failure.
+fn poll_caught<O: Operator>(input: &mut O, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
+    let polled = caught(|| input.poll_next(cx));
+    polled.unwrap_or_else(|message| {
+        let cause = Cause::InputPanicked(message);
+        Poll::Ready(Some(Err(StageError::of_stage(Arc::from("sink"), cause))))
+    })
+}
+
+/// A future whose panics are its error.
+struct Unwinding<'a, F>(Pin<&'a mut F>);
+
+impl<F: Future> Future for Unwinding<'_, F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match caught(|| self.0.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(message) => Poll::Ready(Err(message)),
+        }
+    }
+}
+
+/// Sees to it that nobody asks for checkpoints of a pipeline that has ended, or whose task was dropped.
+struct Closing(Arc<Requests>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Asks for a checkpoint when this time has passed since the last was complete, again and again.
+pub(super) async fn ask_every(interval: Duration, host: Host, requests: Arc<Requests>) {
+    loop {
+        let at = host.now().checked_add(interval);
+        let mut sleep = at.map(|at| host.sleep_until(at));
+        let is_over = poll_fn(|cx| {
+            if requests.poll_end(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            match &mut sleep {
+                Some(sleep) => sleep.as_mut().poll(cx).map(|()| false),
+                None => Poll::Pending,
+            }
+        });
+        if is_over.await {
+            return;
+        }
+        requests.ask();
+        if poll_fn(|cx| requests.poll_rest(cx)).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What ends a pipeline early.
+
+use super::checkpoint::CheckpointError;
+use crate::error::{BoxError, StageError};
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+
+/// Why a pipeline did not begin, or ended before the end of its input.
+///
+/// All its tasks have ended or are about to: nothing of it hangs or goes on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// An operator failed. The error names it, and if a record is to blame, that, its attempt and the cause.
+    Stage(StageError),
+    /// The sink failed.
+    Sink(BoxError),
+    /// The checkpoints are to blame.
+    Checkpoint(CheckpointError),
+    /// Two stages have this name. It tells their states apart, so each needs its own.
+    SameName(String),
+    /// The runtime dropped the tasks of the pipeline, for it has ended.
+    Cancelled,
+}
+
+impl Display for PipelineError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stage(error) => Display::fmt(error, f),
+            Self::Sink(error) => write!(f, "the sink failed: {error}"),
+            Self::Checkpoint(error) => Display::fmt(error, f),
+            Self::SameName(name) => write!(
+                f,
+                "two stages have the name `{name}`, which tells their states apart: give one of them another"
+            ),
+            Self::Cancelled => f.write_str(
+                "the runtime ended before the pipeline: keep it alive until the pipeline has ended",
+            ),
+        }
+    }
+}
+
+impl Error for PipelineError {
+    /// What is beneath the error that the message tells of.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Stage(error) => error.source(),
+            Self::Sink(error) => error.source(),
+            Self::Checkpoint(error) => error.source(),
+            Self::SameName(_) | Self::Cancelled => None,
+        }
+    }
+}
+
+impl From<StageError> for PipelineError {
+    fn from(error: StageError) -> Self {
+        Self::Stage(error)
+    }
+}
+
+impl From<CheckpointError> for PipelineError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(error)
+    }
+}

@@ -1,0 +1,278 @@
+//! Gives records their event times, and the stream its watermarks.
+//!
+//! A watermark says: nothing that happened earlier comes any more, but for what is late. No one can know that, so it is a
+//! guess: records are out of order by at most so much. A watermark holds up what is behind it in every unordered
+//! stage, so there is not one behind each record: one now and then will do.
+
+use super::host::Host;
+use super::opening::{Opening, name_of};
+use super::operator::{Operator, Step};
+use crate::alarm::Alarm;
+use crate::element::{Element, EventTime, Mark};
+use crate::error::{Cause, StageError};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Flink's own default: often enough for windows of seconds, seldom enough to cost nothing.
+const DEFAULT_EVERY: Duration = Duration::from_millis(200);
+
+/// How many records pass between two looks at the clock while records keep coming: a look costs about as much as one.
+const RECORDS_PER_LOOK: u32 = 64;
+
+/// When watermarks are sent, and what they say.
+///
+/// # Examples
+///
+/// ```
+/// use peu_operators::pipeline::Watermarks;
+/// use std::time::Duration;
+///
+/// let watermarks = Watermarks::bounded(Duration::from_secs(30 * 60))
+///     .every(Duration::from_millis(50))
+///     .idle_after(Duration::from_secs(10));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "watermarks do nothing until a pipeline has them"]
+pub struct Watermarks {
+    disorder: Duration,
+    every: Duration,
+    idle_after: Option<Duration>,
+}
+
+impl Watermarks {
+    /// A record may happen up to `disorder` before one that came earlier. What happened even before that is late.
+    pub fn bounded(disorder: Duration) -> Self {
+        Self {
+            disorder,
+            every: DEFAULT_EVERY,
+            idle_after: None,
+        }
+    }
+
+    /// Records come in the order in which they happened.
+    pub fn ascending() -> Self {
+        Self::bounded(Duration::ZERO)
+    }
+
+    /// A watermark is sent at most once in this time, by the runtime's clock, and only when it says something new. 200 ms by
+    /// default.
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// A source that gives no record for this long, by the runtime's clock, is called idle, and where streams come
+    /// together the others no longer wait for its watermarks.
+    pub fn idle_after(mut self, silence: Duration) -> Self {
+        self.idle_after = Some(silence);
+        self
+    }
+}
+
+/// What [`Pipeline::event_time`](super::Pipeline::event_time) makes.
+pub struct EventTimes<O: Operator, F> {
+    input: O,
+    time_of: F,
+    watermarks: Watermarks,
+    clock: Option<Clock>,
+    /// The highest time of any record.
+    highest: Option<EventTime>,
+    /// The watermark that was sent last.
+    sent: Option<EventTime>,
+    is_idle: bool,
+    /// To be sent before the input is asked again.
+    held: Option<Element<O::Item>>,
+    records: u32,
+    is_over: bool,
+}
+
+struct Clock {
+    name: Arc<str>,
+    alarm: Alarm<Host>,
+    /// When a watermark was sent last, or the job began.
+    sent_at: Option<Instant>,
+    /// When a record came last, as far as the clock was looked at.
+    heard_at: Option<Instant>,
+}
+
+impl<O: Operator, F> EventTimes<O, F> {
+    pub(super) fn new(input: O, time_of: F, watermarks: Watermarks) -> Self {
+        Self {
+            input,
+            time_of,
+            watermarks,
+            clock: None,
+            highest: None,
+            sent: None,
+            is_idle: false,
+            held: None,
+            records: 0,
+            is_over: false,
+        }
+    }
+
+    /// The watermark that is due, if one is.
+    fn due_watermark(&mut self) -> Option<Mark> {
+        let next = self.news()?;
+        let clock = self.clock.as_mut()?;
+        let now = clock.alarm.after(Duration::ZERO)?;
+        let since = clock.sent_at.get_or_insert(now);
+        if now < since.checked_add(self.watermarks.every)? {
+            return None;
+        }
+        *since = now;
+        self.sent = Some(next);
+        Some(Mark::Watermark(next))
+    }
+
+    /// What a watermark would say now, if that is new.
+    fn news(&self) -> Option<EventTime> {
+        let next = self.highest? - self.watermarks.disorder;
+        self.sent.is_none_or(|sent| sent < next).then_some(next)
+    }
+
+    /// A record came. What is due is sent behind it, and before it that the source is no longer idle.
+    fn stamp(&mut self, record: O::Item, time: EventTime) -> Element<O::Item> {
+        self.highest = self.highest.max(Some(time));
+        self.records += 1;
+        let record = Element::Record(record, Some(time));
+        if self.is_idle {
+            self.is_idle = false;
+            self.held = Some(record);
+            return Element::Mark(Mark::Active);
+        }
+        if self.records >= RECORDS_PER_LOOK {
+            self.note_records();
+            self.held = self.due_watermark().map(Element::Mark);
+        }
+        record
+    }
+
+    /// Notes when the last record came, if any did since this was last called.
+    fn note_records(&mut self) {
+        if let Some(clock) = &mut self.clock
+            && (self.records > 0 || clock.heard_at.is_none())
+        {
+            self.records = 0;
+            clock.heard_at = clock.alarm.after(Duration::ZERO);
+        }
+    }
+
+    /// No record is there: a mark may be due, or will be, and then this task is woken.
+    fn poll_clock(&mut self, cx: &Context<'_>) -> Poll<Mark> {
+        self.note_records();
+        loop {
+            if let Some(watermark) = self.due_watermark() {
+                return Poll::Ready(watermark);
+            }
+            if self.is_silent() {
+                self.is_idle = true;
+                return Poll::Ready(Mark::Idle);
+            }
+            let next = self.next_due();
+            let Some(clock) = &mut self.clock else {
+                return Poll::Pending;
+            };
+            let Some(next) = next else {
+                clock.alarm.unset();
+                return Poll::Pending;
+            };
+            clock.alarm.look(cx.waker());
+            if !clock.alarm.set(next, cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// When a source that gives no more records is idle.
+    fn silence(&self) -> Option<Instant> {
+        let heard_at = self.clock.as_ref()?.heard_at?;
+        heard_at.checked_add(self.watermarks.idle_after.filter(|_| !self.is_idle)?)
+    }
+
+    fn is_silent(&self) -> bool {
+        let clock = self.clock.as_ref();
+        let passed = |at| clock.is_some_and(|clock| clock.alarm.has_passed(at));
+        self.silence().is_some_and(passed)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let sent_at = self.clock.as_ref()?.sent_at;
+        let every = self.watermarks.every;
+        let watermark = self
+            .news()
+            .and(sent_at)
+            .and_then(|at| at.checked_add(every));
+        watermark.into_iter().chain(self.silence()).min()
+    }
+
+    /// A barrier passes: the watermarks of a restored job do not go back.
+    fn save(&self, mark: &Mark) -> Result<(), StageError> {
+        let (Mark::Checkpoint(barrier), Some(clock)) = (mark, &self.clock) else {
+            return Ok(());
+        };
+        let state = postcard::to_stdvec(&self.highest).map_err(|error| {
+            StageError::of_stage(Arc::clone(&clock.name), Cause::Snapshot(error.into()))
+        })?;
+        barrier.put(&clock.name, state);
+        Ok(())
+    }
+}
+
+impl<O, F> Operator for EventTimes<O, F>
+where
+    O: Operator,
+    F: FnMut(&O::Item) -> EventTime + Send + 'static,
+{
+    type Item = O::Item;
+
+    fn open(&mut self, opening: &mut Opening) {
+        self.input.open(opening);
+        let what = format!("event times of {}", name_of::<O::Item>());
+        let name = opening.enter_unnamed("event time", what);
+        self.highest = opening.state(&name).flatten();
+        self.clock = Some(Clock {
+            name,
+            alarm: Alarm::new(opening.host.clone()),
+            sent_at: None,
+            heard_at: None,
+        });
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
+        loop {
+            if let Some(held) = self.held.take() {
+                return Poll::Ready(Some(Ok(held)));
+            }
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            let element = match self.input.poll_next(cx) {
+                Poll::Ready(Some(Ok(Element::Record(record, _)))) => {
+                    let time = (self.time_of)(&record);
+                    self.stamp(record, time)
+                }
+                Poll::Ready(Some(Ok(Element::Mark(mark)))) => match mark {
+                    Mark::Checkpoint(_) => match self.save(&mark) {
+                        Ok(()) => Element::Mark(mark),
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    },
+                    Mark::Latency(_) => Element::Mark(mark),
+                    // Those of an earlier `event_time`: this one knows better.
+                    Mark::Watermark(_) | Mark::Idle | Mark::Active => continue,
+                },
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => {
+                    self.is_over = true;
+                    Element::Mark(Mark::Watermark(EventTime::MAX))
+                }
+                Poll::Pending => match self.poll_clock(cx) {
+                    Poll::Ready(mark) => Element::Mark(mark),
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            return Poll::Ready(Some(Ok(element)));
+        }
+    }
+}

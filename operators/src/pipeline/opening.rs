@@ -1,0 +1,109 @@
+//! What operators are given when they are opened: their names, their states, the runtime, and a place for their tasks.
+
+use super::checkpoint::{Part, Requests};
+use super::host::Host;
+use crate::error::BoxError;
+use crate::metrics::Monitor;
+use serde::de::DeserializeOwned;
+use std::any::type_name;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Collects what a job is made of while its operators open, one after the other, from the source on.
+pub struct Opening {
+    pub(super) host: Host,
+    pub(super) requests: Arc<Requests>,
+    /// In front of every name: which lane it is in.
+    scope: String,
+    /// What is left of the checkpoint that the job goes on from.
+    states: Option<BTreeMap<String, Vec<u8>>>,
+    pub(super) parts: Vec<Part>,
+    /// Upstream first.
+    pub(super) tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pub(super) monitors: Vec<(Arc<str>, Monitor)>,
+    pub(super) trouble: Vec<Trouble>,
+}
+
+/// Why a job can't begin.
+pub(super) enum Trouble {
+    SameName(Arc<str>),
+    /// The state of this operator can't be read.
+    State(Arc<str>, BoxError),
+}
+
+impl Opening {
+    pub(super) fn new(
+        host: Host,
+        requests: Arc<Requests>,
+        states: Option<BTreeMap<String, Vec<u8>>>,
+    ) -> Self {
+        Self {
+            host,
+            requests,
+            scope: String::new(),
+            states,
+            parts: Vec::new(),
+            tasks: Vec::new(),
+            monitors: Vec::new(),
+            trouble: Vec::new(),
+        }
+    }
+
+    /// Enters an operator that has a state under the name that the user gave it.
+    pub(super) fn enter(&mut self, name: &str, what: String) -> Arc<str> {
+        let name: Arc<str> = format!("{}{name}", self.scope).into();
+        if self.parts.iter().any(|part| *part.name == *name) {
+            self.trouble.push(Trouble::SameName(Arc::clone(&name)));
+        }
+        self.parts.push(Part {
+            name: name.to_string(),
+            what,
+        });
+        name
+    }
+
+    /// Enters an operator that the user gave no name. The first is called `kind`, the next `kind 2`, and so on.
+    pub(super) fn enter_unnamed(&mut self, kind: &str, what: String) -> Arc<str> {
+        let is_taken = |name: &str| {
+            let name = format!("{}{name}", self.scope);
+            self.parts.iter().any(|part| part.name == name)
+        };
+        let numbered = (2..).map(|number| format!("{kind} {number}"));
+        let mut names = std::iter::once(kind.to_owned()).chain(numbered);
+        let name = names.find(|name| !is_taken(name)).unwrap_or_default();
+        self.enter(&name, what)
+    }
+
+    /// The state that the operator had in the checkpoint; none if the job begins anew.
+    pub(super) fn state<S: DeserializeOwned>(&mut self, name: &Arc<str>) -> Option<S> {
+        let bytes = self.states.as_mut()?.remove(&**name)?;
+        match postcard::from_bytes(&bytes) {
+            Ok(state) => Some(state),
+            Err(error) => {
+                let error = Box::new(error);
+                self.trouble.push(Trouble::State(Arc::clone(name), error));
+                None
+            }
+        }
+    }
+
+    /// Opens operators inside of the lane with this number.
+    pub(super) fn in_lane(&mut self, lane: usize, open: impl FnOnce(&mut Self)) {
+        let outside = self.scope.clone();
+        self.scope = format!("{outside}lane {lane}: ");
+        open(self);
+        self.scope = outside;
+    }
+
+    /// Runs once everything is open.
+    pub(super) fn task(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(Box::pin(task));
+    }
+}
+
+/// The name of a type, for people and for the comparison of pipelines.
+pub(super) fn name_of<T: ?Sized>() -> &'static str {
+    type_name::<T>()
+}

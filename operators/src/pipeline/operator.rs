@@ -1,0 +1,28 @@
+//! What every operator of a pipeline is: something that is opened once, and then asked for its next element.
+
+use super::opening::Opening;
+use crate::element::Element;
+use crate::error::StageError;
+use std::task::{Context, Poll};
+
+/// An operator, with all that stands before it: what a [`Pipeline`](super::Pipeline) is made of.
+///
+/// Operators are asked, as iterators are: one that needs an element asks the one before it. Those between two tasks thus
+/// become one function, each step a call that the compiler can see through, and no record is boxed. Users meet this
+/// trait in types only; its methods belong to the pipeline.
+pub trait Operator: Send + 'static {
+    /// Its records.
+    type Item: Send + 'static;
+
+    /// Makes itself ready, the operator before it first: takes its name, its state if the job is restored, and hands
+    /// over the tasks that it needs. None of them runs before all operators and the sink are open.
+    #[doc(hidden)]
+    fn open(&mut self, opening: &mut Opening);
+
+    /// The next element. After the end, or an error, which is an end, it is not asked again.
+    #[doc(hidden)]
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Self::Item>>;
+}
+
+/// An element; none at the end; or what ended the stream early.
+pub(crate) type Step<T> = Option<Result<Element<T>, StageError>>;

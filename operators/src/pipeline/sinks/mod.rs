@@ -1,0 +1,13 @@
+//! Sinks that are there already.
+
+mod collect;
+mod csv_file;
+mod for_each;
+mod json_lines;
+mod part_file;
+
+pub use collect::{Collect, Collected, collect};
+pub use csv_file::CsvWriter;
+pub use for_each::{ForEach, for_each};
+pub use json_lines::JsonLines;
+pub use part_file::PreparedFile;

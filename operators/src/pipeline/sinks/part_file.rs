@@ -1,0 +1,187 @@
+//! A file that has its name only when it is complete.
+//!
+//! Until then it is beside its name, with `.part` behind it. A checkpoint holds how long it was when all before the barrier had
+//! been written and synced. After a crash the file is cut to that length, and what follows is written again; so at the
+//! rename, which ends the job, every record is in it once.
+
+use crate::error::BoxError;
+use crate::pipeline::checkpoint::sync_folder;
+use crate::pipeline::host::Host;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How many bytes are gathered before they are written: enough to make handing them to another thread cheap, and no more
+/// than a processor's nearer cache holds.
+pub(super) const GATHER: usize = 64 * 1024;
+
+/// What a file sink puts into a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedFile {
+    /// How long the file is up to here.
+    length: u64,
+    /// It is complete: a commit gives it its name.
+    is_last: bool,
+}
+
+/// The file, and what was not written to it yet.
+pub(super) struct PartFile {
+    paths: Arc<Paths>,
+    opened: Option<(Host, Arc<File>)>,
+    buffer: Vec<u8>,
+    /// Written, the buffer included.
+    length: u64,
+    /// A checkpoint may speak of it.
+    is_wanted: bool,
+}
+
+struct Paths {
+    whole: PathBuf,
+    part: PathBuf,
+}
+
+impl PartFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        let mut part: OsString = path.clone().into();
+        part.push(".part");
+        let part = part.into();
+        Self {
+            paths: Arc::new(Paths { whole: path, part }),
+            opened: None,
+            buffer: Vec::new(),
+            length: 0,
+            is_wanted: false,
+        }
+    }
+
+    /// Where bytes are added; `gathered` follows.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Nothing was written yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0 && self.buffer.is_empty()
+    }
+
+    pub(super) async fn open(
+        &mut self,
+        host: &Host,
+        restored: Option<&PreparedFile>,
+    ) -> Result<(), BoxError> {
+        let (paths, restored) = (Arc::clone(&self.paths), restored.cloned());
+        self.length = restored.as_ref().map_or(0, |restored| restored.length);
+        self.is_wanted = restored.is_some();
+        let opened = host.offload(move || match restored {
+            None => paths.create().map(Some),
+            Some(restored) => paths.cut(&restored),
+        });
+        if let Some(file) = opened.await?? {
+            self.opened = Some((host.clone(), Arc::new(file)));
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered, if it is enough.
+    pub(super) async fn gathered(&mut self) -> Result<(), BoxError> {
+        match self.buffer.len() < GATHER {
+            true => Ok(()),
+            false => self.write(false).await,
+        }
+    }
+
+    /// Writes what was gathered, and sees to it that it is safe.
+    pub(super) async fn prepare(&mut self, is_last: bool) -> Result<PreparedFile, BoxError> {
+        self.write(true).await?;
+        self.is_wanted = true;
+        let length = self.length;
+        Ok(PreparedFile { length, is_last })
+    }
+
+    async fn write(&mut self, sync: bool) -> Result<(), BoxError> {
+        let Some((host, file)) = &self.opened else {
+            return Ok(());
+        };
+        let (mut buffer, file) = (mem::take(&mut self.buffer), Arc::clone(file));
+        self.length += buffer.len() as u64;
+        let paths = Arc::clone(&self.paths);
+        let written = host.offload(move || -> Result<Vec<u8>, BoxError> {
+            let write = (&*file).write_all(&buffer);
+            write.map_err(|error| paths.error("write", error))?;
+            if sync {
+                file.sync_all()
+                    .map_err(|error| paths.error("sync", error))?;
+            }
+            buffer.clear();
+            Ok(buffer)
+        });
+        self.buffer = written.await??;
+        Ok(())
+    }
+
+    pub(super) async fn commit(&mut self, prepared: &PreparedFile) -> Result<(), BoxError> {
+        let Some((host, _)) = self.opened.as_ref().filter(|_| prepared.is_last) else {
+            return Ok(());
+        };
+        let paths = Arc::clone(&self.paths);
+        host.offload(move || paths.rename()).await?
+    }
+
+    /// Removes the file, unless a checkpoint speaks of it.
+    pub(super) async fn abort(&mut self) {
+        if let Some((host, _)) = self.opened.take().filter(|_| !self.is_wanted) {
+            let paths = Arc::clone(&self.paths);
+            // Best effort: it is overwritten by the next run anyway.
+            let _ = host.offload(move || fs::remove_file(&paths.part)).await;
+        }
+    }
+}
+
+impl Paths {
+    fn error(&self, what: &str, error: io::Error) -> BoxError {
+        format!("cannot {what} {}: {error}", self.part.display()).into()
+    }
+
+    fn create(&self) -> Result<File, BoxError> {
+        File::create(&self.part).map_err(|error| self.error("create", error))
+    }
+
+    /// The file as it was at the checkpoint; none if it has got its name since, as only a complete one does.
+    fn cut(&self, restored: &PreparedFile) -> Result<Option<File>, BoxError> {
+        let mut file = match File::options().write(true).open(&self.part) {
+            Err(error) if error.kind() == ErrorKind::NotFound && restored.is_last => {
+                return Ok(None);
+            }
+            opened => opened.map_err(|error| self.error("open", error))?,
+        };
+        let mut cut = || {
+            let found = file.metadata()?.len();
+            if found < restored.length {
+                let told = restored.length;
+                return Err(io::Error::other(format!(
+                    "it has {found} bytes, and had {told} at the checkpoint: it was changed since"
+                )));
+            }
+            file.set_len(restored.length)?;
+            file.seek(SeekFrom::Start(restored.length))
+        };
+        cut().map_err(|error| self.error("go on with", error))?;
+        Ok(Some(file))
+    }
+
+    fn rename(&self) -> Result<(), BoxError> {
+        fs::rename(&self.part, &self.whole).map_err(|error| self.error("rename", error))?;
+        sync_folder(folder(&self.whole)).map_err(|error| self.error("sync the folder of", error))
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}

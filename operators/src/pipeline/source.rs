@@ -1,0 +1,154 @@
+//! Where records come from, and how a source goes on after a restart.
+
+use super::checkpoint::Requests;
+use super::host::Host;
+use super::opening::{Opening, name_of};
+use super::operator::{Operator, Step};
+use crate::element::{Element, Mark};
+use crate::error::{BoxError, Cause, StageError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Where records come from.
+///
+/// A source has a *position*: what it needs to go on behind the last record that it gave. Given that position, the same
+/// source in another process gives the same records that this one would have given.
+///
+/// A source is polled in a task of the runtime, so it must not block. One that reads files by calls that block is best
+/// a [`Reader`](super::Reader), which runs elsewhere.
+///
+/// # Examples
+///
+/// A countdown:
+///
+/// ```
+/// use peu_operators::pipeline::{Host, Source};
+/// use std::convert::Infallible;
+/// use std::task::{Context, Poll};
+///
+/// struct Countdown(u64);
+///
+/// impl Source for Countdown {
+///     type Item = u64;
+///     type Position = u64;
+///     type Error = Infallible;
+///
+///     fn open(&mut self, _host: &Host, from: Option<u64>) {
+///         self.0 = from.unwrap_or(self.0);
+///     }
+///
+///     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<u64, Infallible>>> {
+///         let next = self.0.checked_sub(1);
+///         self.0 = next.unwrap_or(0);
+///         Poll::Ready(next.map(Ok))
+///     }
+///
+///     fn position(&self) -> u64 {
+///         self.0
+///     }
+/// }
+/// ```
+pub trait Source: Send + 'static {
+    /// Its records.
+    type Item: Send + 'static;
+    /// See above. It goes into every checkpoint, so it should be small.
+    type Position: Serialize + DeserializeOwned;
+    /// Why it can't give its next record.
+    type Error: Into<BoxError>;
+
+    /// Begins, before the first poll: at the start, or behind the position that a checkpoint has. It must not block; what has to
+    /// be opened is opened by the first poll.
+    fn open(&mut self, host: &Host, from: Option<Self::Position>);
+
+    /// The next record, or the end. An error ends the pipeline. After the end or an error it is not polled again.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Self::Item, Self::Error>>>;
+
+    /// The position behind the last record that was given; also asked for at the end.
+    fn position(&self) -> Self::Position;
+}
+
+/// A source as the first operator: what [`Pipeline::source`](super::Pipeline::source) makes.
+pub struct FromSource<S> {
+    source: S,
+    opened: Option<Opened>,
+}
+
+struct Opened {
+    name: Arc<str>,
+    requests: Arc<Requests>,
+    /// The number of the last barrier that was sent.
+    sent: u64,
+}
+
+impl<S: Source> FromSource<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self {
+            source,
+            opened: None,
+        }
+    }
+}
+
+impl Opened {
+    fn bytes(&self, position: impl Serialize) -> Result<Vec<u8>, StageError> {
+        postcard::to_stdvec(&position).map_err(|error| self.error(Cause::Snapshot(error.into())))
+    }
+
+    fn error(&self, cause: Cause) -> StageError {
+        StageError::of_stage(Arc::clone(&self.name), cause)
+    }
+
+    /// A barrier was asked for: it goes behind the last record.
+    fn barrier<T>(&mut self, position: impl Serialize) -> Result<Element<T>, StageError> {
+        let barrier = self.requests.barrier();
+        self.sent = barrier.number;
+        barrier.put(&self.name, self.bytes(position)?);
+        Ok(Element::Mark(Mark::Checkpoint(barrier)))
+    }
+}
+
+impl<S: Source> Operator for FromSource<S> {
+    type Item = S::Item;
+
+    fn open(&mut self, opening: &mut Opening) {
+        let what = format!("a source of {}", name_of::<S::Item>());
+        let name = opening.enter_unnamed("source", what);
+        let from = opening.state(&name);
+        self.source.open(&opening.host, from);
+        self.opened = Some(Opened {
+            name,
+            sent: opening.requests.newest(),
+            requests: Arc::clone(&opening.requests),
+        });
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<S::Item>> {
+        let Some(opened) = &mut self.opened else {
+            return Poll::Ready(None);
+        };
+        loop {
+            if opened.requests.newest() != opened.sent {
+                return Poll::Ready(Some(opened.barrier(self.source.position())));
+            }
+            return Poll::Ready(match self.source.poll_next(cx) {
+                Poll::Ready(Some(Ok(record))) => Some(Ok(Element::Record(record, None))),
+                Poll::Ready(Some(Err(error))) => {
+                    Some(Err(opened.error(Cause::Input(error.into()))))
+                }
+                Poll::Ready(None) => match opened.bytes(self.source.position()) {
+                    Ok(position) => {
+                        opened.requests.source_ended(&opened.name, position);
+                        None
+                    }
+                    Err(error) => Some(Err(error)),
+                },
+                Poll::Pending if opened.requests.wait(opened.sent, cx.waker()) => {
+                    return Poll::Pending;
+                }
+                Poll::Pending => continue,
+            });
+        }
+    }
+}
