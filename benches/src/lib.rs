@@ -5,9 +5,11 @@
 //! | `echo` | what does a request cost the server, in CPU time, and how long does it take? |
 //! | `spawn` | what does a task cost that does nothing? |
 //! | `idle` | does a runtime with nothing to do stay asleep? |
+//! | `costs` | how many instructions, locked lines, system calls, allocations and bytes does each thing take? |
 
 pub mod load;
 pub mod os;
 pub mod process;
 pub mod serve;
 pub mod stats;
+pub mod step;

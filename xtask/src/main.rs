@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cost;
 mod job;
 mod loom;
 mod sanitize;
@@ -18,6 +19,9 @@ usage: cargo xtask <chore>
   shuttle --replay FILE SCENARIO [TWIN]
       Run the whole runtimes of loom-tests/scenarios, or the named ones, in N orders by chance and N by priorities (100000),
       and their twins, which must fail; or run one in the order that a file has, as it was written for a failure.
+  cost
+      Count what things cost, peu and its peers, in instructions, locked lines, system calls, allocations and bytes, and write
+      benches/COSTS.md. Takes some minutes. Linux on x86-64.
   sanitize [thread] [address]
       Run the tests with real threads under ThreadSanitizer and AddressSanitizer. Installs nightly Rust where it is missing.
   check-job INPUT REPORT OUTPUT DEAD_LETTERS
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["loom", ref models @ ..] => loom::run(models),
         ["shuttle", ref arguments @ ..] => shuttle::run(arguments),
+        ["cost"] => cost::run(),
         ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {
             job::check(input, report, output, dead_letters)

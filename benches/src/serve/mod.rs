@@ -3,6 +3,7 @@
 
 mod bare_mio;
 mod peu;
+mod smol;
 mod threads;
 mod tokio;
 
@@ -27,6 +28,8 @@ pub enum Kind {
     Tokio,
     /// peu's runtime, a task per connection.
     Peu,
+    /// smol's executor on one thread, a task per connection.
+    Smol,
     /// A blocking thread per connection.
     Threads,
 }
@@ -38,16 +41,18 @@ impl Kind {
             Kind::Mio => "mio",
             Kind::Tokio => "tokio",
             Kind::Peu => "peu",
+            Kind::Smol => "smol",
             Kind::Threads => "threads",
         }
     }
 
-    /// Serves on `listener` without end. Only runtimes have a number of workers.
+    /// Serves on `listener` without end. Only tokio's and peu's runtimes have a number of workers.
     pub fn serve(self, listener: TcpListener, workers: usize) -> io::Result<()> {
         match self {
             Kind::Mio => bare_mio::serve(listener),
             Kind::Tokio => tokio::serve(listener, workers),
             Kind::Peu => peu::serve(listener, workers),
+            Kind::Smol => smol::serve(listener),
             Kind::Threads => threads::serve(listener),
         }
     }
