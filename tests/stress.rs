@@ -1,22 +1,22 @@
 //! Stress on real threads: what no model sees whole, all at once, in an order that chance chooses.
 //!
 //! Eight workers on however few cores there are, so that the system interrupts them where it hurts. Each test runs in
-//! a process of its own ([`alone`]), for two reasons: descriptors and threads are counted before and after, and must be
-//! the same; and what hangs is ended, and fails. A storm goes in rounds, and after each round nothing may be left: no task, no
+//! a process of its own ([`alone`]), for two reasons: descriptors, threads and memory are counted before and after, and must
+//! be the same; and what hangs is ended, and fails. A storm goes in rounds, and after each round nothing may be left: no task, no
 //! source, no timer, no operation.
 //!
 //! Chance has a seed, which a failing test prints. `PEU_STRESS_SEED=… cargo test --test stress` repeats its decisions; the
-//! schedule remains the system's. The long versions: `cargo test --release --test stress -- --ignored`. Memory is what
-//! `cargo xtask sanitize` watches over these same tests.
+//! schedule remains the system's. The long versions: `cargo test --release --test stress -- --ignored`. `cargo xtask sanitize` runs these
+//! same tests.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `actions` | what a task may do: sleep, yield, wait, read, block, panic |
+//! | `actions` | what a task may do: sleep, yield, wait, read, hang up on others, block, panic |
 //! | `tree` | tasks that start tasks, and leave them in every way there is |
 //! | `world` | what all tasks share: the count of the living, and threads that wake them from outside |
 //! | `storm` | many trees on one runtime, with a local one beside it |
 //! | `lives` | runtimes that begin and end, and what outlives them |
-//! | `alone`, `census`, `random` | the process, what is counted in it, and chance |
+//! | `alone`, `census`, `memory`, `random` | the process, what is counted in it, and chance |
 
 #[path = "stress/actions.rs"]
 mod actions;
@@ -26,6 +26,8 @@ mod alone;
 mod census;
 #[path = "stress/lives.rs"]
 mod lives;
+#[path = "stress/memory.rs"]
+mod memory;
 #[path = "stress/random.rs"]
 mod random;
 #[path = "stress/storm.rs"]
@@ -54,6 +56,12 @@ fn runtimes_that_come_and_go_leave_nothing_behind() {
     alone("runtimes_that_come_and_go_leave_nothing_behind", || {
         lives::live(&mut Random::seeded(), 300);
     });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_left_behind_is_seen() {
+    alone("what_is_left_behind_is_seen", census::sees_what_is_left);
 }
 
 #[test]

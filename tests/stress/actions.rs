@@ -10,7 +10,8 @@ use peu::task::{JoinError, JoinSet, yield_now};
 use peu::time::{sleep, timeout};
 use peu::{Async, Handle};
 use std::future::pending;
-use std::io::Write;
+use std::io::{Read as _, Write};
+use std::net::Shutdown;
 use std::os::unix::net;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const LONGEST_NAP: usize = 3000;
 
 /// Does one thing.
 pub(crate) async fn act(random: &mut Random, world: &Arc<World>) {
-    match random.below(9) {
+    match random.below(10) {
         0 => step_aside(random).await,
         1 => nap(random).await,
         2 => world.wait_for_stranger().await,
@@ -29,7 +30,8 @@ pub(crate) async fn act(random: &mut Random, world: &Arc<World>) {
         4 => converse(random, world).await,
         5 => accept(random, world).await,
         6 => operate(random, world).await,
-        7 => panic(world).await,
+        7 => hang_up(random, world).await,
+        8 => panic(world).await,
         _ => compute(random),
     }
 }
@@ -128,6 +130,41 @@ async fn accept(random: &mut Random, world: &Arc<World>) {
     if random.one_in(2) {
         drop(TcpStream::connect(address).await);
         waiters.join_next().await.map(calm);
+    }
+}
+
+/// A socket that several wait for, in both directions, and that is shut down, closed by its peer, or left by them, as they wait.
+async fn hang_up(random: &mut Random, world: &Arc<World>) {
+    let (here, there) = net::UnixStream::pair().expect("descriptors enough");
+    let here = Arc::new(Async::new(here).expect("a runtime that is open"));
+    let mut waiters = JoinSet::new();
+    for _ in 0..1 + random.below(2) {
+        let (reader, living) = (here.clone(), world.enter());
+        waiters.spawn(async move {
+            let _living = living;
+            let read = reader
+                .read_with(|mut stream| stream.read(&mut [0; 16]))
+                .await;
+            assert!(read.is_err() || matches!(read, Ok(0)), "nobody writes");
+        });
+        let (writer, living) = (here.clone(), world.enter());
+        waiters.spawn(async move {
+            let _living = living;
+            // Waits when nothing more fits.
+            while let Ok(1..) = writer
+                .write_with(|mut stream| stream.write(&[0; 4096]))
+                .await
+            {}
+        });
+    }
+    step_aside(random).await;
+    match random.below(3) {
+        0 => drop(here.get_ref().shutdown(Shutdown::Both)),
+        1 => drop(there),
+        _ => waiters.abort_all(),
+    }
+    while let Some(ended) = waiters.join_next().await {
+        calm(ended);
     }
 }
 

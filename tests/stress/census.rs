@@ -1,31 +1,66 @@
-//! What the process has: descriptors and threads. They are counted before a test and must be the same after it.
+//! What the process has: descriptors, threads and memory. They are counted before a test and must be the same after it.
 
 use crate::HANGS;
+use crate::memory::bytes;
 use std::time::{Duration, Instant};
 
-/// How many descriptors and threads this process has. Nothing is counted where there is no `/proc`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may be left of the memory, whatever a test did: tables that only grow, as `parking_lot`'s of the threads that
+/// wait does with the number of threads. A long test does hundreds of rounds, or thousands of lives, so that a byte
+/// forgotten in each thing that it makes is more than that.
+const SLACK: usize = 16 * 1024;
+
+/// How many descriptors, threads and bytes this process has. Where there is no `/proc`, only the bytes are counted.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Census {
     descriptors: usize,
     threads: usize,
+    bytes: usize,
 }
 
 impl Census {
+    /// To be taken when the process has done all that the test will do, a little of each: then what is made once is there.
     pub(crate) fn take() -> Census {
         let count = |folder| std::fs::read_dir(folder).map_or(0, Iterator::count);
         Census {
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
+            bytes: bytes(),
         }
     }
 
     /// Waits until the process has what it had. A thread that says its last word is still counted for a moment.
     pub(crate) fn is_restored(self) {
         until(
-            || Census::take() == self,
+            || self.is_no_less_than(Census::take()),
             || format!("{self:?} before, {:?} after", Census::take()),
         );
+        println!("{self:?} before, {:?} after", Census::take());
     }
+
+    fn is_no_less_than(self, after: Census) -> bool {
+        after.descriptors == self.descriptors
+            && after.threads == self.threads
+            && after.bytes <= self.bytes + SLACK
+    }
+}
+
+/// What a census must see, lest it see nothing.
+#[cfg(target_os = "linux")]
+pub(crate) fn sees_what_is_left() {
+    let before = Census::take();
+    assert!(before.is_no_less_than(Census::take()));
+    let file = std::fs::File::open("/dev/null").expect("it is there");
+    assert!(!before.is_no_less_than(Census::take()), "a descriptor");
+    drop(file);
+    let memory = vec![0u8; 2 * SLACK];
+    assert!(!before.is_no_less_than(Census::take()), "memory");
+    drop(memory);
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || ended.recv());
+    assert!(!before.is_no_less_than(Census::take()), "a thread");
+    drop(end);
+    drop(thread.join());
+    before.is_restored();
 }
 
 /// Waits until `done`, and fails with `why` when it does not come.

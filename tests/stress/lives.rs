@@ -12,9 +12,16 @@ use std::sync::Arc;
 /// How many handles are kept beyond their runtimes.
 const KEPT_HANDLES: usize = 8;
 
-/// So many lives, one after the other. The strangers go on to wake tasks of those that have ended.
+/// A tenth of so many lives, then all of them. After the second time nothing is left that was not there before.
 pub(crate) fn live(random: &mut Random, lives: usize) {
+    generations(random, lives / 10);
     let before = Census::take();
+    generations(random, lives);
+    before.is_restored();
+}
+
+/// So many lives, one after the other. The strangers go on to wake tasks of those that have ended.
+fn generations(random: &mut Random, lives: usize) {
     let (world, strangers) = World::with_strangers(2, random);
     let mut handles = Vec::new();
     for _ in 0..lives {
@@ -32,7 +39,6 @@ pub(crate) fn live(random: &mut Random, lives: usize) {
     }
     drop(handles);
     world.close(strangers);
-    before.is_restored();
 }
 
 /// A runtime that ends in the middle of what it does.

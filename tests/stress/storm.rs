@@ -25,9 +25,16 @@ const TREES: usize = 8;
 /// Generations of a tree.
 const DEPTH: usize = 3;
 
-/// Rounds for `length`, and after each of them nothing is left.
+/// Rounds for a tenth of `length`, then for all of it. After each round nothing is left of it, and after the second storm
+/// nothing that was not there before.
 pub(crate) fn rage(random: &mut Random, length: Duration) {
+    storm(random, length / 10);
     let before = Census::take();
+    storm(random, length);
+    before.is_restored();
+}
+
+fn storm(random: &mut Random, length: Duration) {
     let (world, strangers) = World::with_strangers(2, random);
     let beside = Beside::start(world.clone(), random.fork());
     let runtime = Runtime::builder()
@@ -45,7 +52,6 @@ pub(crate) fn rage(random: &mut Random, length: Duration) {
     drop(runtime);
     beside.end();
     world.close(strangers);
-    before.is_restored();
 }
 
 fn round(runtime: &Runtime, beside: &Handle, world: &Arc<World>, random: &mut Random) {
