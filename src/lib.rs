@@ -7,8 +7,6 @@ pub mod fs;
 mod handle;
 mod local_runtime;
 pub mod prelude;
-#[cfg(doctest)]
-mod refused;
 mod runtime;
 pub mod task;
 
