@@ -5,6 +5,8 @@
 mod cost;
 mod job;
 mod loom;
+mod miri;
+mod nightly;
 mod sanitize;
 mod shuttle;
 
@@ -22,6 +24,8 @@ usage: cargo xtask <chore>
   cost
       Count what things cost, peu and its peers, in instructions, locked lines, system calls, allocations and bytes, and write
       benches/COSTS.md. Takes some minutes. Linux on x86-64.
+  miri
+      Run the unit tests of the scheduler and the reactor under Miri. Needs nightly Rust with Miri, and says how to get it.
   sanitize [thread] [address]
       Run the tests with real threads under ThreadSanitizer and AddressSanitizer. Installs nightly Rust where it is missing.
   check-job INPUT REPORT OUTPUT DEAD_LETTERS
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         ["loom", ref models @ ..] => loom::run(models),
         ["shuttle", ref arguments @ ..] => shuttle::run(arguments),
         ["cost"] => cost::run(),
+        ["miri"] => miri::run(),
         ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {
             job::check(input, report, output, dead_letters)

@@ -13,6 +13,7 @@
 
 use crate::Result;
 use crate::loom::root;
+use crate::nightly;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -68,8 +69,8 @@ const SANITIZERS: [Sanitizer; 2] = [
 /// Runs every suite under every sanitizer, or under the one that is named, to the end, and prints a row for each.
 pub(crate) fn run(only: &[&str]) -> Result<()> {
     let chosen = chosen(only)?;
-    prepare()?;
-    let host = host()?;
+    nightly::install(&["rust-src"])?;
+    let host = nightly::host()?;
     println!(
         "{:<10} {:<16} {:>8}  verdict",
         "sanitizer", "package", "seconds"
@@ -97,17 +98,11 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
 
 /// One suite under one sanitizer; whether it ended without a report. What it prints is shown.
 fn test(sanitizer: &Sanitizer, package: &str, tests: &[&str], host: &str) -> Result<bool> {
-    Command::new("rustup")
-        .args(["run", "nightly", "cargo", "test"])
+    nightly::cargo()
+        .arg("test")
         .args(["-Zbuild-std", "--no-fail-fast", "--target", host])
         .args(["--package", package])
         .args(tests)
-        .current_dir(root())
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        // Cargo and compiler of the one that runs this chore.
-        .env_remove("CARGO")
-        .env_remove("RUSTC")
-        .env_remove("RUSTUP_TOOLCHAIN")
         .env("RUSTFLAGS", format!("-Zsanitizer={}", sanitizer.name))
         .env("CARGO_TARGET_DIR", target().join(sanitizer.name))
         .env(sanitizer.variable, options(sanitizer))
@@ -180,67 +175,6 @@ fn chosen(only: &[&str]) -> Result<Vec<&'static Sanitizer>> {
         .collect())
 }
 
-/// Sees to it that the nightly compiler is there, with the source of its library.
-fn prepare() -> Result<()> {
-    ensure(
-        "nightly",
-        &["toolchain", "list"],
-        &["toolchain", "install", "nightly", "--profile", "minimal"],
-    )?;
-    ensure(
-        "rust-src",
-        &["component", "list", "--installed", "--toolchain", "nightly"],
-        &["component", "add", "rust-src", "--toolchain", "nightly"],
-    )
-}
-
-/// Installs what `list` doesn't show.
-fn ensure(what: &str, list: &[&str], install: &[&str]) -> Result<()> {
-    let is_there = || Ok::<_, String>(lists(&rustup(list)?, what));
-    if is_there()? {
-        return Ok(());
-    }
-    eprintln!("{what} is missing: rustup {}", install.join(" "));
-    let told = rustup(install);
-    if is_there()? {
-        return Ok(());
-    }
-    let why = told.err().unwrap_or_default();
-    Err(format!(
-        "cannot sanitize without {what}, and `rustup {}` did not install it. {why}",
-        install.join(" ")
-    ))
-}
-
-/// Whether a line of rustup's list is `what`, or begins with it and goes on with the name of a platform.
-fn lists(list: &str, what: &str) -> bool {
-    list.lines().any(|line| {
-        line.strip_prefix(what)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ' ']))
-    })
-}
-
-fn rustup(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("rustup")
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("cannot run rustup, which has the nightly compiler: {error}"))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("rustup {}: {}", arguments.join(" "), why.trim()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The platform. It has to be named, else build scripts and procedural macros would be sanitized as well.
-fn host() -> Result<String> {
-    rustup(&["run", "nightly", "rustc", "-vV"])?
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .map(str::to_owned)
-        .ok_or_else(|| "the nightly compiler does not say its platform".to_owned())
-}
-
 /// A target folder of their own: they build the standard library and everything else anew.
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
@@ -251,19 +185,6 @@ fn target() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_installed_is_found_by_its_whole_name() {
-        let toolchains =
-            "stable-x86_64-unknown-linux-gnu (default)\nnightly-x86_64-unknown-linux-gnu\n";
-        assert!(lists(toolchains, "nightly"));
-        assert!(lists("rust-src\n", "rust-src"));
-        assert!(!lists(
-            "rust-std-x86_64-unknown-linux-gnu\nrust-src2\n",
-            "rust-src"
-        ));
-        assert!(!lists("", "nightly"));
-    }
 
     #[test]
     fn an_unknown_sanitizer_is_refused() {
