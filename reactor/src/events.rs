@@ -4,10 +4,10 @@
 //! beside the index of its slot, so that neither an OS event that was already on its way when its source went, nor a
 //! late `cancel`, can ever reach the newcomer that has taken the slot over.
 
+use crate::slab::Slab;
 use crate::state::State;
 use crate::sync::twin;
 use crate::{Direction, error};
-use slab::Slab;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -112,9 +112,7 @@ impl Events {
         if self.closed {
             return Err(error::gone());
         }
-        let entry = self.slots.vacant_entry();
-        let index = entry.key();
-        if index >= INDEX_MASK {
+        if self.slots.next_index() >= INDEX_MASK {
             return Err(io::Error::new(
                 io::ErrorKind::QuotaExceeded,
                 format!(
@@ -124,7 +122,7 @@ impl Events {
         }
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         let generation = self.generation;
-        entry.insert(Slot { generation, event });
+        let index = self.slots.insert(Slot { generation, event });
         Ok(Key::new(index, generation))
     }
 
@@ -139,13 +137,14 @@ impl Events {
     /// Takes an event out. `None` if it has left.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Event> {
         self.get(key)?;
-        Some(self.slots.remove(key.index()).event)
+        self.slots.remove(key.index()).map(|slot| slot.event)
     }
 
     /// Takes all events out and admits no more.
     pub(crate) fn close(&mut self) -> Vec<Event> {
         self.closed = true;
-        self.slots.drain().map(|slot| slot.event).collect()
+        let slots = self.slots.take_all();
+        slots.into_iter().map(|slot| slot.event).collect()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -36,7 +36,7 @@
 //! |---|---|
 //! | `turn.rs` | poll, execute, update, and who may take a turn |
 //! | `reactor.rs`, `builder.rs`, `current.rs` | the handle, how it is made, how a thread finds it |
-//! | `events.rs` | the slab of pending events and its keys |
+//! | `events.rs`, `slab.rs` | the slab of pending events and its keys |
 //! | `readiness.rs` | what is known about a source, in one word |
 //! | `state.rs` | who waits for a source |
 //! | `source.rs`, `async_fd.rs` | waiting for a descriptor |
@@ -66,6 +66,7 @@ mod os;
 mod park;
 mod reactor;
 mod readiness;
+mod slab;
 mod source;
 mod state;
 mod submit;

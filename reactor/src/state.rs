@@ -25,9 +25,9 @@
 use crate::Direction;
 use crate::events::Key;
 use crate::readiness::{AtomicReadiness, Edge, Readiness};
+use crate::slab::Slab;
 use crate::submit::Job;
 use crate::sync::{Mutex, twin};
-use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
@@ -174,7 +174,9 @@ impl State {
         }
         let futures = &mut queues.of(direction).futures;
         let index = *entry.get_or_insert_with(|| futures.insert(None));
-        _replaced = replace(&mut futures[index], waker);
+        _replaced = futures
+            .get_mut(index)
+            .and_then(|place| replace(place, waker));
         None
     }
 
@@ -297,11 +299,7 @@ impl Queues {
 impl Queue {
     fn take_wakers(&mut self, into: &mut Vec<Waker>) {
         into.extend(self.polled.take());
-        into.extend(
-            self.futures
-                .iter_mut()
-                .filter_map(|(_, waker)| waker.take()),
-        );
+        into.extend(self.futures.values_mut().filter_map(Option::take));
     }
 
     fn is_runnable(&self) -> bool {
