@@ -84,15 +84,6 @@ impl Handle {
         })
     }
 
-    /// Runs a closure that may block and asks for no runtime: [`spawn_blocking`](Handle::spawn_blocking) without entering.
-    pub(crate) fn offload<F, T>(&self, job: F) -> JoinHandle<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        self.scheduler.spawn_blocking(job)
-    }
-
     /// Makes this the current runtime of the calling thread until the guard is dropped. Guards nest, and are dropped in
     /// reverse order, as scopes do by themselves.
     pub fn enter(&self) -> EnterGuard<'_> {

@@ -1,10 +1,11 @@
-//! Files, on each way that an operation may take: all tests run with every tier, and with the pool alone.
+//! Files, on each way that an operation may take: all tests run with every tier, and with each of them alone.
 //!
 //! | module | what it tests |
 //! |---|---|
 //! | `calls` | each function, and the text of its error |
 //! | `file` | an open file: positions, sequences, dropped futures |
 //! | `faults` | a full disk, a file that shrinks, a runtime that ends |
+//! | `ring` | stuck workers, ends in the middle, and what they must not leave |
 //! | `tiers` | which tier served, and how they are restricted |
 
 #[path = "fs/calls.rs"]
@@ -13,6 +14,8 @@ mod calls;
 mod faults;
 #[path = "fs/file.rs"]
 mod file;
+#[path = "fs/ring.rs"]
+mod ring;
 #[path = "fs/tiers.rs"]
 mod tiers;
 
@@ -32,9 +35,12 @@ fn runtime(tiers: Tiers) -> Runtime {
     builder.file_tiers(tiers).build().unwrap()
 }
 
+/// All tiers together, and each alone: what one can't do goes to the pool.
+const SETS: [Tiers; 4] = [Tiers::ALL, Tiers::NOW, Tiers::RING, Tiers::POOL];
+
 /// Runs a test on each tier, in a new folder.
 fn on_each_tier(test: impl AsyncFn(&Path)) {
-    for tiers in [Tiers::ALL, Tiers::POOL] {
+    for tiers in SETS {
         let folder = folder();
         runtime(tiers).block_on(test(folder.path()));
     }

@@ -10,6 +10,15 @@ pub(crate) fn gone() -> io::Error {
     )
 }
 
+/// Whoever needs a thread that may block, of a reactor that has none, gets this.
+pub(crate) fn no_threads() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this reactor has no threads for work that blocks, such as looking up a host by name or work on files: \
+         give it some with Reactor::builder().offload(..), or do without, as with addresses in digits",
+    )
+}
+
 /// The outcome of an operation that was cancelled.
 pub(crate) fn cancelled() -> io::Error {
     io::Error::new(

@@ -4,6 +4,7 @@
 //! beside the index of its slot, so that neither an OS event that was already on its way when its source went, nor a
 //! late `cancel`, can ever reach the newcomer that has taken the slot over.
 
+use crate::file::stage::Pending;
 use crate::slab::Slab;
 use crate::state::State;
 use crate::sync::twin;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 //   +----------------------+----------------------+      +------------+----------------------+
 //              a machine of 64 bits                           a machine of 32 bits
 //
-// The highest index is never given to an event: the reactor's own two descriptors have tokens there.
+// The highest index is never given to an event: the reactor's own descriptors have tokens there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(usize);
 
@@ -40,6 +41,8 @@ impl Key {
     pub(crate) const UNPARK: Key = Key(usize::MAX);
     /// The token of the descriptor that becomes readable when a timer is due.
     pub(crate) const ALARM: Key = Key(usize::MAX - (1 << INDEX_BITS));
+    /// The token of the ring, and of what it is asked beside calls.
+    pub(crate) const RING: Key = Key(usize::MAX - (2 << INDEX_BITS));
 
     fn new(index: usize, generation: usize) -> Key {
         debug_assert!(index < INDEX_MASK && generation <= GENERATION_MASK);
@@ -84,6 +87,12 @@ pub(crate) enum Event {
     Source(Arc<State>),
     /// An operation waits in the queue of its source; it stays until it is finished or cancelled.
     Operation(Arc<State>, Direction),
+    /// A call on a file waits for a thread.
+    CallWaiting(Box<Pending>),
+    /// A call is in the ring: the kernel has it, or will have it, and nothing may touch it.
+    CallInRing(Box<Pending>),
+    /// A thread performs a call, and has it.
+    CallOnThread,
 }
 
 /// The slab of pending events.
@@ -109,6 +118,18 @@ impl Events {
     /// # Errors
     /// When the reactor is closed, or all indices are in use.
     pub(crate) fn insert(&mut self, event: Event) -> io::Result<Key> {
+        self.room()?;
+        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        let generation = self.generation;
+        let index = self.slots.insert(Slot { generation, event });
+        Ok(Key::new(index, generation))
+    }
+
+    /// Whether an event can be added now.
+    ///
+    /// # Errors
+    /// Those of [`insert`](Self::insert).
+    pub(crate) fn room(&self) -> io::Result<()> {
         if self.closed {
             return Err(error::gone());
         }
@@ -120,10 +141,7 @@ impl Events {
                 ),
             ));
         }
-        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-        let generation = self.generation;
-        let index = self.slots.insert(Slot { generation, event });
-        Ok(Key::new(index, generation))
+        Ok(())
     }
 
     /// The event of a key, unless it has left.
@@ -132,6 +150,20 @@ impl Events {
             .get(key.index())
             .filter(|slot| slot.generation == key.generation() || twin("events-generation-ignored"))
             .map(|slot| &slot.event)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Event> {
+        self.slots
+            .get_mut(key.index())
+            .filter(|slot| slot.generation == key.generation())
+            .map(|slot| &mut slot.event)
+    }
+
+    /// All events with their keys.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut Event)> {
+        self.slots
+            .iter_mut()
+            .map(|(index, slot)| (Key::new(index, slot.generation), &mut slot.event))
     }
 
     /// Takes an event out. `None` if it has left.
@@ -183,10 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn the_internal_keys_are_two_that_no_event_has() {
-        assert_ne!(Key::UNPARK, Key::ALARM);
-        assert!(Key::UNPARK.is_internal());
-        assert!(Key::ALARM.is_internal());
+    fn the_internal_keys_are_three_that_no_event_has() {
+        let keys = [Key::UNPARK, Key::ALARM, Key::RING];
+        assert!(keys.iter().all(|key| key.is_internal()));
+        let different: std::collections::HashSet<_> = keys.into();
+        assert_eq!(different.len(), 3);
     }
 
     #[test]

@@ -42,7 +42,8 @@
 //! | `source.rs`, `async_fd.rs` | waiting for a descriptor |
 //! | `net/` | sockets: TCP, UDP, Unix; names are looked up off the loop |
 //! | `operation.rs`, `submit.rs` | owned operations, and how they are performed and cancelled |
-//! | `file.rs` | regular files: which tier a read takes |
+//! | `file/` | regular files: what can be asked of them, and which tier does it |
+//! | `place.rs` | where an answer is left for who waits |
 //! | `park.rs` | how a sleeping turn is woken |
 //! | `timers.rs`, `deadline.rs`, `time/` | the wheel, how it ends a sleep, what users see of it |
 //! | `os/` | the calls into the C library, and all `unsafe` of this crate |
@@ -64,6 +65,7 @@ pub mod net;
 pub mod operation;
 mod os;
 mod park;
+mod place;
 mod reactor;
 mod readiness;
 mod slab;
@@ -80,7 +82,7 @@ mod turn;
 #[doc(hidden)]
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
-    pub use crate::modelling::{ModelEvents, ModelParking, ModelSource};
+    pub use crate::modelling::{ModelEvents, ModelLine, ModelParking, ModelSource};
 }
 
 pub use async_fd::Async;

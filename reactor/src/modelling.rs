@@ -9,10 +9,11 @@
 
 use crate::Direction;
 use crate::events::{Event, Events, Key};
+use crate::file::ring::{Line, Pushed};
 use crate::park::Parking;
 use crate::readiness::{Edge, Readiness};
 use crate::state::{Gathered, State};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -141,6 +142,66 @@ impl ModelEvents {
         drop(pending);
         gathered.wakers.into_iter().for_each(Waker::wake);
         found
+    }
+}
+
+/// Calls on their way to a kernel that only counts them.
+pub struct ModelLine {
+    line: Line<(), usize>,
+    room: usize,
+}
+
+impl ModelLine {
+    pub fn new() -> ModelLine {
+        ModelLine::with_room(usize::MAX)
+    }
+
+    pub fn with_room(room: usize) -> ModelLine {
+        ModelLine {
+            line: Line::new(0),
+            room,
+        }
+    }
+
+    /// As who hands a call in.
+    pub fn push(&self, parking: &ModelParking) {
+        let (pushed, ()) = self
+            .line
+            .push(&parking.0, || (Some(()), ()))
+            .expect("it is open");
+        if pushed == Pushed::ToSubmit {
+            self.submit();
+        }
+    }
+
+    /// Tells the kernel.
+    pub fn submit(&self) {
+        let put = |count: &mut usize, (): &()| {
+            *count += 1;
+            true
+        };
+        // To tell the kernel is a system call, which orders nothing here.
+        let _ = self.line.load(self.room, put);
+    }
+
+    /// As a turn does. `false`: it does not sleep.
+    pub fn before_sleep(&self, parking: &ModelParking) -> bool {
+        if twin("ring-line-before-sleep") {
+            self.submit();
+            return parking.0.fall_asleep();
+        }
+        let sleeps = parking.0.fall_asleep();
+        self.submit();
+        sleeps
+    }
+
+    /// The kernel has done one, and a turn has collected it.
+    pub fn landed(&self) {
+        self.line.landed(1);
+    }
+
+    pub fn submitted(&self) -> usize {
+        self.line.kernel()
     }
 }
 

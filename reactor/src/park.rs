@@ -49,6 +49,13 @@ impl Parking {
         found != Err(NOTIFIED) || twin("parking-asleep-unlooked")
     }
 
+    /// Whether a turn sleeps, or is about to, and was not woken yet; or a host watches.
+    pub(crate) fn is_asleep(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release of `fall_asleep`. Who asks has been ordered against the sleeper by a lock
+        // already, and needs no more than to see what was written before it.
+        self.state.load(Ordering::Acquire) == ASLEEP
+    }
+
     /// The sleep is over, or there was none. The turn takes notice: it must look for what was announced after this.
     pub(crate) fn wake_up(&self) {
         if twin("parking-notice-by-load") {

@@ -2,8 +2,10 @@
 
 use crate::builder::{Builder, Offload};
 use crate::deadline::Timers;
+use crate::error;
 use crate::events::{Event, Events, Key};
 use crate::file::Files;
+use crate::file::stage::Over;
 use crate::metrics::{Counters, Metrics};
 use crate::os::Alarm;
 use crate::park::Parking;
@@ -48,7 +50,7 @@ pub(crate) struct Inner {
     /// Asked before each attempt at I/O whether the task may go on.
     pub(crate) budget: fn() -> bool,
     offload: Option<Arc<dyn Offload>>,
-    files: Files,
+    pub(crate) files: Files,
     pub(crate) metrics: Counters,
 }
 
@@ -144,6 +146,7 @@ impl Reactor {
         if !self.inner.parking.fall_asleep() {
             self.inner.ring();
         }
+        self.inner.submit_calls();
     }
 
     /// Runs a job that blocks where it does not keep the reactor from its turns.
@@ -153,26 +156,26 @@ impl Reactor {
     pub fn offload(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         match &self.inner.offload {
             Some(offload) => offload.offload(job),
-            None => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "this reactor has no threads for work that blocks, such as looking up a host by name: \
-                 give it some with Reactor::builder().offload(..), or do without, as with addresses in digits",
-            )),
+            None => Err(error::no_threads()),
         }
     }
 
     /// Ends the reactor: whoever waits is woken or called back, and whoever wants to wait from now on is told that the
     /// runtime is gone.
     ///
-    /// Waits for readiness end with an error, pending operations are called back as cancelled, on this thread. Timers are
+    /// Waits for readiness end with an error, pending operations are called back as cancelled, on this thread. Calls on
+    /// files that the kernel has are ended, which takes as long as the kernel needs, a second at most. Timers are
     /// forgotten, and their tasks woken, to find that out. Sources can still be used without waiting, be taken apart and be dropped.
     /// Wakers, keys and handles that somebody keeps are harmless. To close again changes nothing.
     pub fn close(&self) {
+        self.inner.close_ring();
         let events = self.inner.events.lock().close();
-        let (mut wakers, mut jobs) = (Vec::new(), Vec::new());
-        for event in &events {
-            if let Event::Source(state) = event {
-                state.close(&mut wakers, &mut jobs);
+        let (mut wakers, mut jobs, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+        for event in events {
+            match event {
+                Event::Source(state) => state.close(&mut wakers, &mut jobs),
+                Event::CallWaiting(call) | Event::CallInRing(call) => calls.push(call),
+                Event::Operation(..) | Event::CallOnThread => {}
             }
         }
         let runnable = std::mem::take(&mut *self.inner.runnable.lock());
@@ -180,7 +183,9 @@ impl Reactor {
         self.inner.unpark();
         self.inner.wake(&mut wakers);
         jobs.into_iter().for_each(|job| self.inner.complete(job));
-        drop((events, runnable));
+        let calls = calls.into_iter().map(Over::cancelled);
+        calls.for_each(|call| self.inner.tell(call));
+        drop(runnable);
     }
 
     /// Whether [`close`](Self::close) was called.
@@ -200,6 +205,10 @@ impl Reactor {
 }
 
 impl Inner {
+    pub(crate) fn has_threads(&self) -> bool {
+        self.offload.is_some()
+    }
+
     pub(crate) fn unpark(&self) {
         if self.parking.unpark() {
             self.ring();

@@ -69,9 +69,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().filter_map(|place| match place {
-            Place::Taken(value) => Some(value),
+    /// All values with their indices.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
+        let places = self.places.iter_mut().enumerate();
+        places.filter_map(|(index, place)| match place {
+            Place::Taken(value) => Some((index, value)),
             Place::Free(_) => None,
         })
     }
@@ -137,8 +139,8 @@ mod tests {
                 prop_assert_eq!(slab.len(), map.len());
                 prop_assert!((0..24).all(|index| slab.get(index) == map.get(&index)));
             }
-            let mut left: Vec<usize> = slab.values_mut().map(|value| *value).collect();
-            let mut expected: Vec<usize> = map.into_values().collect();
+            let mut left: Vec<_> = slab.iter_mut().map(|(index, value)| (index, *value)).collect();
+            let mut expected: Vec<_> = map.into_iter().collect();
             left.sort();
             expected.sort();
             prop_assert_eq!(left, expected);

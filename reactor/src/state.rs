@@ -299,7 +299,11 @@ impl Queues {
 impl Queue {
     fn take_wakers(&mut self, into: &mut Vec<Waker>) {
         into.extend(self.polled.take());
-        into.extend(self.futures.values_mut().filter_map(Option::take));
+        into.extend(
+            self.futures
+                .iter_mut()
+                .filter_map(|(_, waker)| waker.take()),
+        );
     }
 
     fn is_runnable(&self) -> bool {

@@ -15,6 +15,7 @@
 //! `turn.rs`.
 
 use crate::events::{Event, Key};
+use crate::file::stage::CancelledCall;
 use crate::operation::Operation;
 use crate::reactor::{Inner, Reactor};
 use crate::state::{Cancelled, Enqueued, Runnable};
@@ -163,11 +164,16 @@ impl Reactor {
     /// `true`: its callback has been called, on this thread, with the operation and an error of kind
     /// [`Interrupted`](io::ErrorKind::Interrupted). `false`: it has finished, or a turn on another thread is performing it at
     /// this moment. That turn calls the callback, with the outcome if the operation succeeds or fails, and as cancelled
-    /// if it would have to wait again.
+    /// if it would have to wait again. A [call on a file](Self::submit_call) that the kernel performs is ended if the kernel
+    /// can; a turn calls the callback then, and the answer is `false` as well.
     pub fn cancel(&self, key: Key) -> bool {
-        let (state, direction) = match self.inner().events.lock().get(key) {
-            Some(Event::Operation(state, direction)) => (Arc::clone(state), *direction),
-            _ => return false,
+        let found = match self.inner().events.lock().get(key) {
+            Some(Event::Operation(state, direction)) => Some((Arc::clone(state), *direction)),
+            Some(Event::Source(_)) | None => return false,
+            Some(_) => None,
+        };
+        let Some((state, direction)) = found else {
+            return self.cancel_call(key);
         };
         match state.cancel(direction, key) {
             Cancelled::Taken(job) => {
@@ -177,6 +183,23 @@ impl Reactor {
                 true
             }
             Cancelled::Executing | Cancelled::Finished => false,
+        }
+    }
+}
+
+impl Reactor {
+    fn cancel_call(&self, key: Key) -> bool {
+        let found = self.inner().events.lock().cancel_call(key);
+        match found {
+            CancelledCall::Taken(over) => {
+                self.inner().tell(over);
+                true
+            }
+            CancelledCall::InRing => {
+                self.inner().end_call(key);
+                false
+            }
+            CancelledCall::TooLate => false,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 use crate::error;
 use crate::events::{Event, Key};
+use crate::file::stage::Landed;
 use crate::metrics::Counters;
 use crate::reactor::{Inner, Reactor};
 use crate::readiness::Edge;
@@ -81,7 +82,7 @@ impl Reactor {
         }
         let inner = self.inner();
         let mut buffers = inner.spare.lock().take().unwrap_or_default();
-        let turned = buffers.turn(inner, timeout);
+        let turned = buffers.turn(self, timeout);
         let surplus = inner.spare.lock().replace(buffers);
         drop(surplus);
         turned
@@ -158,9 +159,8 @@ impl Turns {
     /// The rest: performs operations, and calls wakers and callbacks. A panic of one is counted, and the others are still
     /// called. All foreign code runs here, none of it in [`poll`](Self::poll).
     pub fn update(&mut self) {
-        let inner = self.reactor.inner();
-        self.buffers.perform(inner);
-        self.buffers.update(inner);
+        self.buffers.perform(self.reactor.inner());
+        self.buffers.update(&self.reactor);
     }
 }
 
@@ -188,6 +188,8 @@ pub(crate) struct Buffers {
     completions: Vec<Box<dyn Job>>,
     /// Their keys.
     finished: Vec<Key>,
+    /// Calls on files that the kernel has reported.
+    landed: Landed,
     /// What has left the set of events and is to be dropped without its lock.
     removed: Vec<Event>,
     /// Whether the OS was allowed to let the turn sleep.
@@ -201,6 +203,7 @@ impl Default for Buffers {
             gathered: Gathered::default(),
             completions: Vec::new(),
             finished: Vec::new(),
+            landed: Landed::default(),
             removed: Vec::new(),
             slept: false,
         }
@@ -208,12 +211,13 @@ impl Default for Buffers {
 }
 
 impl Buffers {
-    fn turn(&mut self, inner: &Inner, timeout: Option<Duration>) -> io::Result<Turned> {
+    fn turn(&mut self, reactor: &Reactor, timeout: Option<Duration>) -> io::Result<Turned> {
+        let inner = reactor.inner();
         if !self.poll(inner, timeout, &|| true)? {
             return Ok(Turned::Claimed);
         }
         let gathered = self.execute(inner);
-        self.update(inner);
+        self.update(reactor);
         Ok(Turned::Done(gathered))
     }
 
@@ -225,10 +229,19 @@ impl Buffers {
         may_sleep: &dyn Fn() -> bool,
     ) -> io::Result<bool> {
         let Some(mut poll) = inner.poll.try_lock() else {
+            // Whoever has it may have looked at the line of calls before this thread put one there.
+            inner.submit_calls();
             return Ok(false);
         };
-        let timeout = before_sleep(inner, timeout, may_sleep);
+        let mut timeout = before_sleep(inner, timeout, may_sleep);
+        // After the announcement that this turn sleeps: see `file/ring.rs`. The kernel may do some of them at once.
+        inner.submit_calls();
+        if inner.collect_calls(&mut self.landed) {
+            timeout = Some(Duration::ZERO);
+        }
         let result = poll.poll(&mut self.events, timeout);
+        // Whatever ended the wait: the kernel interrupts it when it completes a call that this thread has submitted.
+        inner.collect_calls(&mut self.landed);
         // While the claim is held: they say that nobody sleeps, which the next one to claim may be about to change.
         inner.parking.wake_up();
         inner.fire_timers(&mut self.gathered.wakers);
@@ -255,7 +268,8 @@ impl Buffers {
     fn mark_ready(&mut self, inner: &Inner) -> usize {
         self.deliver(inner);
         self.gathered.runnable.append(&mut inner.runnable.lock());
-        let gathered = self.gathered.wakers.len() + self.gathered.runnable.len();
+        let landed = inner.land(&mut self.landed);
+        let gathered = self.gathered.wakers.len() + self.gathered.runnable.len() + landed;
         inner
             .metrics
             .idle_turns
@@ -292,12 +306,19 @@ impl Buffers {
     }
 
     /// What is finished leaves, and everyone concerned is told.
-    fn update(&mut self, inner: &Inner) {
+    fn update(&mut self, reactor: &Reactor) {
+        let inner = reactor.inner();
         self.remove_finished(inner);
         // Wakers first: they only put tasks into queues, where others can take them. A callback may take its time.
         inner.wake(&mut self.gathered.wakers);
         for job in self.completions.drain(..) {
             inner.complete(job);
+        }
+        for over in self.landed.over.drain(..) {
+            inner.tell(over);
+        }
+        for key in self.landed.astray.drain(..) {
+            reactor.send_thread(key);
         }
     }
 

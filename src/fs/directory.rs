@@ -1,9 +1,11 @@
 //! Directories: made, removed, and listed as a stream.
 
-use super::work::{failed, on_path, on_pool};
+use super::paths::look_now;
+use super::work::{call_on_path, failed, on_path, on_pool};
 use super::{FileType, Metadata};
 use crate::Handle;
 use futures_core::Stream;
+use peu_reactor::file::Call;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
@@ -25,7 +27,11 @@ const BATCH: usize = 128;
 ///
 /// The system's, with the path; `AlreadyExists` when something has that name.
 pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
-    on_path("create the directory", path, |path| fs::create_dir(path)).await
+    let path = path.as_ref();
+    let call = Call::make_directory(path);
+    call_on_path("create the directory", path, call)
+        .await
+        .map(drop)
 }
 
 /// Makes a directory and those above it that are missing.
@@ -46,7 +52,11 @@ pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 ///
 /// The system's, with the path; `DirectoryNotEmpty` when there is something in it.
 pub async fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
-    on_path("remove the directory", path, |path| fs::remove_dir(path)).await
+    let path = path.as_ref();
+    let call = Call::remove(path, true);
+    call_on_path("remove the directory", path, call)
+        .await
+        .map(drop)
 }
 
 /// Removes a directory and all that is in it. Symbolic links are removed, not followed.
@@ -230,7 +240,11 @@ impl DirEntry {
     ///
     /// The system's, with the path.
     pub async fn metadata(&self) -> io::Result<Metadata> {
+        let path = self.path();
+        if let Some(about) = look_now(&path, false).await {
+            return Ok(about);
+        }
         let entry = self.entry.clone();
-        on_path("look at", self.path(), move |_| entry.metadata()).await
+        on_path("look at", path, move |_| entry.metadata()).await
     }
 }

@@ -2,14 +2,13 @@
 //! `sequential.rs`.
 
 use super::sequential::Sequential;
-use super::work::{failed, on_pool, take_turns, uninterrupted};
+use super::work::{failed, on_pool, perform, take_turns, uninterrupted};
 use super::{Metadata, OpenOptions, Permissions};
 use crate::Handle;
-use peu_reactor::file::{History, Now};
+use peu_reactor::file::{Answer, Call, History, Now};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,7 +71,7 @@ pub struct File {
 /// What a file and the jobs that work on it share.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) file: fs::File,
+    pub(super) file: Arc<fs::File>,
     path: PathBuf,
     pub(super) history: History,
     /// The one that opened it.
@@ -111,13 +110,13 @@ impl File {
         options.open(path).await
     }
 
-    pub(super) fn new(file: fs::File, path: &Path) -> File {
+    pub(super) fn new(file: fs::File, path: &Path, runtime: Handle) -> File {
         File {
             open: Arc::new(Open {
-                file,
+                file: Arc::new(file),
                 path: path.to_owned(),
                 history: History::default(),
-                runtime: Handle::current(),
+                runtime,
             }),
             sequential: Arc::default(),
         }
@@ -137,8 +136,8 @@ impl File {
     ///
     /// # Cost
     ///
-    /// One system call in this task when the bytes are in the page cache, else a hand-over to the pool for those that
-    /// are not.
+    /// One system call in this task when the bytes are in the page cache, else a hand-over to the ring or the pool for
+    /// those that are not.
     pub async fn read_at(&self, mut buffer: Vec<u8>, offset: u64) -> io::Result<(usize, Vec<u8>)> {
         self.settled().await?;
         take_turns().await;
@@ -146,23 +145,20 @@ impl File {
             Now::Done(count) => return Ok((count, buffer)),
             Now::Rest(filled) => filled,
         };
-        self.with("read", move |file| {
-            Ok((read_rest(file, &mut buffer, offset, filled)?, buffer))
-        })
-        .await
+        let file = self.open.file.clone();
+        self.transfer("read", Call::read(file, buffer, filled, Some(offset)))
+            .await
     }
 
-    /// Writes from `buffer` at a position; returns how much, mostly all, and the buffer.
+    /// Writes all of `buffer` at a position; returns how much that is, and the buffer.
     ///
     /// # Errors
     ///
-    /// The system's, with the path; nothing is then written.
+    /// The system's, with the path; a part may be written.
     pub async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<(usize, Vec<u8>)> {
-        self.with("write to", move |file| {
-            let count = uninterrupted(|| file.write_at(&buffer, offset))?;
-            Ok((count, buffer))
-        })
-        .await
+        self.settled().await?;
+        let call = Call::write(self.open.file.clone(), buffer, Some(offset));
+        self.transfer("write to", call).await
     }
 
     /// Writes all of `buffer` at a position, and returns it.
@@ -171,10 +167,9 @@ impl File {
     ///
     /// The system's, with the path; a part may be written.
     pub async fn write_all_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
-        self.with("write to", move |file| {
-            file.write_all_at(&buffer, offset).map(|()| buffer)
-        })
-        .await
+        self.write_at(buffer, offset)
+            .await
+            .map(|(_, buffer)| buffer)
     }
 
     /// Waits until the file's contents and metadata are on the disk.
@@ -183,8 +178,7 @@ impl File {
     ///
     /// The system's, with the path; then nothing is known about what is on the disk, and to try again does not help.
     pub async fn sync_all(&self) -> io::Result<()> {
-        self.with("sync", |file| uninterrupted(|| file.sync_all()))
-            .await
+        self.sync(false).await
     }
 
     /// Waits until the file's contents are on the disk, and what is needed to read them: its length, but not its times.
@@ -193,8 +187,14 @@ impl File {
     ///
     /// As of [`sync_all`](File::sync_all).
     pub async fn sync_data(&self) -> io::Result<()> {
-        self.with("sync", |file| uninterrupted(|| file.sync_data()))
+        self.sync(true).await
+    }
+
+    async fn sync(&self, data_only: bool) -> io::Result<()> {
+        self.settled().await?;
+        self.call("sync", Call::sync(self.open.file.clone(), data_only))
             .await
+            .map(drop)
     }
 
     /// Cuts the file at this length, or fills it up with zeroes.
@@ -215,7 +215,13 @@ impl File {
     ///
     /// The system's, with the path.
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        self.with("look at", |file| file.metadata()).await
+        self.settled().await?;
+        take_turns().await;
+        let files = self.open.runtime.reactor().files();
+        match files.look_at_now(&self.open.file) {
+            Some(about) => Ok(about),
+            None => self.with("look at", |file| file.metadata()).await,
+        }
     }
 
     /// Sets who may do what with the file.
@@ -245,6 +251,19 @@ impl File {
         })
     }
 
+    /// Reads or writes; returns how much, and the buffer.
+    async fn transfer(&self, what: &str, call: Call) -> io::Result<(usize, Vec<u8>)> {
+        match self.call(what, call).await? {
+            (call, Answer::Bytes(count)) => Ok((count, call.into_buffer())),
+            (_, other) => unreachable!("a transfer answers with a number, not {other:?}"),
+        }
+    }
+
+    async fn call(&self, what: &str, call: Call) -> io::Result<(Call, Answer)> {
+        let done = perform(&self.open.runtime, call).await;
+        done.map_err(|error| self.open.failed(what, error))
+    }
+
     /// Does a job on the pool, after what was written before.
     async fn with<T: Send + 'static>(
         &self,
@@ -262,24 +281,4 @@ impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.open.file.as_fd()
     }
-}
-
-/// Fills `buffer` from `filled` on, as far as the file goes. What was read before an error is worth more than the
-/// error, which comes again.
-fn read_rest(
-    file: &fs::File,
-    buffer: &mut [u8],
-    offset: u64,
-    mut filled: usize,
-) -> io::Result<usize> {
-    while filled < buffer.len() {
-        let position = offset.saturating_add(filled as u64);
-        match uninterrupted(|| file.read_at(&mut buffer[filled..], position)) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if filled == 0 => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(filled)
 }

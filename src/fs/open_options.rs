@@ -1,9 +1,10 @@
 //! How a file is opened.
 
 use super::File;
-use super::work::on_path;
+use super::work::{call_on_path, take_turns};
+use crate::Handle;
+use peu_reactor::file::{self, Answer, Call};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How a file is opened: the options of [`std::fs::OpenOptions`], and an `open` that does not block the task.
@@ -26,7 +27,7 @@ use std::path::Path;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct OpenOptions(std::fs::OpenOptions);
+pub struct OpenOptions(file::OpenOptions);
 
 impl OpenOptions {
     /// All options off.
@@ -35,48 +36,48 @@ impl OpenOptions {
         reason = "std's has none either: nothing can be opened so"
     )]
     pub fn new() -> OpenOptions {
-        OpenOptions(std::fs::OpenOptions::new())
+        OpenOptions(file::OpenOptions::default())
     }
 
     /// To read.
     pub fn read(&mut self, read: bool) -> &mut OpenOptions {
-        self.0.read(read);
+        self.0.read = read;
         self
     }
 
     /// To write; what is in the file stays until it is overwritten.
     pub fn write(&mut self, write: bool) -> &mut OpenOptions {
-        self.0.write(write);
+        self.0.write = write;
         self
     }
 
     /// To write at the end only, wherever it is by then. Positions of writes are ignored.
     pub fn append(&mut self, append: bool) -> &mut OpenOptions {
-        self.0.append(append);
+        self.0.append = append;
         self
     }
 
     /// Empties the file. Needs `write`.
     pub fn truncate(&mut self, truncate: bool) -> &mut OpenOptions {
-        self.0.truncate(truncate);
+        self.0.truncate = truncate;
         self
     }
 
     /// Makes the file if there is none. Needs `write` or `append`.
     pub fn create(&mut self, create: bool) -> &mut OpenOptions {
-        self.0.create(create);
+        self.0.create = create;
         self
     }
 
     /// Makes the file, and fails if there is anything of that name. Needs `write` or `append`.
     pub fn create_new(&mut self, create_new: bool) -> &mut OpenOptions {
-        self.0.create_new(create_new);
+        self.0.create_new = create_new;
         self
     }
 
     /// The permissions of a file that is made, less the process's mask: `0o666` unless set.
     pub fn mode(&mut self, mode: u32) -> &mut OpenOptions {
-        self.0.mode(mode);
+        self.0.mode = mode;
         self
     }
 
@@ -86,9 +87,15 @@ impl OpenOptions {
     ///
     /// The system's, with the path; `InvalidInput` when the options contradict each other.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        let options = self.0.clone();
         let path = path.as_ref();
-        let file = on_path("open", path, move |path| options.open(path)).await?;
-        Ok(File::new(file, path))
+        take_turns().await;
+        let runtime = Handle::current();
+        if let Some(file) = runtime.reactor().files().open_now(path, &self.0) {
+            return Ok(File::new(file, path, runtime));
+        }
+        match call_on_path("open", path, Call::open(path, &self.0)).await? {
+            Answer::File(file) => Ok(File::new(file, path, runtime)),
+            other => unreachable!("an open answers with a file, not {other:?}"),
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Names and what is known about them.
 
-use super::work::on_path;
+use super::work::{call_on_path, on_path, take_turns};
 use super::{Metadata, Permissions};
+use crate::Handle;
+use peu_reactor::file::Call;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,10 @@ use std::path::{Path, PathBuf};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    on_path("look at", path, |path| fs::metadata(path)).await
+    match look_now(path.as_ref(), true).await {
+        Some(about) => Ok(about),
+        None => on_path("look at", path, |path| fs::metadata(path)).await,
+    }
 }
 
 /// What is known about a file; a symbolic link is looked at itself.
@@ -30,7 +35,17 @@ pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 ///
 /// The system's, with the path.
 pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    on_path("look at", path, |path| fs::symlink_metadata(path)).await
+    match look_now(path.as_ref(), false).await {
+        Some(about) => Ok(about),
+        None => on_path("look at", path, |path| fs::symlink_metadata(path)).await,
+    }
+}
+
+/// What is in memory about a path.
+pub(super) async fn look_now(path: &Path, follow_link: bool) -> Option<Metadata> {
+    take_turns().await;
+    let runtime = Handle::current();
+    runtime.reactor().files().look_now(path, follow_link)
 }
 
 /// Whether there is something at this path; a symbolic link is followed.
@@ -40,7 +55,10 @@ pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 /// When it can't be told, for example because a folder on the way may not be searched: the system's error, with the
 /// path.
 pub async fn try_exists(path: impl AsRef<Path>) -> io::Result<bool> {
-    on_path("look for", path, |path| fs::exists(path)).await
+    match look_now(path.as_ref(), true).await {
+        Some(_) => Ok(true),
+        None => on_path("look for", path, |path| fs::exists(path)).await,
+    }
 }
 
 /// Sets who may do what with a file.
@@ -61,7 +79,9 @@ pub async fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -
 ///
 /// The system's, with the path.
 pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
-    on_path("remove", path, |path| fs::remove_file(path)).await
+    let path = path.as_ref();
+    let call = Call::remove(path, false);
+    call_on_path("remove", path, call).await.map(drop)
 }
 
 /// Gives a file another name, replacing what had it.
@@ -70,9 +90,11 @@ pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 ///
 /// The system's, with both paths.
 pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
-    let to = to.as_ref().to_owned();
+    let (from, to) = (from.as_ref(), to.as_ref());
     let what = format!("give the name {} to", to.display());
-    on_path(what, from, move |from| fs::rename(from, to)).await
+    call_on_path(what, from, Call::rename(from, to))
+        .await
+        .map(drop)
 }
 
 /// Makes `link` a second name of the file `original`.
@@ -81,12 +103,10 @@ pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<
 ///
 /// The system's, with both paths.
 pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
-    let link = link.as_ref().to_owned();
+    let (original, link) = (original.as_ref(), link.as_ref());
     let what = format!("make {} a name of", link.display());
-    on_path(what, original, move |original| {
-        fs::hard_link(original, link)
-    })
-    .await
+    let call = Call::link(original, link);
+    call_on_path(what, original, call).await.map(drop)
 }
 
 /// Makes `link` a symbolic link to `original`, which need not exist, and counts from the folder of the link if it is

@@ -16,7 +16,7 @@
 use super::File;
 use super::file::Open;
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
-use peu_reactor::file::Now;
+use peu_reactor::file::{Answer, Call, Now};
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -146,13 +146,13 @@ impl Errand {
     fn rewind(&self) -> io::Result<()> {
         match i64::try_from(self.unread) {
             Ok(0) => Ok(()),
-            Ok(unread) => (&self.open.file).seek_relative(-unread),
+            Ok(unread) => (&*self.open.file).seek_relative(-unread),
             Err(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
     fn perform(&mut self) -> io::Result<Outcome> {
-        let mut file = &self.open.file;
+        let mut file = &*self.open.file;
         Ok(match &mut self.task {
             Task::Read(buffer) => {
                 buffer.resize(AHEAD, 0);
@@ -189,11 +189,44 @@ impl Errand {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Sends it. No lock is held: a pool that is closed drops it right here.
-    fn send(self) {
-        let runtime = self.open.runtime.clone();
-        runtime.reactor().files().count_pooled();
-        drop(runtime.offload(move || self.run()));
+    /// Sends it. No lock is held: when nobody takes it, it comes home right here.
+    fn send(mut self) {
+        let reactor = self.open.runtime.reactor().clone();
+        let file = self.open.file.clone();
+        let call = match &mut self.task {
+            // The position is not where the reader is, and has to be moved first.
+            _ if self.unread > 0 => None,
+            Task::Read(buffer) => {
+                buffer.resize(AHEAD, 0);
+                Some(Call::read(file, std::mem::take(buffer), 0, None))
+            }
+            Task::Write(bytes) => Some(Call::write(file, std::mem::take(bytes), None)),
+            Task::Seek(_) | Task::Rewind => None,
+        };
+        match call {
+            Some(call) => {
+                reactor.submit_call(call, move |call, answer| self.back_with(call, answer));
+            }
+            None => {
+                reactor.submit_call(Call::job(move || self.run()), |_, _| {});
+            }
+        }
+    }
+
+    fn back_with(mut self, call: Call, answer: io::Result<Answer>) {
+        let outcome = match (&mut self.task, answer) {
+            (Task::Read(buffer), Ok(Answer::Bytes(count))) => {
+                *buffer = call.into_buffer();
+                Ok(Outcome::Read(count))
+            }
+            (Task::Write(bytes), Ok(_)) => {
+                *bytes = call.into_buffer();
+                Ok(Outcome::Written)
+            }
+            (_, Ok(answer)) => unreachable!("a transfer answers with a number, not {answer:?}"),
+            (task, Err(error)) => Err(self.open.failed(task.name(), error)),
+        };
+        self.come_home(outcome);
     }
 }
 

@@ -1,9 +1,12 @@
-//! Whole files, each function one hand-over to the pool.
+//! Whole files. What is in memory is read in the calling task; what is not, and all writing, is one hand-over.
 
-use super::work::{on_path, uninterrupted};
+use super::work::{failed, on_path, perform, take_turns, uninterrupted};
+use crate::Handle;
+use peu_reactor::file::{Answer, Call, Whole};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Reads a whole file.
 ///
@@ -22,7 +25,10 @@ use std::path::{Path, PathBuf};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    on_path("read", path, |path| fs::read(path)).await
+    match read_now(path.as_ref()).await {
+        Some(contents) => Ok(contents),
+        None => on_path("read", path, |path| fs::read(path)).await,
+    }
 }
 
 /// Reads a whole file as UTF-8.
@@ -31,7 +37,30 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 ///
 /// The system's, with the path; `InvalidData` when it is not UTF-8.
 pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-    on_path("read", path, |path| fs::read_to_string(path)).await
+    let path = path.as_ref();
+    let text = String::from_utf8(read(path).await?);
+    text.map_err(|_| {
+        let cause = io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+        failed("read", path, cause)
+    })
+}
+
+/// Reads what is in memory, and lets another tier add what is not. None: it is to be read elsewhere as a whole.
+async fn read_now(path: &Path) -> Option<Vec<u8>> {
+    take_turns().await;
+    let runtime = Handle::current();
+    match runtime.reactor().files().read_file_now(path)? {
+        Whole::Done(contents) => Some(contents),
+        Whole::Rest(file, buffer, filled) => {
+            let call = Call::read(Arc::new(file), buffer, filled, Some(0));
+            let (call, answer) = perform(&runtime, call).await.ok()?;
+            let mut contents = call.into_buffer();
+            if let Answer::Bytes(count) = answer {
+                contents.truncate(count);
+            }
+            Some(contents)
+        }
+    }
 }
 
 /// Writes a whole file, and creates it or replaces what was in it.

@@ -1,10 +1,12 @@
-//! How a call gets to the pool, and what its error says.
+//! How a call gets to its tier, and what its error says.
 
 use crate::Handle;
+use peu_reactor::file::{Answer, Call};
 use std::fmt::{self, Display};
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 /// Runs `job` on the pool of the current runtime; an error says what was tried on which path.
@@ -24,9 +26,36 @@ pub(super) async fn on_pool<T: Send + 'static>(
     runtime: &Handle,
     job: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    runtime.reactor().files().count_pooled();
-    let done = runtime.offload(job).await;
-    done.unwrap_or_else(|lost| Err(lost.into()))
+    let done = Arc::new(Mutex::new(None));
+    let place = done.clone();
+    let job = Call::job(move || {
+        let outcome = job();
+        *locked(&place) = Some(outcome);
+    });
+    perform(runtime, job).await?;
+    let outcome = locked(&done).take();
+    outcome.expect("a job that was performed has left its outcome")
+}
+
+/// Has a call done by whichever tier does it; an error says what was tried on which path.
+pub(super) async fn call_on_path(
+    what: impl Display,
+    path: &Path,
+    call: io::Result<Call>,
+) -> io::Result<Answer> {
+    let done = async { perform(&Handle::current(), call?).await };
+    let (_, answer) = done.await.map_err(|error| failed(what, path, error))?;
+    Ok(answer)
+}
+
+/// Has a call done by whichever tier does it.
+pub(super) async fn perform(runtime: &Handle, call: Call) -> io::Result<(Call, Answer)> {
+    let (call, answer) = runtime.reactor().perform(call).await;
+    Ok((call, answer?))
+}
+
+fn locked<T>(place: &Mutex<T>) -> MutexGuard<'_, T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets others run first when this task has had its share of its worker.

@@ -1,8 +1,8 @@
 //! What goes wrong underneath: it is told, once, with the path, and nothing hangs.
 
-use crate::{assert_error, folder, names, on_each_tier, runtime};
+use crate::{SETS, assert_error, folder, names, on_each_tier, runtime};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use peu::fs::{self, File, Tiers};
+use peu::fs::{self, File};
 use std::io::ErrorKind::StorageFull;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,7 +85,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_told_with_the_path() {
-    for tiers in [Tiers::ALL, Tiers::POOL] {
+    for tiers in SETS {
         let folder = folder();
         let Some(disk) = SmallDisk::mount(folder.path()) else {
             eprintln!("no right to mount a small tmpfs here: the test of a full disk is left out");
@@ -124,7 +124,7 @@ async fn fill(disk: &Path) {
 /// A file may outlive its runtime: what needs its threads then says so, and does not hang.
 #[test]
 fn after_the_runtime() {
-    for tiers in [Tiers::ALL, Tiers::POOL] {
+    for tiers in SETS {
         let folder = folder();
         let path = folder.path().join("a");
         let runtime = runtime(tiers);
@@ -137,9 +137,9 @@ fn after_the_runtime() {
                 error.contains("runtime is gone") && error.contains("cannot write to"),
                 "{error}"
             );
-            let error = file.metadata().await.unwrap_err().to_string();
+            let error = file.set_len(1).await.unwrap_err().to_string();
             assert!(
-                error.starts_with(&format!("cannot look at {}: ", path.display())),
+                error.starts_with(&format!("cannot set the length of {}: ", path.display())),
                 "{error}"
             );
         });

@@ -3,13 +3,10 @@
 //! The job and the future share a place for one answer. Neither depends on the other: a future that is dropped leaves the
 //! job to finish, and a job that is dropped without an answer (its pool is shutting down, the resolver panicked) says so.
 
-use crate::sync::Mutex;
+use crate::place::Place;
 use crate::{Reactor, error};
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 pub(super) async fn lookup(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     let name = format!("{host}:{port}");
@@ -21,51 +18,25 @@ pub(super) async fn lookup(host: String, port: u16) -> io::Result<Vec<SocketAddr
 type Answer = io::Result<Vec<SocketAddr>>;
 
 async fn off_the_loop(resolve: impl FnOnce() -> Answer + Send + 'static) -> Answer {
-    let place = Arc::new(Mutex::new(Place::default()));
-    let promise = Promise(Arc::clone(&place));
+    let place = Place::new();
+    let promise = Promise(place.clone());
     let reactor = Reactor::current_or_err()?;
     reactor.offload(Box::new(move || promise.keep(resolve())))?;
-    poll_fn(|context| poll_answer(&place, context)).await
-}
-
-#[derive(Default)]
-struct Place {
-    answer: Option<Answer>,
-    waker: Option<Waker>,
-}
-
-fn poll_answer(place: &Mutex<Place>, context: &Context<'_>) -> Poll<Answer> {
-    let waker = context.waker().clone();
-    let mut place = place.lock();
-    if let Some(answer) = place.answer.take() {
-        return Poll::Ready(answer);
-    }
-    let replaced = place.waker.replace(waker);
-    drop(place);
-    drop(replaced);
-    Poll::Pending
+    place.take().await
 }
 
 /// Answers in any case.
-struct Promise(Arc<Mutex<Place>>);
+struct Promise(Place<Answer>);
 
 impl Promise {
     fn keep(self, answer: Answer) {
-        self.0.lock().answer = Some(answer);
+        self.0.leave(answer);
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        let mut place = self.0.lock();
-        place.answer.get_or_insert_with(|| {
-            let broken = "the look-up was given up before it was done: its runtime is shutting down, or it panicked";
-            Err(io::Error::other(broken))
-        });
-        let waker = place.waker.take();
-        drop(place);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let broken = "the look-up was given up before it was done: its runtime is shutting down, or it panicked";
+        self.0.leave(Err(io::Error::other(broken)));
     }
 }

@@ -1,13 +1,39 @@
 //! What the reactor asks of the system beyond mio and the standard library.
 //!
 //! All `unsafe` of this crate is in this folder, because these are calls into the C library: `timerfd.rs` makes and sets
-//! timers, `descriptor.rs` switches a descriptor to non-blocking, `read_now.rs` reads files without waiting. Each is a safe function around one or two calls.
+//! timers, `descriptor.rs` switches a descriptor to non-blocking, `open.rs` opens files, `read_now.rs`
+//! reads them without waiting, `uring.rs` has the kernel do it by itself. Nearly each is a safe function around one or two
+//! calls.
 
 mod descriptor;
+mod open;
 mod read_now;
 mod timerfd;
+#[cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
+mod uring;
+#[cfg(not(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+)))]
+#[path = "no_uring.rs"]
+mod uring;
 
 pub(crate) use descriptor::set_nonblocking;
+pub(crate) use open::{
+    About, is_on_this_machine, look, open, open_cached, opened, peek_cached, without_nonblocking,
+};
 pub(crate) use read_now::{can_read_now, read_now};
 pub(crate) use timerfd::Alarm;
 pub use timerfd::Nap;
+pub(crate) use uring::{Bell, Completion, Entry, Submission, ring};

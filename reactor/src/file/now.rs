@@ -1,28 +1,26 @@
-//! Regular files: which way an operation takes, and what it has cost.
+//! The tier *now*: what can be had without waiting for anybody is had in the calling task.
 //!
-//! A regular file has no readiness: the system calls it ready and then blocks. So an operation on one takes the first
-//! of these *tiers* that can serve it, and each tier is counted.
-//!
-//! | tier | what it is | where it fails |
-//! |---|---|---|
-//! | now | [`Files::read_now`]: the read itself, in the calling task, if the bytes are in memory | it misses: they are not |
-//! | pool | a thread that may block, by whoever drives the reactor | nowhere; it costs a hand-over and back |
+//! A read asks for what is in memory (`preadv2` with `RWF_NOWAIT`). An open asks for a path of which all parts are in
+//! memory (`openat2` with `RESOLVE_CACHED`), after a look at what is there: a pipe's open waits for its other end and a
+//! device's may do anything, so only regular files and directories are opened here. A look is the descriptor of such a
+//! path, and the file's inode, which is then in memory as well. File systems that keep their data elsewhere are left to
+//! the other tiers, because there even an inode in memory may have to be asked for.
 //!
 //! # When to try
 //!
 //! A try that misses costs a system call, 0.4 µs, a twentieth of the hand-over that follows it. So a file may miss 4
-//! times in a row before the next 32 reads go to the pool at once; then one read tries again. A file that is never in
+//! times in a row before the next 32 reads go elsewhere at once; then one read tries again. A file that is never in
 //! memory so wastes one small call in 33 reads; one that has come into memory is found out after at most 32 reads that
 //! were slower than they had to be. A file system that can't tell (tmpfs) says so at the first try, which is the last
 //! for that file.
 
-use crate::metrics::Counter;
+use super::Files;
+use super::call::{OpenOptions, Path};
 use crate::os;
 use crate::sync::{AtomicU32, Ordering};
-use std::fmt;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::str::FromStr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Misses in a row after which a file is left alone for a while: one or two are what a reader meets at the edge of what
 /// the system has read ahead, four are a file that is not in memory.
@@ -38,109 +36,9 @@ const NEVER: u32 = u32::MAX;
 /// (8 to 11 µs). With a longer read the task would keep its worker from the others for longer than it saves.
 const LONGEST: usize = 128 * 1024;
 
-/// The tiers that operations on files may use: all of them, unless restricted.
-///
-/// The text form is a list of names, `now,pool`. The pool can't be left out, because opening, writing and all that
-/// is no read have no other.
-///
-/// # Examples
-/// ```
-/// use peu_reactor::file::Tiers;
-///
-/// assert_eq!("now,pool".parse(), Ok(Tiers::ALL));
-/// assert_eq!("pool".parse(), Ok(Tiers::POOL));
-/// let error = "now,rings".parse::<Tiers>().unwrap_err();
-/// assert_eq!(error.to_string(), "there is no file tier \"rings\": name now, pool or both, as in \"now,pool\"");
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tiers {
-    now: bool,
-}
-
-impl Tiers {
-    /// Every tier that the system has.
-    pub const ALL: Tiers = Tiers { now: true };
-    /// Every operation on a thread of the pool.
-    pub const POOL: Tiers = Tiers { now: false };
-}
-
-impl FromStr for Tiers {
-    type Err = ParseTiersError;
-
-    fn from_str(list: &str) -> Result<Tiers, ParseTiersError> {
-        let (mut now, mut pool) = (false, false);
-        for name in list.split(',').map(str::trim) {
-            match name {
-                "now" => now = true,
-                "pool" => pool = true,
-                unknown => return Err(ParseTiersError(Some(unknown.to_owned()))),
-            }
-        }
-        if pool {
-            Ok(Tiers { now })
-        } else {
-            Err(ParseTiersError(None))
-        }
-    }
-}
-
-/// Why a text names no [`Tiers`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ParseTiersError(Option<String>);
-
-impl fmt::Display for ParseTiersError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(unknown) => write!(
-                f,
-                "there is no file tier {unknown:?}: name now, pool or both, as in \"now,pool\""
-            ),
-            None => f.write_str(
-                "the file tier pool can't be left out, for only reads have another: write \"now,pool\"",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ParseTiersError {}
-
-/// What operations on files have cost so far; a snapshot from [`Files::metrics`].
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
-pub struct FileMetrics {
-    /// Reads that were done in the calling task.
-    pub now: u64,
-    /// Reads that were tried there, and went to the pool because the bytes were not in memory.
-    pub missed: u64,
-    /// Reads that were tried there in vain, because the file or the file system can't be read so; once per open file.
-    pub refused: u64,
-    /// Operations that were handed to the pool, whatever the reason.
-    pub pool: u64,
-}
-
-/// The tiers of one reactor, and their counters: [`Reactor::files`](crate::Reactor::files).
-#[derive(Debug)]
-pub struct Files {
-    now: bool,
-    done_now: Counter,
-    missed: Counter,
-    refused: Counter,
-    pool: Counter,
-}
-
 impl Files {
-    pub(crate) fn new(tiers: Tiers) -> Files {
-        Files {
-            now: tiers.now && os::can_read_now(),
-            done_now: Counter::default(),
-            missed: Counter::default(),
-            refused: Counter::default(),
-            pool: Counter::default(),
-        }
-    }
-
     /// Reads without waiting for a disk, if the tier is allowed and worth a try. Never reports an error: what can't be
-    /// read so goes to the pool, and fails there.
+    /// read so goes elsewhere, and fails there.
     ///
     /// At a `position`, the answer is [`Now::Done`] when the buffer is full or the file ends. Without one, the file's
     /// own position is used and moved, and the first bytes are enough.
@@ -156,7 +54,7 @@ impl Files {
     /// let (mut buffer, history) = ([0; 9], History::default());
     /// match reactor.files().read_now(file.as_fd(), &history, &mut buffer, Some(0)) {
     ///     Now::Done(count) => assert_eq!(&buffer[..count], b"[package]"),
-    ///     Now::Rest(count) => assert!(count < 9), // the pool reads from there
+    ///     Now::Rest(count) => assert!(count < 9), // another tier reads from there
     /// }
     /// # std::io::Result::Ok(())
     /// ```
@@ -170,7 +68,7 @@ impl Files {
         buffer: &mut [u8],
         position: Option<u64>,
     ) -> Now {
-        if !self.now || buffer.len() > LONGEST || !history.is_worth_a_try() {
+        if !self.reads_now || buffer.len() > LONGEST || !history.is_worth_a_try() {
             return Now::Rest(0);
         }
         let mut filled = 0;
@@ -201,20 +99,118 @@ impl Files {
         Now::Rest(filled)
     }
 
-    /// Counts an operation that is handed to the pool.
-    pub fn count_pooled(&self) {
-        self.pool.add(1);
+    /// Opens a file without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if it can't be.
+    ///
+    /// # Cost
+    /// Five system calls, together 1.5 µs.
+    pub fn open_now(&self, path: &std::path::Path, options: &OpenOptions) -> Option<File> {
+        if !self.opens_now || !options.only_looks() {
+            return None;
+        }
+        let (path, flags) = (Path::new(path).ok()?, options.flags().ok()?);
+        let (file, _) = self.open_cached(&path, flags)?;
+        os::without_nonblocking(&file, flags).ok()?;
+        self.done_now.add(1);
+        Some(file)
     }
 
-    /// What was counted so far.
-    pub fn metrics(&self) -> FileMetrics {
-        FileMetrics {
-            now: self.done_now.get(),
-            missed: self.missed.get(),
-            refused: self.refused.get(),
-            pool: self.pool.get(),
+    /// Reads a whole file without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if it can't be.
+    ///
+    /// # Cost
+    /// Six system calls, as many as it takes with the standard library.
+    pub fn read_file_now(&self, path: &std::path::Path) -> Option<Whole> {
+        if !self.opens_now || !self.reads_now {
+            return None;
+        }
+        let (file, about) =
+            self.open_cached(&Path::new(path).ok()?, libc::O_RDONLY | libc::O_CLOEXEC)?;
+        // Files that the kernel makes up say that they are empty.
+        let size = usize::try_from(about.size).ok().filter(|size| *size > 0)?;
+        let mut buffer = vec![0; size];
+        match self.read_now(file.as_fd(), &History::default(), &mut buffer, Some(0)) {
+            Now::Done(count) => {
+                buffer.truncate(count);
+                Some(Whole::Done(buffer))
+            }
+            Now::Rest(filled) => {
+                os::without_nonblocking(&file, libc::O_RDONLY).ok()?;
+                Some(Whole::Rest(file, buffer, filled))
+            }
         }
     }
+
+    /// Opens what is a regular file or a directory, with `O_NONBLOCK`.
+    fn open_cached(&self, path: &Path, flags: i32) -> Option<(File, os::About)> {
+        let (_seen, about) = self.look(path, true)?;
+        let opened = about
+            .is_file_or_directory
+            .then(|| os::open_cached(path.as_c_str(), flags));
+        Some((opened?.ok()?, about))
+    }
+
+    /// Looks at what is at a path, without waiting for a disk. `None`: elsewhere, as for an open.
+    ///
+    /// # Cost
+    /// Four system calls, together 1 µs.
+    pub fn look_now(&self, path: &std::path::Path, follow_link: bool) -> Option<Metadata> {
+        if !self.opens_now {
+            return None;
+        }
+        let (seen, _) = self.look(&Path::new(path).ok()?, follow_link)?;
+        let about = seen.metadata().ok()?;
+        self.done_now.add(1);
+        Some(about)
+    }
+
+    /// Looks at an open file, as [`look_now`](Self::look_now) does.
+    pub fn look_at_now(&self, file: &File) -> Option<Metadata> {
+        if !self.opens_now || !self.is_on_this_machine(file, &os::look(file.as_fd()).ok()?) {
+            return None;
+        }
+        let about = file.metadata().ok()?;
+        self.done_now.add(1);
+        Some(about)
+    }
+
+    /// A descriptor to look by, and what memory knows.
+    fn look(&self, path: &Path, follow_link: bool) -> Option<(File, os::About)> {
+        let seen = os::peek_cached(path.as_c_str(), follow_link);
+        let seen = seen.inspect_err(|_| self.missed.add(1)).ok()?;
+        let about = os::look(seen.as_fd()).ok()?;
+        if !self.is_on_this_machine(&seen, &about) {
+            self.refused.add(1);
+            return None;
+        }
+        Some((seen, about))
+    }
+
+    /// Asking for the kind of a file system is a system call, and may itself ask a server, so the answers for the last two
+    /// devices are remembered, one of each kind.
+    fn is_on_this_machine(&self, file: &File, about: &os::About) -> bool {
+        // ORDERING: Relaxed. Each word is an answer by itself; who does not see it asks.
+        if self.local.load(Ordering::Relaxed) == about.device {
+            return true;
+        }
+        // ORDERING: Relaxed, as above.
+        if self.remote.load(Ordering::Relaxed) == about.device {
+            return false;
+        }
+        let is_local = os::is_on_this_machine(file.as_fd());
+        let answers = if is_local { &self.local } else { &self.remote };
+        // ORDERING: Relaxed, as above.
+        answers.store(about.device, Ordering::Relaxed);
+        is_local
+    }
+}
+
+/// How far [`Files::read_file_now`] came.
+#[derive(Debug)]
+#[must_use = "a rest must be read elsewhere"]
+pub enum Whole {
+    /// The file's contents.
+    Done(Vec<u8>),
+    /// The file, a buffer as large as it, and how much of it is filled.
+    Rest(File, Vec<u8>, usize),
 }
 
 /// How far [`Files::read_now`] came.
@@ -223,7 +219,7 @@ impl Files {
 pub enum Now {
     /// So many bytes were read, and there is nothing to add.
     Done(usize),
-    /// So many bytes were read, and those after them are for the pool.
+    /// So many bytes were read, and those after them are to be read elsewhere.
     Rest(usize),
 }
 
@@ -278,29 +274,6 @@ impl History {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_read_strictly() {
-        for (text, tiers) in [
-            ("pool", Tiers::POOL),
-            ("now,pool", Tiers::ALL),
-            (" pool , now ", Tiers::ALL),
-        ] {
-            assert_eq!(text.parse(), Ok(tiers), "{text}");
-        }
-        for (text, about) in [
-            ("now", "left out"),
-            ("", "\"\""),
-            ("Pool", "\"Pool\""),
-            ("pool,", "\"\""),
-        ] {
-            let error = text.parse::<Tiers>().unwrap_err().to_string();
-            assert!(
-                error.contains(about) && error.contains("now,pool"),
-                "{error}"
-            );
-        }
-    }
 
     #[test]
     fn a_file_that_keeps_missing_is_left_alone_for_a_while() {

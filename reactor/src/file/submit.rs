@@ -1,0 +1,317 @@
+//! How a call is handed to a tier, how it comes back, and how it is cancelled.
+
+use super::call::{Answer, Call, What};
+use super::ring::{PATIENCE, Pushed, Ring};
+use super::stage::{Landed, Landing, Over, Pending};
+use super::{Files, Tiers};
+use crate::events::{Event, Key};
+use crate::os::Entry;
+use crate::place::Place;
+use crate::reactor::{Inner, Reactor};
+use crate::{error, turn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+impl Reactor {
+    /// Hands a call to the first tier that may and can do it without blocking this thread. `told` is called exactly once,
+    /// with the call, its buffer in it, and the answer: by the thread that takes a turn, by one that may block, or by this
+    /// one, when it is refused or [cancelled](Self::cancel).
+    ///
+    /// None: `told` was called already. A callback that panics is counted in [`Metrics::panics`](crate::Metrics::panics).
+    ///
+    /// # Errors
+    /// Its answer: the system's error; one of kind [`Interrupted`](io::ErrorKind::Interrupted) when it was cancelled; and
+    /// when the reactor is closed, or has no thread for what needs one.
+    ///
+    /// # Examples
+    /// ```
+    /// use peu_reactor::Reactor;
+    /// use peu_reactor::file::{Answer, Call};
+    /// use std::sync::{Arc, mpsc};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let file = Arc::new(std::fs::File::open("Cargo.toml")?);
+    /// let (told, answer) = mpsc::channel();
+    /// reactor.submit_call(Call::read(file, vec![0; 9], 0, Some(0)), move |call, answer| {
+    ///     told.send((call.into_buffer(), answer)).unwrap();
+    /// });
+    /// let (buffer, answer) = loop {
+    ///     if let Ok(answer) = answer.try_recv() {
+    ///         break answer;
+    ///     }
+    ///     reactor.turn(None)?;
+    /// };
+    /// match answer {
+    ///     Ok(Answer::Bytes(count)) => assert_eq!(&buffer[..count], b"[package]"),
+    ///     Ok(answer) => panic!("{answer:?}"),
+    ///     Err(error) => eprintln!("no io_uring here, and this reactor has no threads: {error}"),
+    /// }
+    /// reactor.close();
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Cost
+    /// Two allocations and, if it is the only one that this turn submits, a system call; or a hand-over to a thread.
+    pub fn submit_call(
+        &self,
+        call: Call,
+        told: impl FnOnce(Call, io::Result<Answer>) + Send + 'static,
+    ) -> Option<Key> {
+        let pending = Box::new(Pending::new(call, told));
+        let inner = self.inner();
+        match inner.ring_for(pending.call()) {
+            Some(ring) => match inner.enter_ring(ring, pending) {
+                Ok(key) => Some(key),
+                Err((pending, error)) => inner.refuse(pending, error),
+            },
+            None => self.onto_pool(pending),
+        }
+    }
+
+    /// The future of [`submit_call`](Self::submit_call). Dropping it cancels the call: what nobody has begun is not done any
+    /// more, and the kernel ends what it can. What can't be ended goes on to its end, with its paths and buffers, which
+    /// it owns.
+    pub async fn perform(&self, call: Call) -> (Call, io::Result<Answer>) {
+        let place = Place::new();
+        let answer = place.clone();
+        let key = self.submit_call(call, move |call, outcome| answer.leave((call, outcome)));
+        let mut pending = CancelOnDrop { reactor: self, key };
+        let answered = place.take().await;
+        pending.key = None;
+        answered
+    }
+
+    fn onto_pool(&self, pending: Box<Pending>) -> Option<Key> {
+        let inner = self.inner();
+        if !inner.has_threads() {
+            return inner.refuse(pending, error::no_threads());
+        }
+        let mut events = inner.events.lock();
+        if let Err(error) = events.room() {
+            drop(events);
+            return inner.refuse(pending, error);
+        }
+        let key = events.insert(Event::CallWaiting(pending));
+        drop(events);
+        let key = key.ok()?;
+        self.send_thread(key);
+        Some(key)
+    }
+
+    /// Has a thread do the call of this key.
+    pub(crate) fn send_thread(&self, key: Key) {
+        self.inner().files.pool.add(1);
+        let errand = Errand {
+            reactor: self.clone(),
+            key,
+        };
+        // A pool that refuses drops the errand, which tells.
+        let _ = self.offload(Box::new(move || errand.run()));
+    }
+}
+
+struct CancelOnDrop<'a> {
+    reactor: &'a Reactor,
+    key: Option<Key>,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.reactor.cancel(key);
+        }
+    }
+}
+
+/// A thread's way to a call and back.
+struct Errand {
+    reactor: Reactor,
+    key: Key,
+}
+
+impl Errand {
+    fn run(self) {
+        let inner = self.reactor.inner();
+        // None: it was cancelled before its turn came.
+        let begun = inner.events.lock().begin_call(self.key);
+        if let Some(mut pending) = begun {
+            let answer = catch_unwind(AssertUnwindSafe(|| pending.perform()))
+                .unwrap_or_else(|_| Err(error::panicked()));
+            let mark = inner.events.lock().remove(self.key);
+            drop(mark);
+            inner.tell(Over::new(pending, answer));
+        }
+    }
+}
+
+/// Dropped without having run: the pool is closed.
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let inner = self.reactor.inner();
+        let unrun = inner.events.lock().take_waiting(self.key);
+        if let Some(pending) = unrun {
+            inner.tell(Over::new(pending, Err(error::gone())));
+        }
+    }
+}
+
+impl Files {
+    /// Whether the ring is the better of the two that can do this. Measured: see `benches/README.md`.
+    fn ring_pays(&self, call: &Call) -> bool {
+        !self.tiers.contains(Tiers::POOL) || matches!(call.what(), What::Read(_))
+    }
+}
+
+impl Inner {
+    /// The ring, if this call is for it.
+    fn ring_for(&self, call: &Call) -> Option<&Ring> {
+        let files = &self.files;
+        let suits = match call.what() {
+            What::Job(_) => false,
+            What::Read(transfer) | What::Write(transfer) => transfer.has_place(),
+            _ => true,
+        };
+        if !suits || !files.tiers.contains(Tiers::RING) {
+            return None;
+        }
+        if self.has_threads() && !files.ring_pays(call) {
+            return None;
+        }
+        let make = || Ring::new(&self.registry).map_err(|error| error.raw_os_error().unwrap_or(0));
+        files.ring.get_or_init(make).as_ref().ok()
+    }
+
+    /// The ring, if it was ever needed.
+    fn made_ring(&self) -> Option<&Ring> {
+        self.files.ring.get()?.as_ref().ok()
+    }
+
+    fn enter_ring(
+        &self,
+        ring: &Ring,
+        pending: Box<Pending>,
+    ) -> Result<Key, (Box<Pending>, io::Error)> {
+        // Both under the line's lock, so that a reactor that closes finds the ring open and the call in the slab, or
+        // neither.
+        let mut outside = Some(pending);
+        let enter = || {
+            let mut events = self.events.lock();
+            let entered = events.enter_ring(&mut outside);
+            let entry = entered.as_ref().ok().map(|(_, entry)| entry.clone());
+            (entry, entered.map(|(key, _)| key))
+        };
+        let entered = match ring.push(&self.parking, enter) {
+            Some((pushed, Ok(key))) => {
+                self.files.to_ring.add(1);
+                self.after_push(ring, &pushed);
+                return Ok(key);
+            }
+            Some((_, Err(error))) => error,
+            None => error::gone(),
+        };
+        let pending = outside.expect("what did not enter is still outside");
+        Err((pending, entered))
+    }
+
+    fn after_push(&self, ring: &Ring, pushed: &Pushed) {
+        if *pushed == Pushed::ToSubmit {
+            self.files.submissions.add(ring.submit());
+        }
+    }
+
+    /// Tells the kernel of what waits in the line.
+    pub(crate) fn submit_calls(&self) {
+        if let Some(ring) = self.made_ring() {
+            self.files.submissions.add(ring.submit());
+        }
+    }
+
+    /// Collects the kernel's reports. `true`: there are some.
+    pub(crate) fn collect_calls(&self, landed: &mut Landed) -> bool {
+        self.made_ring()
+            .is_some_and(|ring| ring.collect(&mut landed.reports))
+    }
+
+    /// Finds out what the reports mean. No foreign code runs. Returns how many calls are over or go astray.
+    pub(crate) fn land(&self, landed: &mut Landed) -> usize {
+        if landed.reports.is_empty() {
+            return 0;
+        }
+        let mut again = Vec::new();
+        let mut events = self.events.lock();
+        for (key, answer) in landed.reports.drain(..) {
+            match events.land_call(key, answer) {
+                Some(Landing::Over(over)) => landed.over.push(over),
+                Some(Landing::Astray) => landed.astray.push(key),
+                Some(Landing::Again(entry)) => again.push(entry.with_key(key)),
+                None => {}
+            }
+        }
+        drop(events);
+        self.push_again(again);
+        landed.over.len() + landed.astray.len()
+    }
+
+    /// The rest of calls that the kernel has done in part. In a ring that is closed they stay in the slab, for
+    /// [`Reactor::close`].
+    fn push_again(&self, again: Vec<Entry>) {
+        let Some(ring) = self.made_ring() else { return };
+        for entry in again {
+            if let Some((pushed, ())) = ring.push(&self.parking, || (Some(entry), ())) {
+                self.after_push(ring, &pushed);
+            }
+        }
+    }
+
+    /// Makes the kernel end a call. It reports it, sooner or later.
+    ///
+    /// At once, not with the next turn: a worker that ends drops its tasks, and takes no turn after that. The kernel keeps
+    /// a thread that exits until the calls that it has submitted, and that a thread of the kernel's works on, are over.
+    pub(crate) fn end_call(&self, key: Key) {
+        if let Some(ring) = self.made_ring() {
+            ring.end(&[key]);
+        }
+    }
+
+    /// Calls a callback, with no lock held. A panic stops here.
+    pub(crate) fn tell(&self, over: Over) {
+        turn::contain(&self.metrics, || over.tell());
+    }
+
+    fn refuse(&self, pending: Box<Pending>, error: io::Error) -> Option<Key> {
+        self.tell(Over::new(pending, Err(error)));
+        None
+    }
+
+    /// Ends what is in the ring, and waits for the kernel to let go of it.
+    pub(crate) fn close_ring(&self) {
+        let Some(ring) = self.made_ring() else { return };
+        if !ring.close() {
+            return;
+        }
+        let keys = self.events.lock().cancel_ring();
+        ring.end(&keys);
+        let (mut landed, begin) = (Landed::default(), Instant::now());
+        while ring.in_flight() > 0 && begin.elapsed() < PATIENCE {
+            ring.submit();
+            if !ring.collect(&mut landed.reports) {
+                // In steps, because another thread's turn may collect what this one waits for.
+                ring.wait(PATIENCE / 100);
+            }
+            self.land(&mut landed);
+            landed.over.drain(..).for_each(|over| self.tell(over));
+        }
+        if ring.in_flight() > 0 {
+            // The kernel may still write to their buffers, so they can't be freed.
+            std::mem::forget(self.events.lock().take_ring());
+        }
+    }
+}
+
+/// A reactor that nobody has closed still owes the kernel its memory.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close_ring();
+    }
+}

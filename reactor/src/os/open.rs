@@ -1,0 +1,178 @@
+//! Opening files: as everywhere, and only as far as the way to them is in memory (`openat2` with `RESOLVE_CACHED`, Linux
+//! 5.12).
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Opens a file.
+pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> io::Result<File> {
+    loop {
+        // SAFETY: `path` ends with a zero and outlives the call, which reads it and otherwise takes integers.
+        let number = unsafe { libc::open(path.as_ptr(), flags, mode) };
+        if number >= 0 {
+            // SAFETY: the call has just opened it, and nobody else owns it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(number) }.into());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// The file that the kernel has opened by itself under this number.
+///
+/// # Safety
+/// The number is the kernel's answer to an open, and this is called once for it: nobody else owns the descriptor.
+pub(crate) unsafe fn opened(number: u32) -> File {
+    // SAFETY: the caller vouches for it.
+    unsafe { OwnedFd::from_raw_fd(number as i32) }.into()
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{is_on_this_machine, look, open_cached, peek_cached, without_nonblocking};
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use none::{is_on_this_machine, look, open_cached, peek_cached, without_nonblocking};
+
+/// What memory knows about a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(crate) device: u64,
+    pub(crate) size: u64,
+    pub(crate) is_file_or_directory: bool,
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::*;
+    use std::mem::MaybeUninit;
+    use std::os::fd::{AsRawFd, BorrowedFd};
+
+    /// Opens a file if the way to it is in memory. It has the flag `O_NONBLOCK`, because otherwise opening what has just
+    /// become a pipe would wait for its other end. `WouldBlock`, or another error: open it elsewhere.
+    pub(crate) fn open_cached(path: &CStr, flags: i32) -> io::Result<File> {
+        resolve_cached(path, flags | libc::O_NONBLOCK)
+    }
+
+    /// A descriptor by which one can look at what is at a path, but not read it.
+    pub(crate) fn peek_cached(path: &CStr, follow: bool) -> io::Result<File> {
+        let flags = if follow { 0 } else { libc::O_NOFOLLOW };
+        resolve_cached(path, libc::O_PATH | libc::O_CLOEXEC | flags)
+    }
+
+    fn resolve_cached(path: &CStr, flags: i32) -> io::Result<File> {
+        // SAFETY: all zeroes are a valid value of this struct of integers.
+        let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+        how.flags = flags as u64;
+        how.resolve = libc::RESOLVE_CACHED;
+        // SAFETY: `path` ends with a zero, `how` is of the size that is told, and both outlive the call.
+        let number = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                &how,
+                size_of::<libc::open_how>(),
+            )
+        };
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call has just opened it, and nobody else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(number as i32) }.into())
+    }
+
+    /// Looks at an open file without asking a server, if it has one.
+    pub(crate) fn look(file: BorrowedFd<'_>) -> io::Result<About> {
+        let mut seen = MaybeUninit::<libc::statx>::zeroed();
+        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let wanted = libc::STATX_TYPE | libc::STATX_SIZE;
+        // SAFETY: the path is empty and ends with a zero, the call writes into the struct that it is given, and the borrow
+        // keeps the descriptor open.
+        let result = unsafe {
+            libc::statx(
+                file.as_raw_fd(),
+                c"".as_ptr(),
+                flags,
+                wanted,
+                seen.as_mut_ptr(),
+            )
+        };
+        if result == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: all zeroes are a valid statx, and the call has filled it in.
+        let seen = unsafe { seen.assume_init() };
+        let kind = u32::from(seen.stx_mode) & libc::S_IFMT;
+        Ok(About {
+            device: u64::from(seen.stx_dev_major) << 32 | u64::from(seen.stx_dev_minor),
+            size: seen.stx_size,
+            is_file_or_directory: kind == libc::S_IFREG || kind == libc::S_IFDIR,
+        })
+    }
+
+    /// Takes `O_NONBLOCK` from a file that was opened with `flags` and it.
+    pub(crate) fn without_nonblocking(file: &File, flags: i32) -> io::Result<()> {
+        // SAFETY: F_SETFL takes an int, as given, and touches no memory of ours; the borrow keeps the file open.
+        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether looking at a file whose inode is in memory waits for nobody: a list of file systems that keep their data
+    /// on this machine. Others may ask a server or a program.
+    pub(crate) fn is_on_this_machine(file: BorrowedFd<'_>) -> bool {
+        let mut about = MaybeUninit::<libc::statfs>::zeroed();
+        // SAFETY: the call writes into the struct that it is given; the borrow keeps the descriptor open.
+        if unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } == -1 {
+            return false;
+        }
+        // SAFETY: all zeroes are a valid statfs, and the call has filled it in.
+        let kind = unsafe { about.assume_init() }.f_type as u32;
+        LOCAL.contains(&kind)
+    }
+
+    /// Numbers of file systems, from the kernel's list of them.
+    const LOCAL: [u32; 10] = [
+        0xef53,      // ext2, ext3, ext4
+        0x5846_5342, // XFS
+        0x9123_683e, // btrfs
+        0x0102_1994, // tmpfs
+        0x8584_58f6, // ramfs
+        0xf2f5_2010, // F2FS
+        0x7371_7368, // squashfs
+        0xe0f5_e1e2, // EROFS
+        0x2fc1_2fc1, // ZFS
+        0x794c_7630, // overlayfs: as local as what lies below, and hardly anyone puts a server there
+    ];
+}
+
+#[cfg(not(target_os = "linux"))]
+mod none {
+    use super::*;
+    use std::os::fd::BorrowedFd;
+
+    pub(crate) fn open_cached(_: &CStr, _: i32) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn peek_cached(_: &CStr, _: bool) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn look(_: BorrowedFd<'_>) -> io::Result<About> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn without_nonblocking(_: &File, _: i32) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn is_on_this_machine(_: BorrowedFd<'_>) -> bool {
+        false
+    }
+}
