@@ -10,7 +10,7 @@
 //! nc 127.0.0.1 7777
 //! ```
 //!
-//! Next: `enrich.rs`, a whole job on the same loop.
+//! Next: `04_pipeline.rs`, which puts operators on top.
 
 use std::io;
 use std::net::SocketAddr;

@@ -6,6 +6,8 @@ mod driver;
 pub mod fs;
 mod handle;
 mod local_runtime;
+#[cfg(feature = "pipeline")]
+pub mod pipeline;
 pub mod prelude;
 mod runtime;
 pub mod task;

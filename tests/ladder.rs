@@ -35,6 +35,54 @@ fn rung_3_echo() {
     echoes(&Rung::start("03_echo"));
 }
 
+/// A row is a line of the output; run again, there is nothing left to do; and what is wrong with a row is said.
+#[test]
+fn rung_4_pipeline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |input: &str| {
+        let mut command = Command::new(example("04_pipeline"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.arg("--input").arg(path(input));
+        command.arg("--output").arg(path(&format!("{input}.jsonl")));
+        command.arg("--state").arg(path(&format!("{input}.state")));
+        let output = command.arg("--ordered").output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let flights = std::fs::read_to_string("examples/data/flights.csv").unwrap();
+    let some: String = flights.split_inclusive('\n').take(101).collect();
+    std::fs::write(path("some.csv"), &some).unwrap();
+    std::fs::write(path("broken.csv"), some.replace("AA,1141", "AA,none")).unwrap();
+
+    let (said, errors) = run("some.csv");
+    assert!(
+        said.starts_with("begins anew\nwrote 100 flights"),
+        "{said}{errors}"
+    );
+    let written = std::fs::read_to_string(path("some.csv.jsonl")).unwrap();
+    assert_eq!(written.lines().count(), 100);
+    assert!(
+        written
+            .lines()
+            .next()
+            .unwrap()
+            .contains("United Air Lines Inc.")
+    );
+    let (said, errors) = run("some.csv");
+    assert!(
+        said.contains("goes on from ") && said.contains("wrote 0 flights"),
+        "{said}{errors}"
+    );
+
+    let (_, errors) = run("broken.csv");
+    assert!(
+        errors.contains("stage `source`") && errors.contains("line: 4"),
+        "{errors}"
+    );
+    assert!(!path("broken.csv.jsonl").exists());
+}
+
 #[test]
 fn an_address_that_is_taken_is_named_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -71,6 +71,11 @@
 //! Two small traits: [`Spawn`] to run a stage, and [`Timer`] for timeouts. The runtime of `peu` has them; for any other
 //! executor they take a few lines each. This crate knows no socket, no thread and no clock.
 //!
+//! # Pipelines
+//!
+//! With the feature `pipeline` there is more around a stage: sources, other operators, event time, sinks, and checkpoints from
+//! which a killed job goes on (module `pipeline`). They need a third trait, [`Offload`], for files.
+//!
 //! # How it works
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,

@@ -135,7 +135,7 @@ where
     /// was read or overwritten then.
     pub async fn start<R: Runtime>(mut self, runtime: &R) -> Result<Running, PipelineError> {
         let host = Host::new(runtime.clone());
-        let (store, found) = self.look_for_checkpoints(&host).await?;
+        let (store, found) = look_for_checkpoints(self.checkpoints.as_ref(), &host).await?;
         let (checkpoint, mut restored) = (found.checkpoint, found.restored);
         let requests = Arc::new(Requests::after(found.highest));
         let states = checkpoint
@@ -185,38 +185,6 @@ where
         })
     }
 
-    async fn look_for_checkpoints(
-        &self,
-        host: &Host,
-    ) -> Result<(Option<Store>, Found), PipelineError> {
-        let Some((checkpoints, folder)) = &self.checkpoints else {
-            return Ok((None, Found::default()));
-        };
-        let store = Store::new(folder.clone(), checkpoints.keep);
-        let opened = store.clone();
-        let found = host.offload(move || opened.open()).await;
-        let found = found.map_err(|_| PipelineError::Cancelled)??;
-        let Some((checkpoint, path)) = found.newest else {
-            return Ok((Some(store), Found::default()));
-        };
-        if !checkpoints.restore {
-            let folder = store.folder().to_owned();
-            return Err(CheckpointError::NotAsked { folder }.into());
-        }
-        let restored = Restored {
-            checkpoint: checkpoint.number,
-            path,
-            is_last: checkpoint.is_last,
-            refused: found.refused,
-        };
-        let found = Found {
-            checkpoint: Some(checkpoint),
-            restored: Some(restored),
-            highest: found.highest,
-        };
-        Ok((Some(store), found))
-    }
-
     /// What was prepared is committed, perhaps a second time: nobody knows whether the crash came before or after.
     async fn open_sink(
         &mut self,
@@ -242,6 +210,38 @@ struct Found {
     restored: Option<Restored>,
     /// The number of the newest checkpoint, usable or not.
     highest: u64,
+}
+
+async fn look_for_checkpoints(
+    checkpoints: Option<&(Checkpoints, PathBuf)>,
+    host: &Host,
+) -> Result<(Option<Store>, Found), PipelineError> {
+    let Some((checkpoints, folder)) = checkpoints else {
+        return Ok((None, Found::default()));
+    };
+    let store = Store::new(folder.clone(), checkpoints.keep);
+    let opened = store.clone();
+    let found = host.offload(move || opened.open()).await;
+    let found = found.map_err(|_| PipelineError::Cancelled)??;
+    let Some((checkpoint, path)) = found.newest else {
+        return Ok((Some(store), Found::default()));
+    };
+    if !checkpoints.restore {
+        let folder = store.folder().to_owned();
+        return Err(CheckpointError::NotAsked { folder }.into());
+    }
+    let restored = Restored {
+        checkpoint: checkpoint.number,
+        path,
+        is_last: checkpoint.is_last,
+        refused: found.refused,
+    };
+    let found = Found {
+        checkpoint: Some(checkpoint),
+        restored: Some(restored),
+        highest: found.highest,
+    };
+    Ok((Some(store), found))
 }
 
 /// Whether the job can't begin. That the checkpoint is of another pipeline explains all else that is wrong with it.
