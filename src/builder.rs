@@ -109,10 +109,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the number of workers is 0 or above 1024, `PEU_FILE_TIER` names no tiers, or the system gives no thread or
-    /// no descriptor.
+    /// When the number of workers is 0 or above 1024, that of blocking threads is 0, the threads' name has a NUL in it,
+    /// `PEU_FILE_TIER` names no tiers, or the system gives no thread or no descriptor.
     pub fn build(self) -> io::Result<Runtime> {
-        let pool = self.scheduler.blocking_pool();
+        let pool = self.scheduler.blocking_pool()?;
         let reactor = driver::reactor(&pool, self.allowed_tiers()?)?;
         let (entered, on_start) = (reactor.clone(), self.on_start.0);
         let scheduler = self
@@ -129,9 +129,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the system gives no descriptor for the reactor, or `PEU_FILE_TIER` names no tiers.
+    /// When the system gives no descriptor for the reactor, the number of blocking threads is 0, the threads' name has a
+    /// NUL in it, or `PEU_FILE_TIER` names no tiers.
     pub fn build_local(self) -> io::Result<LocalRuntime> {
-        let pool = self.scheduler.blocking_pool();
+        let pool = self.scheduler.blocking_pool()?;
         let reactor = driver::reactor(&pool, self.allowed_tiers()?)?;
         let scheduler = LocalScheduler::new(Arc::new(ReactorDriver(reactor.clone())), pool);
         Ok(LocalRuntime::from_parts(scheduler, reactor))

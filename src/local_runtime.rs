@@ -4,11 +4,11 @@ use crate::handle::EnterGuard;
 use crate::{Builder, Handle, Metrics};
 use peu_reactor::Reactor;
 use peu_scheduler::task::JoinHandle;
-use peu_scheduler::{LocalScheduler, LocalTurn};
+use peu_scheduler::{LocalScheduler, LocalTurn, Shutdown};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A reactor and a scheduler on the thread that makes them: no worker threads, and futures that need not be `Send`.
 ///
@@ -148,8 +148,42 @@ impl LocalRuntime {
         self.handle.metrics()
     }
 
+    /// Ends the runtime, and waits at most `timeout` for blocking closures that are running. Reports what was still
+    /// running then. Dropping the runtime does the same without a limit.
+    ///
+    /// Every task is cancelled: its future is dropped here and now. Blocking closures that have not begun are dropped. Then
+    /// the reactor is closed. Whatever outlives this (wakers, handles, sockets) is harmless, as after
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = peu::LocalRuntime::new()?;
+    /// runtime.spawn_local(std::future::pending::<()>());
+    /// let report = runtime.shutdown(Duration::from_secs(1));
+    /// assert!(report.is_complete(), "{report}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(mut self, timeout: Duration) -> Shutdown {
+        self.end(Some(timeout))
+    }
+
+    /// In this order: tasks are dropped, inside the runtime, while their sockets still have a reactor to leave.
+    fn end(&mut self, timeout: Option<Duration>) -> Shutdown {
+        let Some(scheduler) = self.scheduler.take() else {
+            return Shutdown::default();
+        };
+        let inside = self.handle.enter();
+        let report = scheduler.shutdown(timeout);
+        drop(inside);
+        self.handle.reactor().close();
+        report
+    }
+
     fn scheduler(&self) -> &LocalScheduler {
-        self.scheduler.as_ref().expect("taken only by drop")
+        self.scheduler.as_ref().expect("taken only by the end")
     }
 }
 
@@ -162,11 +196,7 @@ impl AsFd for LocalRuntime {
 
 impl Drop for LocalRuntime {
     fn drop(&mut self) {
-        // In this order: tasks are dropped, inside the runtime, while their sockets still have a reactor to leave.
-        let inside = self.handle.enter();
-        drop(self.scheduler.take());
-        drop(inside);
-        self.handle.reactor().close();
+        let _nothing_is_left = self.end(None);
     }
 }
 

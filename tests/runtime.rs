@@ -6,8 +6,10 @@ use peu::time::{sleep, timeout};
 use peu::{LocalRuntime, Runtime};
 use std::cell::Cell;
 use std::io;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -77,45 +79,66 @@ fn echo_on_many_connections_and_workers() {
     }
 }
 
-/// P1, on sockets and timers: a task that a socket woke blocks its worker for 2 s. Everybody else is served.
+/// P1, on sockets and timers: a task that a socket woke blocks its worker for 2 s. Whoever waits is served by the other, which
+/// nothing wakes but the watch: nobody spawns or wakes anything from outside meanwhile.
 #[test]
 fn p1_others_are_served_while_a_woken_task_blocks_its_worker() {
     let runtime = runtime(2);
-    runtime.block_on(async {
-        let address = serve().await;
-        let mut trigger = TcpStream::connect(address).await.unwrap();
-        let (begun, has_begun) = mpsc::channel();
-        let blocker = peu::spawn(async move {
-            trigger.write_all(b"x").await.unwrap();
-            let mut one = [0];
-            trigger.read_exact(&mut one).await.unwrap(); // woken by the socket
-            begun.send(()).unwrap();
-            std::thread::sleep(Duration::from_secs(2)); // the offence
-        });
-        has_begun.recv_timeout(HANGS).unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let start = Instant::now();
-        let mut served = 0;
-        while !blocker.is_finished() && start.elapsed() < HANGS {
-            let one = Instant::now();
-            let round = peu::spawn(async move {
-                sleep(Duration::from_millis(5)).await;
-                echo_once(&mut stream, b"still there?").await.unwrap();
-                stream
-            });
-            stream = timeout(HANGS, round).await.expect("no hang").unwrap();
-            if !blocker.is_finished() {
-                assert!(
-                    one.elapsed() < Duration::from_secs(1),
-                    "served by the other worker: {:?}",
-                    one.elapsed()
-                );
-                served += 1;
-            }
-        }
-        assert!(served >= 2, "{served}");
-        blocker.await.unwrap();
+    let _inside = runtime.enter();
+    let (tell, told) = mpsc::channel();
+    let mut triggers: Vec<_> = (0..5).map(|_| tell_when_readable(tell.clone())).collect();
+    let timers: Vec<_> = [100, 200, 300].map(Duration::from_millis).into();
+    let (has_begun, blocker) = block_when_readable(timers.clone(), tell);
+    (&blocker).write_all(b"x").unwrap();
+    has_begun.recv_timeout(HANGS).unwrap();
+    let begin = Instant::now();
+    for _ in timers {
+        assert_eq!(told.recv_timeout(HANGS).unwrap(), "a timer");
+    }
+    while let Some(trigger) = triggers.pop() {
+        (&trigger).write_all(b"x").unwrap();
+        assert_eq!(told.recv_timeout(HANGS).unwrap(), "a socket");
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "served by the other worker, not when the task has ended: {:?}",
+        begin.elapsed()
+    );
+    assert!(runtime.metrics().workers.rescues > 0);
+}
+
+/// A task that waits for a byte from the other end, which is returned.
+fn tell_when_readable(tell: mpsc::Sender<&'static str>) -> UnixStream {
+    let (here, there) = UnixStream::pair().unwrap();
+    let mut here = peu::net::UnixStream::from_std(here).unwrap();
+    peu::spawn(async move {
+        here.read_exact(&mut [0]).await.unwrap();
+        tell.send("a socket").unwrap();
     });
+    there
+}
+
+/// Timers, and a task that a byte from the other end wakes, and that blocks its worker then.
+fn block_when_readable(
+    timers: Vec<Duration>,
+    tell: mpsc::Sender<&'static str>,
+) -> (mpsc::Receiver<()>, UnixStream) {
+    let (here, there) = UnixStream::pair().unwrap();
+    let mut here = peu::net::UnixStream::from_std(here).unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    for time in timers {
+        let tell = tell.clone();
+        peu::spawn(async move {
+            sleep(time).await;
+            tell.send("a timer").unwrap();
+        });
+    }
+    peu::spawn(async move {
+        here.read_exact(&mut [0]).await.unwrap();
+        begun.send(()).unwrap();
+        std::thread::sleep(Duration::from_secs(2)); // the offence
+    });
+    (has_begun, there)
 }
 
 /// P2: a runtime with open sockets and nothing to do makes no turn and no wake-up.
@@ -459,4 +482,37 @@ fn files_name_the_path_that_failed() {
         peu::fs::remove_file(&other).await.unwrap();
         assert!(peu::fs::read_to_string(&other).await.is_err());
     });
+}
+
+#[test]
+fn settings_that_cannot_be_met_are_refused() {
+    let kind = |builder: peu::Builder| builder.build().unwrap_err().kind();
+    let builder = Runtime::builder;
+    assert_eq!(kind(builder().workers(0)), io::ErrorKind::InvalidInput);
+    assert_eq!(
+        kind(builder().max_blocking_threads(0)),
+        io::ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        kind(builder().thread_name("a\0b")),
+        io::ErrorKind::InvalidInput
+    );
+    let local = builder().thread_name("a\0b").build_local();
+    assert_eq!(local.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn the_shutdown_of_a_local_runtime_reports_what_still_blocks() {
+    let runtime = LocalRuntime::new().unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    let closure = runtime.handle().spawn_blocking(move || {
+        begun.send(()).unwrap();
+        let _ = may_end.recv();
+    });
+    has_begun.recv_timeout(HANGS).unwrap();
+    let report = runtime.shutdown(Duration::from_millis(10));
+    assert_eq!(report.closures, 1);
+    drop(end);
+    drop(closure);
 }

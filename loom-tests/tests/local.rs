@@ -26,7 +26,10 @@ struct Flag {
 }
 
 fn start() -> LocalScheduler {
-    LocalScheduler::new(Arc::new(ModelDriver::new()), Builder::new().blocking_pool())
+    LocalScheduler::new(
+        Arc::new(ModelDriver::new()),
+        Builder::new().blocking_pool().unwrap(),
+    )
 }
 
 async fn wait(flag: &Mutex<Flag>) {
@@ -79,7 +82,10 @@ fn a_wake_of_the_main_future_from_another_thread() {
 fn a_push_between_two_turns_of_a_host() {
     model(|| {
         let driver = ModelDriver::new();
-        let local = LocalScheduler::new(Arc::new(driver.clone()), Builder::new().blocking_pool());
+        let local = LocalScheduler::new(
+            Arc::new(driver.clone()),
+            Builder::new().blocking_pool().unwrap(),
+        );
         let handle = local.handle();
         let pusher = loom::thread::spawn(move || handle.spawn(async {}));
         let mut polls = 0;

@@ -88,7 +88,7 @@ fn two_sleepers_against_the_end() {
 fn a_spawn_against_the_end_of_a_local_scheduler() {
     model(|| {
         let setting = Setting::new();
-        let pool = Builder::new().blocking_pool();
+        let pool = Builder::new().blocking_pool().unwrap();
         let local = LocalScheduler::new(setting.driver.clone(), pool);
         let spawner = thread::spawn({
             let (handle, token) = (local.handle(), setting.token.clone());

@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 /// }
 ///
 /// let builder = peu_scheduler::Builder::new().workers(2);
-/// let pool = builder.blocking_pool();
+/// let pool = builder.blocking_pool().unwrap();
 /// let scheduler = builder.build(Arc::new(Silent::default()), pool).unwrap();
 /// let handle = scheduler.handle();
 /// assert_eq!(peu_scheduler::block_on(async { handle.spawn(async { 6 * 7 }).await.unwrap() }), 42);

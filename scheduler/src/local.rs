@@ -18,6 +18,7 @@ use crate::driver::{Driver, Polled, Turns};
 use crate::handle::Handle;
 use crate::injector::Injector;
 use crate::metrics::Stats;
+use crate::scheduler::Shutdown;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Arc, AtomicBool, Ordering, fence, thread_local, twin};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
@@ -29,7 +30,7 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::ptr;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Polls of tasks between two looks at the driver, as for a worker of the work-stealing scheduler.
 const DRIVER_INTERVAL: usize = 61;
@@ -71,7 +72,7 @@ pub(crate) struct LocalShared {
 /// use peu_scheduler::{Builder, LocalScheduler, spawn_local};
 /// use std::rc::Rc;
 ///
-/// let local = LocalScheduler::new(Arc::new(Silent), Builder::new().blocking_pool());
+/// let local = LocalScheduler::new(Arc::new(Silent), Builder::new().blocking_pool().unwrap());
 /// let shared = Rc::new(20);
 /// let sum = local.block_on(async {
 ///     let other = shared.clone(); // not Send
@@ -85,6 +86,7 @@ pub struct LocalScheduler {
     queue: RefCell<VecDeque<Runnable>>,
     turns: RefCell<Box<dyn Turns>>,
     running: Cell<bool>,
+    ended: bool,
     not_send: PhantomData<*const ()>,
 }
 
@@ -98,7 +100,8 @@ pub struct LocalTurn {
 }
 
 impl LocalScheduler {
-    /// A scheduler on this thread. It closes the pool when it is dropped.
+    /// A scheduler on this thread. Dropping it cancels its tasks, closes the pool, and waits, without a limit, for
+    /// blocking closures that are running: see [`shutdown`](LocalScheduler::shutdown) for one with a limit.
     pub fn new(driver: std::sync::Arc<dyn Driver>, pool: BlockingPool) -> Self {
         let turns = driver.turns();
         let shared = LocalShared {
@@ -116,6 +119,7 @@ impl LocalScheduler {
             queue: RefCell::default(),
             turns: RefCell::new(turns),
             running: Cell::new(false),
+            ended: false,
             not_send: PhantomData,
         }
     }
@@ -246,6 +250,20 @@ impl LocalScheduler {
         }
     }
 
+    /// Ends the scheduler, and waits at most `timeout` (`None`: without a limit) for blocking closures that are running.
+    /// Tasks are cancelled: their futures are dropped here and now. Drop does the same, without a limit.
+    pub fn shutdown(mut self, timeout: Option<Duration>) -> Shutdown {
+        self.ended = true;
+        self.end(timeout)
+    }
+
+    fn end(&self, timeout: Option<Duration>) -> Shutdown {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.close();
+        let (workers, closures) = (Vec::new(), self.shared.blocking.close(deadline));
+        Shutdown { workers, closures }
+    }
+
     fn enter(&self, what: &str) -> Inside<'_> {
         assert!(
             !self.running.replace(true),
@@ -276,8 +294,9 @@ impl LocalScheduler {
 
 impl Drop for LocalScheduler {
     fn drop(&mut self) {
-        self.close();
-        self.shared.blocking.close(None);
+        if !self.ended {
+            let _nothing_is_left = self.end(None);
+        }
     }
 }
 
@@ -289,15 +308,11 @@ impl fmt::Debug for LocalScheduler {
     }
 }
 
-/// Starts a task on the local scheduler that this thread is inside of.
+/// Starts a task on the local scheduler that this thread is inside of: see [`LocalScheduler`] for an example.
 ///
 /// # Panics
 ///
 /// Outside of `block_on` and `turn` of a local scheduler.
-///
-/// # Example
-///
-/// See [`LocalScheduler`].
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where

@@ -92,10 +92,11 @@ impl Builder {
         self
     }
 
-    /// The most threads for blocking closures; 64 unless set. 0 is taken as 1.
+    /// The most threads for blocking closures: 64 unless set, and at least 1;
+    /// [`blocking_pool`](Builder::blocking_pool) refuses 0.
     #[must_use]
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
-        self.blocking.max_threads = threads.max(1);
+        self.blocking.max_threads = threads;
         self
     }
 
@@ -108,16 +109,38 @@ impl Builder {
 
     /// A pool for blocking closures with these settings, to be given to [`build`](Self::build). It starts its threads on
     /// demand, and is closed with the scheduler.
-    pub fn blocking_pool(&self) -> BlockingPool {
-        BlockingPool(Blocking::new(self.blocking.clone()))
+    ///
+    /// # Errors
+    ///
+    /// When it may have no threads, or they can't have their name.
+    pub fn blocking_pool(&self) -> io::Result<BlockingPool> {
+        self.check_name()?;
+        if self.blocking.max_threads == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "cannot run blocking closures on 0 threads: allow at least 1",
+            ));
+        }
+        Ok(BlockingPool(Blocking::new(self.blocking.clone())))
+    }
+
+    fn check_name(&self) -> io::Result<()> {
+        if self.thread_name.contains('\0') {
+            let message = format!(
+                "cannot call threads {:?}: leave out the NUL",
+                self.thread_name
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
     }
 
     /// Starts the workers.
     ///
     /// # Errors
     ///
-    /// When the number of workers is 0 or above 1024, or the system gives no thread; those already started are ended
-    /// again.
+    /// When the number of workers is 0 or above 1024, their name has a NUL in it, or the system gives no thread; those
+    /// already started are ended again.
     pub fn build(
         self,
         driver: std::sync::Arc<dyn Driver>,
@@ -130,6 +153,7 @@ impl Builder {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        self.check_name()?;
         let (owners, thieves): (Vec<Owner<Header>>, Vec<_>) =
             (0..self.workers).map(|_| ring()).unzip();
         let shared = Arc::new(Shared::new(driver, thieves, pool.0));

@@ -334,7 +334,7 @@ fn a_driver_that_panics_ends_the_scheduler_and_hangs_nobody() {
         fn update(&mut self) {}
     }
     let builder = Builder::new().workers(2);
-    let pool = builder.blocking_pool();
+    let pool = builder.blocking_pool().unwrap();
     let scheduler = builder
         .build(Arc::new(Broken(AtomicUsize::new(0))), pool)
         .unwrap();

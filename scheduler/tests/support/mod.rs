@@ -138,13 +138,13 @@ pub async fn event(register: impl FnOnce(Waker)) {
 
 /// A scheduler with other settings.
 pub fn build(builder: Builder, posts: &Posts) -> std::io::Result<Scheduler> {
-    let pool = builder.blocking_pool();
+    let pool = builder.blocking_pool().unwrap();
     builder.build(Arc::new(posts.clone()), pool)
 }
 
 /// A local scheduler on a driver of posts.
 pub fn local_scheduler() -> (LocalScheduler, Posts) {
     let posts = Posts::default();
-    let pool = Builder::new().blocking_pool();
+    let pool = Builder::new().blocking_pool().unwrap();
     (LocalScheduler::new(Arc::new(posts.clone()), pool), posts)
 }
