@@ -6,14 +6,16 @@ use crate::element::MarkOf;
 use crate::error::{BoxError, Cause};
 use crate::failure::{ErrorPolicy as _, Recovery};
 use crate::guard::Ending;
-use crate::options::{Fallback, OnTimeout as _};
+use crate::hedge::Hedging as _;
 use crate::order::Verdict;
 use crate::panics::caught;
 use crate::policies::StagePolicies;
+use crate::requests::Which;
 use crate::retry::RetryPolicy as _;
 use crate::runtime::Timer;
 use crate::signals::FIRST_REQUEST;
 use crate::stage::Stage;
+use crate::timeout::{Decision, Fallback, OnTimeout as _};
 use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
@@ -55,11 +57,44 @@ where
             self.policies.retry.record();
         }
         let is_last = is_retry && self.input.is_over();
-        self.begin_call(request);
+        self.return_to_place(request);
+        if let Some(began) = self.begin_call() {
+            self.requests.set_began(request, began);
+        }
         let record = self.requests.begin_attempt(request, is_last);
         match caught(|| (self.function)(record.clone())) {
             Ok(future) => {
                 self.requests.start(request, future);
+                let outcome = self.poll_request(request);
+                if Self::HEDGES && matches!(outcome, Outcome::Unfinished) {
+                    self.plan_second(request);
+                }
+                outcome
+            }
+            Err(message) => self.panicked(request, message),
+        }
+    }
+
+    fn plan_second(&mut self, request: usize) {
+        if let Some(delay) = self.policies.hedge.delay() {
+            let at = self.alarm.after(delay);
+            self.requests.plan_second(request, at);
+        }
+    }
+
+    /// The first call takes long: calls the user's function once more, unless a guard refuses.
+    pub(crate) fn hedge(&mut self, request: usize) -> Outcome<Out> {
+        self.requests.end_plan(request);
+        if self.is_refused() {
+            return Outcome::Unfinished;
+        }
+        self.metrics.attempts += 1;
+        self.metrics.hedges += 1;
+        let began = self.begin_call();
+        let record = self.requests.record(request);
+        match caught(|| (self.function)(record.clone())) {
+            Ok(future) => {
+                self.requests.start_second(request, future, began);
                 self.poll_request(request)
             }
             Err(message) => self.panicked(request, message),
@@ -72,22 +107,43 @@ where
     }
 
     fn panicked(&mut self, request: usize, message: String) -> Outcome<Out> {
-        self.end_call(request, Ending::Panicked);
+        self.end_calls(request, Ending::Panicked);
         Outcome::Failed(Cause::Panicked(message))
     }
 
     fn advance(&mut self, request: usize) -> Outcome<Out> {
-        let Some(future) = self.requests.future(request) else {
-            return Outcome::Unfinished;
-        };
         let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + request));
-        match future.poll(&mut cx) {
-            Poll::Pending => Outcome::Unfinished,
-            Poll::Ready(result) => {
-                self.tell_guard(request, Ending::Result(&result));
-                self.outcome(request, result)
-            }
+        if let Some(first) = self.requests.future(request)
+            && let Poll::Ready(result) = first.poll(&mut cx)
+        {
+            return self.answer(request, Which::First, result);
         }
+        if Self::HEDGES
+            && let Some(second) = self.requests.second(request)
+            && let Poll::Ready(result) = second.poll(&mut cx)
+        {
+            return self.answer(request, Which::Second, result);
+        }
+        if let Some(fallback) = self.requests.fallback(request)
+            && let Poll::Ready(fallback) = fallback.as_mut().poll(&mut cx)
+        {
+            return self.fall_back(fallback);
+        }
+        Outcome::Unfinished
+    }
+
+    /// A call has its result. An error is none as long as another call may have an answer.
+    fn answer(&mut self, request: usize, which: Which, result: Result<Out, E>) -> Outcome<Out> {
+        self.end_call(request, which, Ending::Result(&result));
+        if Self::HEDGES {
+            if result.is_err() && self.requests.drop_one(request, which) {
+                self.reopen();
+                return self.advance(request);
+            }
+            self.metrics.hedges_won += u64::from(result.is_ok() && which == Which::Second);
+            self.end_calls(request, Ending::Dropped);
+        }
+        self.outcome(request, result)
     }
 
     /// An attempt is over: the retry policy says whether that is final.
@@ -111,22 +167,49 @@ where
         if !matches!(outcome, Outcome::Unfinished) {
             return outcome;
         }
-        self.end_call(request, Ending::TimedOut);
+        self.end_calls(request, Ending::TimedOut);
         self.requests.cancel(request);
         self.metrics.timed_out += 1;
         let record = self.requests.record(request);
-        let limit = self.bounds.timeout.unwrap_or_default();
         match caught(|| self.policies.timeout.on_timeout(record)) {
-            Ok(Fallback::Output(output)) => Outcome::Output(output),
-            Ok(Fallback::Skip) => Outcome::Nothing,
-            Ok(Fallback::Fail) => Outcome::Failed(Cause::TimedOut(limit)),
+            Ok(Decision::Now(fallback)) => self.fall_back(fallback),
+            Ok(Decision::Later(fallback, bound)) => {
+                self.return_to_place(request);
+                let at = self.alarm.after(bound);
+                self.requests.start_fallback(request, fallback, bound, at);
+                self.poll_request(request)
+            }
             Err(message) => Outcome::Failed(Cause::Panicked(message)),
+        }
+    }
+
+    fn fall_back(&self, fallback: Fallback<Out>) -> Outcome<Out> {
+        match fallback {
+            Fallback::Output(output) => Outcome::Output(output),
+            Fallback::Skip => Outcome::Nothing,
+            Fallback::Fail => {
+                Outcome::Failed(Cause::TimedOut(self.bounds.timeout.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// A last poll of a fallback, as of a request.
+    pub(crate) fn give_up(&mut self, request: usize) -> Outcome<Out> {
+        match self.poll_request(request) {
+            Outcome::Unfinished => {
+                let bound = self.requests.fallback_bound(request);
+                Outcome::Failed(Cause::FallbackTimedOut(bound.unwrap_or_default()))
+            }
+            outcome => outcome,
         }
     }
 
     /// The error policy.
     pub(crate) fn judge(&mut self, request: usize, cause: Cause) -> Verdict<Out, Time> {
-        let was_called = !matches!(cause, Cause::TimedOut(_) | Cause::CircuitOpen);
+        let was_called = !matches!(
+            cause,
+            Cause::TimedOut(_) | Cause::FallbackTimedOut(_) | Cause::CircuitOpen
+        );
         self.metrics.failed += u64::from(was_called);
         let judged = caught(|| {
             let failure = self.failure(request, cause);

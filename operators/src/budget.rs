@@ -124,6 +124,10 @@ where
         self.budget.deposit();
     }
 
+    fn without_place(&self) -> usize {
+        self.policy.without_place()
+    }
+
     fn over_budget(&self) -> u64 {
         self.policy.over_budget() + self.budget.refused
     }

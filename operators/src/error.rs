@@ -164,6 +164,8 @@ pub enum Cause {
     Failed(BoxError),
     /// The request had no result within the stage's timeout.
     TimedOut(Duration),
+    /// The request had no result within the stage's timeout, and its async fallback none within this bound of its own.
+    FallbackTimedOut(Duration),
     /// The user's function, its future, its timeout fallback or one of its policies panicked with this message.
     Panicked(String),
     /// A guard refused to call the function: the circuit breaker is open.
@@ -183,6 +185,12 @@ impl Display for Cause {
         match self {
             Cause::Failed(error) => Display::fmt(error, f),
             Cause::TimedOut(limit) => write!(f, "no result within {limit:?}"),
+            Cause::FallbackTimedOut(bound) => {
+                write!(
+                    f,
+                    "timed out, and its fallback had no result within {bound:?}"
+                )
+            }
             Cause::Panicked(message) => write!(f, "panicked: {message}"),
             Cause::CircuitOpen => f.write_str(
                 "the circuit breaker is open, for too many calls have failed; \

@@ -73,6 +73,14 @@ pub enum Ending<'a, Out, E> {
     Dropped,
 }
 
+impl<Out, E> Clone for Ending<'_, Out, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Out, E> Copy for Ending<'_, Out, E> {}
+
 impl<'a, Out, E> Call<'a, Out, E> {
     pub(crate) fn new(began: Instant, ended: Instant, ending: Ending<'a, Out, E>) -> Self {
         Self {

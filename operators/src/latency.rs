@@ -89,6 +89,13 @@ impl Latencies {
         let times = u32::try_from(times).unwrap_or(u32::MAX);
         self.sum = self.sum.saturating_add(took.saturating_mul(times));
     }
+
+    /// Halves every count: what comes from now on weighs more.
+    pub(crate) fn fade(&mut self) {
+        self.counts.iter_mut().for_each(|count| *count /= 2);
+        self.count = self.counts.iter().sum();
+        self.sum /= 2;
+    }
 }
 
 impl Debug for Latencies {
@@ -155,6 +162,19 @@ mod tests {
             assert_eq!(bucket_of(end), (bucket + 1).min(BUCKETS - 1));
         }
         assert_eq!(bucket_of(Duration::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn fading_keeps_the_shape() {
+        let mut latencies = Latencies::new();
+        latencies.add_many(Duration::from_millis(1), 80);
+        latencies.add_many(Duration::from_millis(9), 20);
+        let before = [0.5, 0.8, 0.81].map(|share| latencies.percentile(share));
+        latencies.fade();
+        assert_eq!(latencies.count(), 50);
+        let after = [0.5, 0.8, 0.81].map(|share| latencies.percentile(share));
+        assert_eq!(before, after);
+        assert!(after[1] < after[2]);
     }
 
     #[test]

@@ -54,7 +54,7 @@
 //! - **One outcome.** A timeout starts when its record is accepted, and ends with the request's result. A result that
 //!   is there when the timer fires wins; afterwards the request is gone, its future dropped.
 //! - **Retries** have a delay that is worked out for each record, and one timeout for all attempts. At most one attempt
-//!   of a record is under way. When the input ends, nobody waits: each record has at most one more attempt, at once.
+//!   of a record is under way, and, with hedging, a second call beside its first. When the input ends, nobody waits: each record has at most one more attempt, at once.
 //! - **Guards** are asked before each call: rate limits, circuit breakers, limits of how many calls run together. While one says
 //!   to wait, no record is accepted and no retry is made, and what is due by the clock goes first when it opens.
 //! - **Failures** end the stage with an error that names stage, record, attempt and cause, behind the outputs of all
@@ -79,7 +79,7 @@
 //! # How it works
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
-//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `back_offs.rs`), and *update* lets leave what may (`order.rs`), towards the
+//! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `waits.rs`), and *update* lets leave what may (`order.rs`), towards the
 //! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
@@ -90,7 +90,6 @@ mod async_elements;
 mod async_flat_map;
 mod async_map;
 mod attempts;
-mod back_offs;
 mod barrier;
 mod breaker;
 mod budget;
@@ -100,6 +99,7 @@ mod element;
 mod error;
 mod failure;
 mod guard;
+mod hedge;
 mod input;
 mod keys;
 mod latency;
@@ -122,7 +122,9 @@ mod stage;
 mod stage_state;
 mod stream_ext;
 mod sync;
+mod timeout;
 mod turn;
+mod waits;
 
 pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;
@@ -135,12 +137,14 @@ pub use element::{Element, EventTime, LatencyMarker, Mark};
 pub use error::{Cause, StageError};
 pub use failure::{DeadLetters, ErrorPolicy, Failure, OnError, Recovery};
 pub use guard::{Admission, Call, Ending, Guard, NoGuard};
+pub use hedge::{Hedge, Hedging, NoHedge};
 pub use keys::{KeyBy, KeyOf, NoKey};
 pub use latency::Latencies;
 pub use metrics::{Circuit, Metrics, Monitor};
-pub use options::{AsyncOptions, FailOnTimeout, Fallback, OnTimeout};
+pub use options::AsyncOptions;
 pub use policies::{Policies, StagePolicies};
 pub use rate_limit::RateLimit;
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
 pub use runtime::{Offload, Spawn, Timer};
 pub use stream_ext::StreamExt;
+pub use timeout::{AsyncFallback, Decision, FailOnTimeout, Fallback, OnTimeout};

@@ -20,10 +20,14 @@ pub struct Metrics {
     pub queued: usize,
     /// Records that ended with an output, whether the function's, a timeout fallback's or the error policy's.
     pub completed: u64,
-    /// Calls of the function, retries among them.
+    /// Calls of the function, retries and hedges among them.
     pub attempts: u64,
     /// Calls of the function for records that it had been called for before.
     pub retries: u64,
+    /// Second calls, made because the first took long.
+    pub hedges: u64,
+    /// Second calls whose answer came first.
+    pub hedges_won: u64,
     /// Outcomes that would have been tried again, had the retry budget not been used up.
     pub over_budget: u64,
     /// Requests whose last attempt returned an error or panicked, whatever the error policy made of it.

@@ -1,9 +1,12 @@
 //! How a stage behaves: its order, its capacity, its timeout, and what it makes of failures.
 
 use crate::failure::OnError;
+use crate::hedge::{Hedge, Hedging};
 use crate::keys::{KeyOf, NoKey};
 use crate::policies::Policies;
 use crate::retry::NoRetry;
+use crate::timeout::{AsyncFallback, FailOnTimeout, Fallback};
+use std::future::Future;
 use std::time::Duration;
 
 /// Flink's own default, and as good a guess for a service nobody has measured yet.
@@ -97,8 +100,8 @@ impl AsyncOptions {
     }
 }
 
-impl<F, Timeout, Retry, Failure, Guards>
-    AsyncOptions<Policies<Timeout, Retry, Failure, KeyOf<F>, Guards>>
+impl<F, Timeout, Retry, Failure, Guards, Hedges>
+    AsyncOptions<Policies<Timeout, Retry, Failure, KeyOf<F>, Guards, Hedges>>
 {
     /// At most `waiting` records wait for their keys, all keys together; 100 by default. Once there are so many, the
     /// stage takes no input until one of them is accepted.
@@ -129,8 +132,8 @@ impl<Key> AsyncOptions<Policies<FailOnTimeout, NoRetry, OnError, Key>> {
     }
 }
 
-impl<Timeout, Retry, Failure, Key, Guards>
-    AsyncOptions<Policies<Timeout, Retry, Failure, Key, Guards>>
+impl<Timeout, Retry, Failure, Key, Guards, Hedges>
+    AsyncOptions<Policies<Timeout, Retry, Failure, Key, Guards, Hedges>>
 {
     /// At most `capacity` records are in the stage: in flight, or finished and not yet taken by the consumer. A full
     /// stage takes no input, and goes on with what it has. Memory follows what was in use, not the bound.
@@ -156,7 +159,7 @@ impl<Timeout, Retry, Failure, Key, Guards>
     pub fn timeout(
         self,
         limit: Duration,
-    ) -> AsyncOptions<Policies<FailOnTimeout, Retry, Failure, Key, Guards>> {
+    ) -> AsyncOptions<Policies<FailOnTimeout, Retry, Failure, Key, Guards, Hedges>> {
         self.with_timeout(limit, FailOnTimeout)
     }
 
@@ -180,18 +183,56 @@ impl<Timeout, Retry, Failure, Key, Guards>
         self,
         limit: Duration,
         fallback: F,
-    ) -> AsyncOptions<Policies<F, Retry, Failure, Key, Guards>>
+    ) -> AsyncOptions<Policies<F, Retry, Failure, Key, Guards, Hedges>>
     where
         F: FnMut(&T) -> Fallback<Out> + Send + 'static,
     {
         self.with_timeout(limit, fallback)
     }
 
+    /// As [`timeout`](AsyncOptions::timeout), but `fallback` is async: it may ask another service, or a slower table. It has
+    /// at most `bound`, from the moment the record's time was up, and then is dropped; the record has failed with
+    /// [`Cause::FallbackTimedOut`](crate::Cause::FallbackTimedOut).
+    ///
+    /// The record keeps its place in the stage meanwhile. A fallback is called once for each record that timed out,
+    /// is not retried, and is no call that a guard counts. It costs two allocations.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use peu_operators::{AsyncOptions, Fallback};
+    /// use std::time::Duration;
+    ///
+    /// # async fn ask_the_replica(word: String) -> Option<usize> { Some(word.len()) }
+    /// let options = AsyncOptions::ordered().timeout_then(
+    ///     Duration::from_millis(500),
+    ///     Duration::from_millis(200),
+    ///     |word: String| async move {
+    ///         match ask_the_replica(word).await {
+    ///             Some(answer) => Fallback::Output(answer),
+    ///             None => Fallback::Fail,
+    ///         }
+    ///     },
+    /// );
+    /// ```
+    pub fn timeout_then<T, Out, F, Fut>(
+        self,
+        limit: Duration,
+        bound: Duration,
+        fallback: F,
+    ) -> AsyncOptions<Policies<AsyncFallback<F>, Retry, Failure, Key, Guards, Hedges>>
+    where
+        F: FnMut(T) -> Fut + Send + 'static,
+        Fut: Future<Output = Fallback<Out>> + Send + 'static,
+    {
+        self.with_timeout(limit, AsyncFallback::new(fallback, bound))
+    }
+
     fn with_timeout<Other>(
         mut self,
         limit: Duration,
         timeout: Other,
-    ) -> AsyncOptions<Policies<Other, Retry, Failure, Key, Guards>> {
+    ) -> AsyncOptions<Policies<Other, Retry, Failure, Key, Guards, Hedges>> {
         self.bounds.timeout = Some(limit);
         self.with(|policies| Policies {
             timeout,
@@ -199,12 +240,13 @@ impl<Timeout, Retry, Failure, Key, Guards>
             failure: policies.failure,
             key: policies.key,
             guard: policies.guard,
+            hedge: policies.hedge,
         })
     }
 
     fn with<Other>(
         self,
-        exchange: impl FnOnce(Policies<Timeout, Retry, Failure, Key, Guards>) -> Other,
+        exchange: impl FnOnce(Policies<Timeout, Retry, Failure, Key, Guards, Hedges>) -> Other,
     ) -> AsyncOptions<Other> {
         AsyncOptions {
             bounds: self.bounds,
@@ -244,13 +286,14 @@ impl<Timeout, Retry, Failure, Key, Guards>
     pub fn retry<Policy>(
         self,
         retry: Policy,
-    ) -> AsyncOptions<Policies<Timeout, Policy, Failure, Key, Guards>> {
+    ) -> AsyncOptions<Policies<Timeout, Policy, Failure, Key, Guards, Hedges>> {
         self.with(|policies| Policies {
             timeout: policies.timeout,
             retry,
             failure: policies.failure,
             key: policies.key,
             guard: policies.guard,
+            hedge: policies.hedge,
         })
     }
 
@@ -260,13 +303,14 @@ impl<Timeout, Retry, Failure, Key, Guards>
     pub fn on_error<Policy>(
         self,
         failure: Policy,
-    ) -> AsyncOptions<Policies<Timeout, Retry, Policy, Key, Guards>> {
+    ) -> AsyncOptions<Policies<Timeout, Retry, Policy, Key, Guards, Hedges>> {
         self.with(|policies| Policies {
             timeout: policies.timeout,
             retry: policies.retry,
             failure,
             key: policies.key,
             guard: policies.guard,
+            hedge: policies.hedge,
         })
     }
 
@@ -301,49 +345,65 @@ impl<Timeout, Retry, Failure, Key, Guards>
     pub fn guard<Other>(
         self,
         guard: Other,
-    ) -> AsyncOptions<Policies<Timeout, Retry, Failure, Key, (Guards, Other)>> {
+    ) -> AsyncOptions<Policies<Timeout, Retry, Failure, Key, (Guards, Other), Hedges>> {
         self.with(|policies| Policies {
             timeout: policies.timeout,
             retry: policies.retry,
             failure: policies.failure,
             key: policies.key,
             guard: (policies.guard, guard),
+            hedge: policies.hedge,
+        })
+    }
+
+    /// Makes a second call for a record whose first takes long: the first answer wins, and the other call is dropped. An
+    /// error counts only when both have failed. Once for each attempt.
+    ///
+    /// Both calls run in the place of their record, but never more calls in all than the capacity: a hedge waits until one
+    /// ends, and goes ahead of new records. Guards are asked as before any call.
+    ///
+    /// # Examples
+    ///
+    /// For the slowest of a hundred, once it is known how slow that is:
+    ///
+    /// ```
+    /// use peu_operators::{AsyncOptions, Hedge};
+    ///
+    /// let options = AsyncOptions::ordered().hedge(Hedge::percentile(0.99));
+    /// ```
+    pub fn hedge(
+        self,
+        hedge: Hedge,
+    ) -> AsyncOptions<Policies<Timeout, Retry, Failure, Key, Guards, Hedge>> {
+        self.with(|policies| Policies {
+            timeout: policies.timeout,
+            retry: policies.retry,
+            failure: policies.failure,
+            key: policies.key,
+            guard: policies.guard,
+            hedge,
         })
     }
 }
 
-/// What becomes of a record whose request timed out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fallback<Out> {
-    /// This is its output.
-    Output(Out),
-    /// It has none, and is counted in [`Metrics::skipped`](crate::Metrics::skipped).
-    Skip,
-    /// It has failed, and the error policy decides.
-    Fail,
-}
-
-/// Decides what becomes of a record whose request timed out. Closures do; see [`AsyncOptions::timeout_with`].
-pub trait OnTimeout<T, Out>: Send + 'static {
-    /// Called once for each record that timed out, after its request was dropped.
-    fn on_timeout(&mut self, record: &T) -> Fallback<Out>;
-}
-
-impl<T, Out, F> OnTimeout<T, Out> for F
-where
-    F: FnMut(&T) -> Fallback<Out> + Send + 'static,
-{
-    fn on_timeout(&mut self, record: &T) -> Fallback<Out> {
-        self(record)
+impl Bounds {
+    /// Refuses what makes no sense together.
+    #[track_caller]
+    pub(crate) fn assert_sound(&self, stage: &str, hedge: &impl Hedging) {
+        if let (Some(limit), Some(delay)) = (self.timeout, hedge.delay()) {
+            assert!(
+                delay < limit,
+                "stage `{stage}`: a second call after {delay:?} would never be made, for a request has {limit:?}; \
+                 hedge sooner, or give it a longer timeout"
+            );
+        }
+        assert!(
+            self.capacity > 1 || !has_hedges(hedge),
+            "stage `{stage}`: a capacity of 1 leaves no place for a second call; raise it, or don't hedge"
+        );
     }
 }
 
-/// A timeout is a failure: what [`AsyncOptions::timeout`] stands for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FailOnTimeout;
-
-impl<T, Out> OnTimeout<T, Out> for FailOnTimeout {
-    fn on_timeout(&mut self, _record: &T) -> Fallback<Out> {
-        Fallback::Fail
-    }
+fn has_hedges<H: Hedging>(_hedge: &H) -> bool {
+    H::HEDGES
 }

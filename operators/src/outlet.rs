@@ -37,6 +37,8 @@ pub(crate) struct Outlet<Out, Time, M> {
 pub(crate) struct Room {
     pub(crate) records: usize,
     pub(crate) marks: usize,
+    /// Places that records have come back to while others had them: the next that are given back are none.
+    overdrawn: usize,
 }
 
 impl Room {
@@ -44,9 +46,32 @@ impl Room {
         self.records == 0 || self.marks == 0
     }
 
+    pub(crate) fn new(records: usize, marks: usize) -> Self {
+        Self {
+            records,
+            marks,
+            overdrawn: 0,
+        }
+    }
+
     fn add(&mut self, more: Self) {
-        self.records += more.records;
+        self.give_back(more.records);
         self.marks += more.marks;
+    }
+
+    /// So many records have left their places.
+    pub(crate) fn give_back(&mut self, records: usize) {
+        let owed = records.min(self.overdrawn);
+        self.overdrawn -= owed;
+        self.records += records - owed;
+    }
+
+    /// A record that gave its place back takes one.
+    pub(crate) fn take_back(&mut self) {
+        match self.records {
+            0 => self.overdrawn += 1,
+            _ => self.records -= 1,
+        }
     }
 }
 
@@ -168,11 +193,8 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         let mut state = self.state.lock();
         if let Some(output) = state.outputs.pop_front() {
             let starving = state.give_back(match output.is_mark() {
-                true => Room {
-                    records: 0,
-                    marks: 1,
-                },
-                false => Room { records, marks: 0 },
+                true => Room::new(0, 1),
+                false => Room::new(records, 0),
             });
             drop(state);
             if starving {
@@ -199,11 +221,7 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
 
     /// The consumer's side: gives back the place of a borrowed record.
     pub(crate) fn release(&self) {
-        let one = Room {
-            records: 1,
-            marks: 0,
-        };
-        let starving = self.state.lock().give_back(one);
+        let starving = self.state.lock().give_back(Room::new(1, 0));
         if starving {
             self.room.wake_by_ref();
         }

@@ -5,9 +5,10 @@
 
 use crate::failure::{ErrorPolicy, OnError};
 use crate::guard::{Guard, NoGuard};
+use crate::hedge::{Hedging, NoHedge};
 use crate::keys::{KeyBy, NoKey};
-use crate::options::{FailOnTimeout, OnTimeout};
 use crate::retry::{NoRetry, RetryPolicy};
+use crate::timeout::{FailOnTimeout, OnTimeout};
 
 /// The policies of a stage: what the methods of [`AsyncOptions`](crate::AsyncOptions) exchange one by one.
 #[derive(Clone, Debug)]
@@ -17,12 +18,14 @@ pub struct Policies<
     Failure = OnError,
     Key = NoKey,
     Guards = NoGuard,
+    Hedges = NoHedge,
 > {
     pub(crate) timeout: Timeout,
     pub(crate) retry: Retry,
     pub(crate) failure: Failure,
     pub(crate) key: Key,
     pub(crate) guard: Guards,
+    pub(crate) hedge: Hedges,
 }
 
 impl<Key> Policies<FailOnTimeout, NoRetry, OnError, Key> {
@@ -33,6 +36,7 @@ impl<Key> Policies<FailOnTimeout, NoRetry, OnError, Key> {
             failure: OnError::Fail,
             key,
             guard: NoGuard,
+            hedge: NoHedge,
         }
     }
 }
@@ -64,25 +68,29 @@ pub trait StagePolicies<T, Out, E>: Sized + Send + 'static {
     type Key: KeyBy<T>;
     #[doc(hidden)]
     type Guard: Guard<Out, E>;
+    #[doc(hidden)]
+    type Hedge: Hedging;
 
     #[doc(hidden)]
     fn into_bundle(self) -> Bundle<Self, T, Out, E>;
 }
 
-impl<T, Out, E, Timeout, Retry, Failure, Key, Guards> StagePolicies<T, Out, E>
-    for Policies<Timeout, Retry, Failure, Key, Guards>
+impl<T, Out, E, Timeout, Retry, Failure, Key, Guards, Hedges> StagePolicies<T, Out, E>
+    for Policies<Timeout, Retry, Failure, Key, Guards, Hedges>
 where
     Timeout: OnTimeout<T, Out>,
     Retry: RetryPolicy<Out, E>,
     Failure: ErrorPolicy<T, Out>,
     Key: KeyBy<T>,
     Guards: Guard<Out, E>,
+    Hedges: Hedging,
 {
     type Timeout = Timeout;
     type Retry = Retry;
     type Failure = Failure;
     type Key = Key;
     type Guard = Guards;
+    type Hedge = Hedges;
 
     fn into_bundle(self) -> Self {
         self
@@ -96,20 +104,29 @@ pub(crate) type Bundle<P, T, Out, E, Key = <P as StagePolicies<T, Out, E>>::Key>
     <P as StagePolicies<T, Out, E>>::Failure,
     Key,
     <P as StagePolicies<T, Out, E>>::Guard,
+    <P as StagePolicies<T, Out, E>>::Hedge,
 >;
 
 /// The policies that a stage asks while it runs. Its key is asked by those who wait in line.
 pub(crate) type Asked<P, T, Out, E> = Bundle<P, T, Out, E, NoKey>;
 
-impl<Timeout, Retry, Failure, Key, Guards> Policies<Timeout, Retry, Failure, Key, Guards> {
+impl<Timeout, Retry, Failure, Key, Guards, Hedges>
+    Policies<Timeout, Retry, Failure, Key, Guards, Hedges>
+{
     /// The key apart.
-    pub(crate) fn split(self) -> (Policies<Timeout, Retry, Failure, NoKey, Guards>, Key) {
+    pub(crate) fn split(
+        self,
+    ) -> (
+        Policies<Timeout, Retry, Failure, NoKey, Guards, Hedges>,
+        Key,
+    ) {
         let asked = Policies {
             timeout: self.timeout,
             retry: self.retry,
             failure: self.failure,
             key: NoKey,
             guard: self.guard,
+            hedge: self.hedge,
         };
         (asked, self.key)
     }

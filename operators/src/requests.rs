@@ -6,34 +6,43 @@
 //!
 //! All requests of a stage have the same timeout, so the line is sorted by deadline too: its head is the next to time
 //! out. A request that finishes leaves the line in constant time, and leaves nothing behind. Those that wait for their
-//! next attempt are known to `back_offs.rs` as well.
+//! next attempt are known to `waits.rs` as well.
 //!
 //! A request lives as long as its record has no outcome. Its future is that of the attempt under way; in a back-off
 //! there is none.
 
-use crate::back_offs::BackOffs;
 use crate::keys::Entered;
 use crate::order::Place;
 use crate::panics::caught;
+use crate::timeout::FallbackFuture;
+use crate::waits::Waits;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The end of the line, in either direction.
 const NONE: usize = usize::MAX;
 
 /// All requests in flight. A request is named by the index of its slot.
-pub(crate) struct Requests<T, Time, Fut> {
-    slots: Vec<Slot<T, Time, Fut>>,
+pub(crate) struct Requests<T, Time, Fut, Out> {
+    slots: Vec<Slot<T, Time, Fut, Out>>,
     free: Vec<usize>,
     oldest: usize,
     youngest: usize,
-    back_offs: BackOffs,
+    back_offs: Waits,
+    /// Those that have a second call if their first takes longer.
+    hedges: Waits,
+    /// Fallbacks, until their bounds.
+    fallbacks: Waits,
     /// How many have a future.
     running: usize,
 }
 
-struct Slot<T, Time, Fut> {
+struct Slot<T, Time, Fut, Out> {
     future: Pin<Box<Option<Fut>>>,
+    /// The call that was made because the first took long. Seldom there, so it is boxed to keep slots small.
+    second: Option<Box<Second<Fut>>>,
+    /// Its time is up, and this is what becomes of it, and has so long.
+    fallback: Option<Box<(FallbackFuture<Out>, Duration)>>,
     /// The record, for whoever has to name it or to decide about it, its time, and its place in the order of the stage.
     /// None: the slot is free.
     entered: Option<Entered<T, Time>>,
@@ -42,8 +51,12 @@ struct Slot<T, Time, Fut> {
     line: Option<usize>,
     /// How many attempts were begun.
     attempts: u32,
+    /// How many of them had a second call.
+    hedges: u32,
     /// The attempt under way is to be the last, whatever comes of it.
     is_last: bool,
+    /// It gave its place in the stage back.
+    without_place: bool,
     deadline: Option<Instant>,
     /// When the call under way was made, if a guard wants to know.
     began: Option<Instant>,
@@ -53,14 +66,28 @@ struct Slot<T, Time, Fut> {
     younger: usize,
 }
 
-impl<T, Time, Fut> Requests<T, Time, Fut> {
+struct Second<Fut> {
+    future: Pin<Box<Fut>>,
+    began: Option<Instant>,
+}
+
+/// One of the two calls that may be under way for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    First,
+    Second,
+}
+
+impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             oldest: NONE,
             youngest: NONE,
-            back_offs: BackOffs::default(),
+            back_offs: Waits::default(),
+            hedges: Waits::default(),
+            fallbacks: Waits::default(),
             running: 0,
         }
     }
@@ -84,7 +111,9 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         slot.entered = Some(entered);
         slot.number = number;
         slot.attempts = 0;
+        slot.hedges = 0;
         slot.is_last = false;
+        slot.without_place = false;
         slot.deadline = deadline;
         slot.accepted = None;
         self.append(request);
@@ -94,11 +123,15 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
     fn add_slot(&mut self) -> usize {
         self.slots.push(Slot {
             future: Box::pin(None),
+            second: None,
+            fallback: None,
             entered: None,
             number: 0,
             line: None,
             attempts: 0,
+            hedges: 0,
             is_last: false,
+            without_place: false,
             deadline: None,
             began: None,
             accepted: None,
@@ -127,14 +160,58 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         self.running
     }
 
-    /// A guard wants to know when the call that is being made was.
+    /// Its first call is being made; somebody wants to know when.
     pub(crate) fn set_began(&mut self, request: usize, began: Instant) {
         self.slots[request].began = Some(began);
     }
 
-    /// The call under way is over: when it was made, if a guard wants to know that.
-    pub(crate) fn take_began(&mut self, request: usize) -> Option<Instant> {
-        self.slots[request].began.take()
+    /// A call is over: when it was made, if somebody wants to know that.
+    pub(crate) fn take_began(&mut self, request: usize, which: Which) -> Option<Instant> {
+        let slot = &mut self.slots[request];
+        match which {
+            Which::First => slot.began.take(),
+            Which::Second => slot.second.as_mut()?.began.take(),
+        }
+    }
+
+    /// Unless it has an answer by `at`, the attempt under way is to have a second call.
+    pub(crate) fn plan_second(&mut self, request: usize, at: Option<Instant>) {
+        self.hedges.add(request, self.number(request), at);
+    }
+
+    /// The request whose second call is due first, and when.
+    pub(crate) fn next_second(&self) -> Option<(usize, Option<Instant>)> {
+        self.hedges.first()
+    }
+
+    /// The second call is about to be made, or not after all.
+    pub(crate) fn end_plan(&mut self, request: usize) {
+        self.hedges.remove(request);
+    }
+
+    pub(crate) fn start_second(&mut self, request: usize, future: Fut, began: Option<Instant>) {
+        let future = Box::pin(future);
+        let slot = &mut self.slots[request];
+        slot.second = Some(Box::new(Second { future, began }));
+        slot.hedges = slot.hedges.saturating_add(1);
+        self.running += 1;
+    }
+
+    pub(crate) fn second(&mut self, request: usize) -> Option<Pin<&mut Fut>> {
+        let second = self.slots.get_mut(request)?.second.as_mut()?;
+        Some(second.future.as_mut())
+    }
+
+    /// Drops one of two calls. False: it was the only one.
+    pub(crate) fn drop_one(&mut self, request: usize, which: Which) -> bool {
+        let slot = &self.slots[request];
+        let are_two = slot.future.is_some() && slot.second.is_some();
+        match which {
+            _ if !are_two => return false,
+            Which::First => self.cancel_first(request),
+            Which::Second => self.cancel_second(request),
+        }
+        true
     }
 
     /// The request is waited for; its record was accepted in this poll of the stage.
@@ -189,9 +266,23 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         self.slots[request].attempts
     }
 
+    /// How often the function was called.
+    pub(crate) fn calls(&self, request: usize) -> u32 {
+        let slot = &self.slots[request];
+        slot.attempts.saturating_add(slot.hedges)
+    }
+
     /// Whether the attempt under way is to be the last.
     pub(crate) fn is_at_last(&self, request: usize) -> bool {
         self.slots[request].is_last
+    }
+
+    pub(crate) fn is_without_place(&self, request: usize) -> bool {
+        self.slots[request].without_place
+    }
+
+    pub(crate) fn set_without_place(&mut self, request: usize, is_without: bool) {
+        self.slots[request].without_place = is_without;
     }
 
     /// An attempt is over, and the next is due at `at`; none if no clock ever gets there.
@@ -205,48 +296,106 @@ impl<T, Time, Fut> Requests<T, Time, Fut> {
         self.back_offs.first()
     }
 
+    /// The request's time is up, and a fallback decides what becomes of it, by `at`: it has no deadline any more.
+    pub(crate) fn start_fallback(
+        &mut self,
+        request: usize,
+        fallback: FallbackFuture<Out>,
+        bound: Duration,
+        at: Option<Instant>,
+    ) {
+        self.unlink(request);
+        let slot = &mut self.slots[request];
+        slot.fallback = Some(Box::new((fallback, bound)));
+        self.fallbacks.add(request, slot.number, at);
+    }
+
+    pub(crate) fn fallback(&mut self, request: usize) -> Option<&mut FallbackFuture<Out>> {
+        let fallback = self.slots.get_mut(request)?.fallback.as_mut()?;
+        Some(&mut fallback.0)
+    }
+
+    /// How long the fallback of a request has, if there is one.
+    pub(crate) fn fallback_bound(&self, request: usize) -> Option<Duration> {
+        self.slots[request]
+            .fallback
+            .as_ref()
+            .map(|fallback| fallback.1)
+    }
+
+    /// The request whose fallback has to be done first, and by when.
+    pub(crate) fn next_fallback(&self) -> Option<(usize, Option<Instant>)> {
+        self.fallbacks.first()
+    }
+
     /// The request that times out first, and when.
     pub(crate) fn next_deadline(&self) -> Option<(usize, Instant)> {
         let slot = self.slots.get(self.oldest)?;
         slot.deadline.map(|deadline| (self.oldest, deadline))
     }
 
-    /// Drops a request's future, which cancels it; a panic of its `drop` ends here.
+    /// Drops a request's futures, which cancels them; a panic of a `drop` ends here.
     pub(crate) fn cancel(&mut self, request: usize) {
+        self.back_offs.remove(request);
+        self.hedges.remove(request);
+        self.cancel_first(request);
+        self.cancel_second(request);
+    }
+
+    fn cancel_first(&mut self, request: usize) {
         let future = &mut self.slots[request].future;
         self.running -= usize::from(future.is_some());
         // What a panicking drop leaves undone is the user's; the slot is empty either way.
         let _ = caught(|| future.set(None));
     }
 
+    fn cancel_second(&mut self, request: usize) {
+        if let Some(second) = self.slots[request].second.take() {
+            self.running -= 1;
+            let _ = caught(|| drop(second));
+        }
+    }
+
+    fn cancel_fallback(&mut self, request: usize) {
+        if let Some(fallback) = self.slots[request].fallback.take() {
+            self.fallbacks.remove(request);
+            let _ = caught(|| drop(fallback));
+        }
+    }
+
     /// Takes a request out and frees its slot; returns the line of its key.
     pub(crate) fn remove(&mut self, request: usize) -> Option<usize> {
         self.cancel(request);
-        self.back_offs.remove(request);
-        self.unlink(request);
+        match self.slots[request].fallback {
+            None => self.unlink(request),
+            Some(_) => self.cancel_fallback(request),
+        }
         self.free.push(request);
         self.slots[request].entered = None;
         self.slots[request].line.take()
     }
 
-    /// The youngest request, if its number is above `number`.
-    pub(crate) fn youngest_after(&self, number: u64) -> Option<usize> {
-        let youngest = self.slots.get(self.youngest)?;
-        (youngest.number > number).then_some(self.youngest)
+    /// Some request whose number is above `number`. Looks through all slots.
+    pub(crate) fn any_after(&self, number: u64) -> Option<usize> {
+        let is_younger = |slot: &Slot<_, _, _, _>| slot.entered.is_some() && slot.number > number;
+        self.slots.iter().position(is_younger)
     }
 
     pub(crate) fn clear(&mut self) {
-        while let Some(request) = self.youngest_after(0) {
-            self.remove(request);
+        for request in 0..self.slots.len() {
+            if self.slots[request].entered.is_some() {
+                self.remove(request);
+            }
         }
     }
 
-    /// The records in flight, the oldest first.
+    /// The records in flight, the oldest first: those, too, whose fallbacks run, and which have left the line.
     #[cfg(feature = "pipeline")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entered<T, Time>> {
-        let slot = |request: usize| self.slots.get(request);
-        let slots = std::iter::successors(slot(self.oldest), move |older| slot(older.younger));
-        slots.filter_map(|slot| slot.entered.as_ref())
+        let in_flight = self.slots.iter().filter(|slot| slot.entered.is_some());
+        let mut slots: Vec<_> = in_flight.collect();
+        slots.sort_unstable_by_key(|slot| slot.number);
+        slots.into_iter().filter_map(|slot| slot.entered.as_ref())
     }
 
     fn append(&mut self, request: usize) {
@@ -278,16 +427,19 @@ mod tests {
     use std::future::Ready;
     use std::time::{Duration, Instant};
 
+    fn entered(record: u64) -> Entered<u64, ()> {
+        Entered {
+            record,
+            time: (),
+            place: 0,
+        }
+    }
+
     #[test]
     fn the_line_is_kept_from_the_oldest_to_the_youngest_whoever_leaves() {
         let start = Instant::now();
         let deadline = |number| Some(start + Duration::from_secs(number));
-        let entered = |record| Entered {
-            record,
-            time: (),
-            place: 0,
-        };
-        let mut requests: Requests<u64, (), Ready<()>> = Requests::new();
+        let mut requests: Requests<u64, (), Ready<()>, ()> = Requests::new();
         let [a, b, c] =
             [1, 2, 3].map(|number| requests.insert(entered(number), number, deadline(number)));
         requests.remove(b);
@@ -296,13 +448,28 @@ mod tests {
         assert_eq!(d, b, "the slot is used again");
         requests.remove(a);
         assert_eq!(requests.next_deadline(), deadline(3).map(|at| (c, at)));
-        assert_eq!(requests.youngest_after(3), Some(d));
-        assert_eq!(requests.youngest_after(4), None);
+        assert_eq!(requests.any_after(3), Some(d));
+        assert_eq!(requests.any_after(4), None);
         requests.remove(d);
         assert_eq!(requests.len(), 1);
         requests.clear();
         assert_eq!(requests.len(), 0);
         assert_eq!(requests.next_deadline(), None);
         assert!(requests.future(d).is_none());
+    }
+
+    #[cfg(feature = "pipeline")]
+    #[test]
+    fn a_request_whose_fallback_runs_is_still_in_flight() {
+        let mut requests: Requests<u64, (), Ready<()>, ()> = Requests::new();
+        for number in [1, 2, 3] {
+            requests.insert(entered(number), number, Some(Instant::now()));
+        }
+        requests.start_fallback(1, Box::pin(std::future::pending()), Duration::ZERO, None);
+        let records = requests.iter().map(|entered| entered.record);
+        assert_eq!(records.collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(requests.any_after(1), Some(1));
+        requests.clear();
+        assert_eq!(requests.len(), 0);
     }
 }

@@ -38,6 +38,7 @@ pub struct Retry<OnError = Always, OnResult = Never> {
     delays: Delays,
     jitter: Jitter,
     max_retries: u32,
+    without_place: usize,
     random: Random,
     on_error: OnError,
     on_result: OnResult,
@@ -79,6 +80,7 @@ impl Retry {
             delays,
             jitter: Jitter::None,
             max_retries: DEFAULT_RETRIES,
+            without_place: 0,
             random: Random::new(),
             on_error: Always,
             on_result: Never,
@@ -90,6 +92,17 @@ impl<OnError, OnResult> Retry<OnError, OnResult> {
     /// How many times a request is made again at most: the function is called `max_retries + 1` times. 3 by default.
     pub fn max_retries(mut self, max_retries: u32) -> Self {
         self.max_retries = max_retries;
+        self
+    }
+
+    /// A record gives its place in the stage back while it waits for its next attempt, unless `most` others have done so
+    /// already. The capacity then bounds calls and finished results, and new records are taken instead of it. None does by
+    /// default.
+    ///
+    /// A record whose wait is over takes a place, even if none is free: but there are never more calls than places, and
+    /// it goes ahead of new records. So a stage holds at most its capacity and `most` records.
+    pub fn without_place(mut self, most: usize) -> Self {
+        self.without_place = most;
         self
     }
 
@@ -115,6 +128,7 @@ impl<OnError, OnResult> Retry<OnError, OnResult> {
             delays: self.delays,
             jitter: self.jitter,
             max_retries: self.max_retries,
+            without_place: self.without_place,
             random: self.random,
             on_error: condition,
             on_result: self.on_result,
@@ -139,6 +153,7 @@ impl<OnError, OnResult> Retry<OnError, OnResult> {
             delays: self.delays,
             jitter: self.jitter,
             max_retries: self.max_retries,
+            without_place: self.without_place,
             random: self.random,
             on_error: self.on_error,
             on_result: condition,
@@ -208,6 +223,11 @@ pub trait RetryPolicy<Out, E>: Send + 'static {
     /// A record's first attempt is about to be made. A budget counts them.
     fn record(&mut self) {}
 
+    /// How many records in back-off may be without a place in the stage.
+    fn without_place(&self) -> usize {
+        0
+    }
+
     /// How many outcomes were final only because a budget was used up.
     fn over_budget(&self) -> u64 {
         0
@@ -228,6 +248,10 @@ where
             Err(error) => self.on_error.holds(error),
         };
         again.then(|| self.delay(retry))
+    }
+
+    fn without_place(&self) -> usize {
+        self.without_place
     }
 }
 

@@ -78,7 +78,7 @@ where
     pub(crate) input: Input<S, T, Time, M>,
     /// What was taken without room for it, looking for a mark or out of a checkpoint: the next to come in.
     pub(crate) held: VecDeque<Held<T, Time, Out>>,
-    pub(crate) requests: Requests<T, Time, Fut>,
+    pub(crate) requests: Requests<T, Time, Fut, Out>,
     pub(crate) order: Order<Out, Time, M>,
     pub(crate) alarm: Alarm<R>,
     /// What woke the stage.
@@ -89,6 +89,8 @@ where
     /// How many more records may be accepted: the capacity, less every record that has not left. An output leaves when
     /// the consumer takes it. And the same of marks.
     pub(crate) room: Room,
+    /// How many records in back-off have given their places back.
+    pub(crate) without_place: usize,
     /// An element may be had, and there is no room for it.
     starving: bool,
     /// A call was to be made, and a guard said to wait.
@@ -115,6 +117,7 @@ where
     R: Timer,
 {
     /// The stage, and the consumer's end of its outlet.
+    #[track_caller]
     pub(crate) fn new(
         name: Arc<str>,
         input: Input<S, T, Time, M>,
@@ -127,6 +130,7 @@ where
     {
         let bounds = options.bounds;
         let (policies, key) = options.policies.into_bundle().split();
+        bounds.assert_sound(&name, &policies.hedge);
         let mut signals = Signals::new();
         signals.raise(INPUT);
         let outlet = Arc::new(Outlet::new(signals.waker(ROOM).clone()));
@@ -146,10 +150,8 @@ where
             signals,
             outgoing: VecDeque::new(),
             outlet: Arc::clone(&outlet),
-            room: Room {
-                records: bounds.capacity,
-                marks: MOST_MARKS,
-            },
+            room: Room::new(bounds.capacity, MOST_MARKS),
+            without_place: 0,
             starving: false,
             shut: None,
             held_back: false,
@@ -309,7 +311,7 @@ where
             stage: Arc::clone(&self.name),
             record: self.requests.record(request).clone(),
             number: self.requests.number(request),
-            attempts: self.requests.attempts(request),
+            attempts: self.requests.calls(request),
             cause,
         }
     }
@@ -317,7 +319,7 @@ where
     /// The error of a record in flight; as `failure`, but without a clone of the record.
     pub(crate) fn error(&self, request: usize, cause: Cause) -> StageError {
         let (number, record) = (self.requests.number(request), self.requests.record(request));
-        let attempts = self.requests.attempts(request);
+        let attempts = self.requests.calls(request);
         StageError::of_record(Arc::clone(&self.name), number, record, attempts, cause)
     }
 }

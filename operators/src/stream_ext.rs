@@ -38,6 +38,10 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// [`OnError::Fail`](crate::OnError::Fail), when the input panics, or when the runtime drops the stage's task. A
     /// function or future that panics has failed as one that returned an error.
     ///
+    /// # Panics
+    ///
+    /// If the options make no sense together; the message says which, and what to do.
+    ///
     /// # Examples
     ///
     /// ```
@@ -55,6 +59,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let numbers: Vec<u32> = block_on(numbers.map(Result::unwrap).collect());
     /// assert_eq!(numbers, [1, 3]);
     /// ```
+    #[track_caller]
     fn async_map<R, F, Fut, Out, E, P>(
         self,
         runtime: &R,
@@ -96,6 +101,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let words: Vec<&str> = block_on(words.map(Result::unwrap).collect());
     /// assert_eq!(words, ["poll", "execute", "update"]);
     /// ```
+    #[track_caller]
     fn async_flat_map<R, F, Fut, Outs, E, P>(
         self,
         runtime: &R,
@@ -141,6 +147,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     ///     assert!(doubled.next().await.is_none());
     /// });
     /// ```
+    #[track_caller]
     fn try_async_map<R, T, InputError, F, Fut, Out, E, P>(
         self,
         runtime: &R,
@@ -193,6 +200,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
     /// let expected = [Element::Record(14, Some(noon)), Element::Mark(Mark::Watermark(noon))];
     /// assert_eq!(doubled, expected);
     /// ```
+    #[track_caller]
     fn async_map_elements<R, T, F, Fut, Out, E, P>(
         self,
         runtime: &R,
@@ -217,6 +225,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
 
 impl<S: Stream + Send + 'static> StreamExt for S {}
 
+#[track_caller]
 fn start<S, T, Time, M, R, F, Fut, Out, E, P>(
     input: Input<S, T, Time, M>,
     runtime: &R,

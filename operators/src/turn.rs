@@ -37,8 +37,12 @@ enum Event<T, Time> {
     Request(usize),
     /// A request's back-off is over.
     Retry(usize),
+    /// A request's call takes long.
+    Hedge(usize),
     /// A request's time is up.
     Timeout(usize),
+    /// The time of a request's fallback is up too.
+    GiveUp(usize),
 }
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
@@ -138,9 +142,14 @@ where
         self.room.records > 0 && !self.lines.as_ref().is_some_and(|lines| lines.is_full())
     }
 
-    /// Whether a guard lets new records come in. Once it said to wait, what is due by the clock has to be looked at first.
+    /// Whether new records may come in. Not while a guard says to wait, nor ahead of a record that gave its place back:
+    /// what is due by the clock has to be looked at first.
     fn may_accept(&mut self) -> bool {
-        self.held_back = self.shut.is_some() || !self.may_call();
+        let is_first = self.without_place == 0 || !self.is_late();
+        if !is_first {
+            self.signals.raise(TIMER);
+        }
+        self.held_back = self.shut.is_some() || !is_first || !self.may_call();
         !self.held_back
     }
 
@@ -232,9 +241,20 @@ where
         {
             return Some(Event::Timeout(request));
         }
-        let (request, at) = self.requests.next_attempt()?;
-        let is_due = self.input.is_over() || at.is_some_and(|at| self.alarm.has_passed(at));
-        (is_due && self.may_call()).then_some(Event::Retry(request))
+        if let Some((request, Some(at))) = self.requests.next_fallback()
+            && self.alarm.has_passed(at)
+        {
+            return Some(Event::GiveUp(request));
+        }
+        if let Some((request, at)) = self.requests.next_attempt() {
+            let is_due = self.input.is_over() || at.is_some_and(|at| self.alarm.has_passed(at));
+            if is_due {
+                return self.may_call().then_some(Event::Retry(request));
+            }
+        }
+        let (request, at) = self.requests.next_second()?;
+        let is_due = at.is_some_and(|at| self.alarm.has_passed(at));
+        (is_due && self.may_call()).then_some(Event::Hedge(request))
     }
 
     /// The input is over: whoever is in back-off, now or from now on, waits no longer.
@@ -261,7 +281,9 @@ where
             }
             Event::Retry(request) => (request, self.attempt(request)),
             Event::Request(request) => (request, self.poll_request(request)),
+            Event::Hedge(request) => (request, self.hedge(request)),
             Event::Timeout(request) => (request, self.time_out(request)),
+            Event::GiveUp(request) => (request, self.give_up(request)),
         }
     }
 
@@ -295,6 +317,7 @@ where
         if matches!(verdict, Verdict::Failed(_)) {
             self.cut_after(request);
         }
+        self.return_to_place(request);
         let accepted = self.requests.accepted(request);
         self.latencies
             .add(accepted.map(|at| self.alarm.now().saturating_duration_since(at)));
@@ -329,6 +352,7 @@ where
         self.wait_for(request);
         let at = self.alarm.after(delay);
         self.requests.back_off(request, at);
+        self.leave_place(request);
         self.reopen();
         if self.input.is_over() {
             self.hurry();
@@ -341,8 +365,8 @@ where
         self.held.clear();
         self.order.cut_after(self.requests.place(request));
         let number = self.requests.number(request);
-        while let Some(younger) = self.requests.youngest_after(number) {
-            self.end_call(younger, Ending::Dropped);
+        while let Some(younger) = self.requests.any_after(number) {
+            self.end_calls(younger, Ending::Dropped);
             self.requests.remove(younger);
         }
         self.hurry();
@@ -353,7 +377,7 @@ where
         while let Some(departure) = self.order.next() {
             match departure.into_element() {
                 Ok(Some(element)) => self.outgoing.push_back(element),
-                Ok(None) => self.room.records += 1,
+                Ok(None) => self.room.give_back(1),
                 Err(error) => return self.finish(Err(error)),
             }
         }

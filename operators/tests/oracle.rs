@@ -3,8 +3,8 @@
 mod kit;
 
 use kit::oracle::{
-    FIRST_DELAY, LONGEST_DELAY, Limit, Mode, Oracle, Policy, Reason, SHARE, Setting, TIMEOUT,
-    is_unwelcome, key,
+    BOUND, FIRST_DELAY, LONGEST_DELAY, Limit, Mode, Oracle, Policy, Reason, SHARE, Setting,
+    TIMEOUT, is_unwelcome, key,
 };
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
@@ -14,6 +14,7 @@ use peu_operators::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use std::future::pending;
 
 /// One step of a schedule; the stage runs after each.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ enum Step {
 fn settings() -> impl Strategy<Value = Setting> {
     let timeout = prop::option::weighted(
         0.7,
-        prop::sample::select(vec![Limit::Fail, Limit::Skip, Limit::Output]),
+        prop::sample::select(vec![Limit::Fail, Limit::Skip, Limit::Output, Limit::Later]),
     );
     let on_error = prop::sample::select(vec![
         Policy::Fail,
@@ -54,12 +55,14 @@ fn settings() -> impl Strategy<Value = Setting> {
     let mode = prop_oneof![2 => plain, 1 => keyed];
     let budget = prop::option::weighted(0.3, 1_u32..4);
     let limit = prop::option::weighted(0.3, 1_usize..4);
-    (mode, 1_usize..6, on_error, budget, limit).prop_map(
-        |((mode, timeout, retries), capacity, on_error, budget, limit)| Setting {
+    let without_place = prop_oneof![2 => Just(0), 1 => 1_usize..4];
+    (mode, 1_usize..6, on_error, budget, limit, without_place).prop_map(
+        |((mode, timeout, retries), capacity, on_error, budget, limit, without_place)| Setting {
             mode,
             capacity,
             timeout,
             retries,
+            without_place,
             budget,
             on_error,
             limit,
@@ -121,6 +124,7 @@ impl Pair {
         };
         let retry = Retry::exponential(ms(FIRST_DELAY)..ms(LONGEST_DELAY))
             .max_retries(retries)
+            .without_place(setting.without_place)
             .when_result(|output: &u64| is_unwelcome(*output));
         match setting.budget {
             None => Self::with_policy(setting, options.retry(retry)),
@@ -160,6 +164,7 @@ impl Pair {
             Some(Limit::Output) => Bench::new(
                 options.timeout_with(limit, |record: &u64| Fallback::Output(record + 7_000)),
             ),
+            Some(Limit::Later) => Bench::new(options.timeout_then(limit, ms(BOUND), fallback)),
         };
         Self {
             bench: Some(bench),
@@ -239,7 +244,8 @@ impl Pair {
             None => unfinished > live,
         };
         // A stage that waits for a call to end sleeps for no back-off.
-        let is_shut = oracle.setting.limit.is_some_and(|limit| live >= limit);
+        let limit = oracle.setting.limit.unwrap_or(usize::MAX);
+        let is_shut = live >= limit.min(oracle.setting.capacity);
         let sleeps = bench.world.sleeps();
         prop_assert!(sleeps == usize::from(timers) || (is_shut && sleeps == 0));
         let metrics = bench.out.stream().metrics();
@@ -299,6 +305,13 @@ fn recovery(policy: Policy, failure: Failure<u64>) -> Recovery<u64, u64> {
     }
 }
 
+async fn fallback(record: u64) -> Fallback<u64> {
+    match record.is_multiple_of(2) {
+        true => Fallback::Output(record + 7_000),
+        false => pending().await,
+    }
+}
+
 fn sorted(mut records: Vec<u64>) -> Vec<u64> {
     records.sort_unstable();
     records
@@ -313,6 +326,7 @@ fn take(bench: &mut Bench, oracle: &mut Oracle) -> Result<(), TestCaseError> {
                 Cause::Failed(_) => Reason::Refused,
                 Cause::Panicked(_) => Reason::Panicked,
                 Cause::TimedOut(_) => Reason::TimedOut,
+                Cause::FallbackTimedOut(_) => Reason::FallbackTimedOut,
                 other => panic!("an error that no one scripted: {other}"),
             };
             let record = error.record_debug().expect("a record is to blame");

@@ -4,7 +4,8 @@ mod kit;
 
 use kit::{Answer, Bench, Refused, ms};
 use peu_operators::{
-    AsyncOptions, Budgeted, Cause, Jitter, OnError, Retry, RetryBudget, RetryPolicy, StagePolicies,
+    AsyncOptions, Budgeted, Cause, Fallback, Jitter, OnError, Retry, RetryBudget, RetryPolicy,
+    StagePolicies,
 };
 use std::time::Duration;
 
@@ -404,4 +405,90 @@ fn r06_the_attempt_at_the_end_of_input_was_paid_for() {
     bench.complete(1);
     assert_eq!(bench.take_all(), [10]);
     bench.assert_over();
+}
+
+#[test]
+fn r07_a_record_in_back_off_may_give_its_place_back() {
+    let retry = Retry::fixed(ms(10)).without_place(5);
+    let mut bench = Bench::new(AsyncOptions::unordered().capacity(2).retry(retry));
+    bench.push(1..=5);
+    bench.answer(1, Answer::Refused);
+    assert_eq!(bench.calls.live(), [2, 3], "3 has the place of 1");
+    bench.answer(2, Answer::Refused);
+    assert_eq!(bench.calls.live(), [3, 4]);
+    assert_eq!(bench.out.stream().metrics().in_flight, 4);
+    bench.advance(10);
+    assert_eq!(bench.calls.live(), [3, 4], "capacity bounds real attempts");
+    bench.complete(3);
+    assert_eq!(bench.calls.live(), [4, 1], "1 goes ahead of 5");
+    bench.complete(4);
+    assert_eq!(bench.calls.live(), [1, 2], "and so does 2");
+    assert_eq!(bench.take_all(), [30, 40]);
+    assert_eq!(bench.calls.live(), [1, 2]);
+    bench.complete(1);
+    bench.complete(2);
+    assert_eq!(bench.take_all(), [10, 20]);
+    bench.complete(5);
+    bench.end();
+    assert_eq!(bench.take_all(), [50]);
+    bench.assert_over();
+}
+
+#[test]
+fn r07_those_without_a_place_have_a_bound_of_their_own() {
+    let retry = Retry::fixed(ms(10)).without_place(1);
+    let bench = Bench::new(AsyncOptions::unordered().capacity(1).retry(retry));
+    bench.push(1..=3);
+    bench.answer(1, Answer::Refused);
+    bench.answer(2, Answer::Refused);
+    assert_eq!(bench.calls.made(), [1, 2]);
+    assert_eq!(bench.feed.left(), 1, "2 keeps its place");
+    bench.advance(10);
+    assert_eq!(bench.calls.made(), [1, 2, 1], "one call at a time");
+    bench.complete(1);
+    assert_eq!(bench.calls.made(), [1, 2, 1, 2]);
+}
+
+#[test]
+fn r07_in_order_results_that_wait_keep_no_record_from_coming_back() {
+    let retry = Retry::fixed(ms(10)).without_place(5);
+    let mut bench = Bench::new(AsyncOptions::ordered().capacity(2).retry(retry));
+    bench.push(1..=5);
+    bench.answer(1, Answer::Refused);
+    bench.complete(2);
+    bench.complete(3);
+    assert_eq!(
+        bench.calls.live(),
+        [0_u64; 0],
+        "two results have the two places"
+    );
+    bench.advance(10);
+    assert_eq!(bench.calls.live(), [1]);
+    bench.complete(1);
+    assert_eq!(bench.take_one(), Some(10));
+    assert_eq!(bench.calls.live(), [0_u64; 0], "the place of 1 was none");
+    assert_eq!(bench.take_one(), Some(20));
+    assert_eq!(bench.calls.live(), [4]);
+    assert_eq!(bench.take_all(), [30]);
+    assert_eq!(bench.calls.live(), [4, 5]);
+}
+
+#[test]
+fn r07_a_record_that_times_out_without_a_place_leaves_through_one() {
+    let retry = Retry::fixed(ms(50)).without_place(5);
+    let options = AsyncOptions::unordered().capacity(1).retry(retry);
+    let fallback = |record: &u64| Fallback::Output(record + 100);
+    let mut bench = Bench::new(options.timeout_with(ms(10), fallback));
+    bench.push([1, 2, 3]);
+    bench.answer(1, Answer::Refused);
+    bench.answer(2, Answer::Refused);
+    assert_eq!(bench.calls.live(), [3]);
+    bench.push([4]);
+    bench.advance(10);
+    assert_eq!(bench.calls.made(), [1, 2, 3], "three results, one place");
+    assert_eq!(bench.take_one(), Some(101));
+    assert_eq!(bench.take_one(), Some(102));
+    assert_eq!(bench.calls.made(), [1, 2, 3]);
+    assert_eq!(bench.take_one(), Some(103));
+    assert_eq!(bench.calls.made(), [1, 2, 3, 4]);
 }

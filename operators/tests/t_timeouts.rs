@@ -2,8 +2,8 @@
 
 mod kit;
 
-use kit::{Answer, Bench, Calls, ms};
-use peu_operators::{AsyncOptions, Cause, Fallback, OnError, Retry};
+use kit::{Answer, Bench, Calls, Refused, ms};
+use peu_operators::{AsyncOptions, Cause, DeadLetters, Fallback, OnError, Retry, StagePolicies};
 use std::time::Duration;
 
 #[test]
@@ -217,4 +217,147 @@ fn limits_at_the_ends_of_their_range_are_limits() {
         "ready at its first poll, and the only one"
     );
     assert_eq!(bench.calls.live(), [0_u64; 0]);
+}
+
+/// Options whose fallback is scripted, and has 20 ms after the 10 ms that a request has.
+fn scripted_fallback(fallbacks: &Calls) -> AsyncOptions<impl StagePolicies<u64, u64, Refused>> {
+    let fallbacks = fallbacks.clone();
+    let fallback = move |record: u64| {
+        let call = fallbacks.call(record);
+        async move {
+            match call.await {
+                Ok(0) => Fallback::Skip,
+                Ok(output) => Fallback::Output(output),
+                Err(Refused) => Fallback::Fail,
+            }
+        }
+    };
+    AsyncOptions::ordered()
+        .capacity(4)
+        .timeout_then(ms(10), ms(20), fallback)
+        .on_error(DeadLetters(|_| {}))
+}
+
+#[test]
+fn t06_an_async_fallback_decides_when_it_is_ready() {
+    let fallbacks = Calls::new();
+    let mut bench = Bench::new(scripted_fallback(&fallbacks));
+    bench.push(1..=5);
+    bench.complete(4);
+    bench.advance(10);
+    assert_eq!(bench.calls.live(), [0_u64; 0], "the requests are dropped");
+    assert_eq!(fallbacks.live(), [1, 2, 3]);
+    assert_eq!(bench.feed.left(), 1, "they keep their places");
+    for (record, answer) in [(3, Answer::Output(33)), (1, Answer::Output(11))] {
+        fallbacks.answer(record, answer);
+        bench.world.run();
+    }
+    assert_eq!(bench.take_all(), [11]);
+    fallbacks.answer(2, Answer::Output(0));
+    bench.world.run();
+    assert_eq!(bench.take_all(), [33, 40], "2 was skipped");
+    let metrics = bench.out.stream().metrics();
+    assert_eq!((metrics.timed_out, metrics.skipped), (3, 1));
+    assert_eq!((metrics.failed, metrics.attempts), (0, 5));
+}
+
+#[test]
+fn t06_its_bound_is_its_own_and_exact() {
+    let fallbacks = Calls::new();
+    let mut bench = Bench::new(scripted_fallback(&fallbacks));
+    bench.push([1, 2]);
+    bench.advance(10);
+    bench.advance(19);
+    assert_eq!(fallbacks.live(), [1, 2]);
+    assert_eq!(bench.world.sleeps(), 1);
+    fallbacks.answer(2, Answer::Output(22));
+    bench.world.advance(ms(1));
+    bench.world.run();
+    assert_eq!(fallbacks.live(), [0_u64; 0], "its future is dropped");
+    assert_eq!(bench.take_all(), [22], "a result that is there wins");
+    assert_eq!(bench.world.sleeps(), 0);
+    let metrics = bench.out.stream().metrics();
+    assert_eq!((metrics.dead_letters, metrics.timed_out), (1, 2));
+}
+
+#[test]
+fn t06_a_fallback_that_is_ready_at_once_needs_no_time() {
+    let fallbacks = Calls::new();
+    fallbacks.answer(1, Answer::Output(11));
+    let mut bench = Bench::new(scripted_fallback(&fallbacks));
+    bench.push([1]);
+    bench.advance(10);
+    assert_eq!(bench.take_all(), [11]);
+    bench.end();
+    bench.assert_over();
+}
+
+#[test]
+fn t06_a_fallback_may_fail_or_panic_as_its_record_does() {
+    for (answer, failed) in [
+        (Answer::Refused, 0),
+        (Answer::Panic, 1),
+        (Answer::PanicInCall, 1),
+    ] {
+        let fallbacks = Calls::new();
+        fallbacks.answer(1, answer);
+        let mut bench = Bench::new(scripted_fallback(&fallbacks));
+        bench.push([1]);
+        bench.advance(10);
+        let metrics = bench.out.stream().metrics();
+        assert_eq!((metrics.dead_letters, metrics.failed), (1, failed));
+        bench.end();
+        bench.assert_over();
+    }
+}
+
+#[test]
+fn t06_the_error_says_that_both_had_their_time() {
+    let fallback = |_: u64| std::future::pending::<Fallback<u64>>();
+    let options = AsyncOptions::unordered().timeout_then(ms(10), ms(20), fallback);
+    let mut bench = Bench::new(options);
+    bench.push([1, 2]);
+    bench.advance(10);
+    bench.end();
+    bench.advance(20);
+    let error = bench.take_error();
+    assert_eq!(
+        error.to_string(),
+        "stage `stage`, record 1 (1), attempt 1: timed out, and its fallback had no result within 20ms"
+    );
+}
+
+#[test]
+fn t06_fallbacks_end_with_the_stage() {
+    let fallbacks = Calls::new();
+    let bench = Bench::new(scripted_fallback(&fallbacks));
+    bench.push([1, 2]);
+    bench.advance(10);
+    drop(bench.out);
+    bench.world.run();
+    assert_eq!(fallbacks.live(), [0_u64; 0]);
+    assert_eq!((bench.world.tasks(), bench.world.sleeps()), (0, 0));
+}
+
+#[test]
+fn t06_a_failure_further_up_drops_the_fallbacks_behind_it() {
+    let fallbacks = Calls::new();
+    let fallback = {
+        let fallbacks = fallbacks.clone();
+        move |record: u64| {
+            let call = fallbacks.call(record);
+            async move { call.await.map_or(Fallback::Fail, Fallback::Output) }
+        }
+    };
+    let options = AsyncOptions::ordered().timeout_then(ms(10), ms(20), fallback);
+    let mut bench = Bench::new(options);
+    bench.push(1..=3);
+    bench.advance(10);
+    fallbacks.answer(2, Answer::Refused);
+    bench.world.run();
+    assert_eq!(fallbacks.live(), [1], "that of 3 is dropped");
+    fallbacks.answer(1, Answer::Output(11));
+    bench.world.run();
+    assert_eq!(bench.take_all(), [11]);
+    assert_eq!(bench.take_error().record(), Some(2));
 }

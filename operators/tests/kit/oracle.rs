@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 /// Milliseconds.
 pub(crate) const TIMEOUT: u64 = 10;
+/// Milliseconds: what a fallback has.
+pub(crate) const BOUND: u64 = 6;
 /// Milliseconds: before the first retry of a record, and before any.
 pub(crate) const FIRST_DELAY: u64 = 2;
 pub(crate) const LONGEST_DELAY: u64 = 5;
@@ -24,6 +26,8 @@ pub(crate) struct Setting {
     pub(crate) timeout: Option<Limit>,
     /// How many, if any.
     pub(crate) retries: Option<u32>,
+    /// How many records in back-off may be without a place.
+    pub(crate) without_place: usize,
     /// The reserve of their budget, if there is one.
     pub(crate) budget: Option<u32>,
     pub(crate) on_error: Policy,
@@ -56,6 +60,8 @@ pub(crate) enum Policy {
 /// A timeout's fallback.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
+    /// Async: an output at once for even records, and none ever for odd ones.
+    Later,
     Fail,
     Skip,
     Output,
@@ -98,6 +104,8 @@ pub(crate) struct Entry {
     record: u64,
     deadline: u64,
     attempts: u32,
+    /// It is in back-off, and gave its place back.
+    without_place: bool,
     /// The attempt under way is the last.
     is_last: bool,
     state: State,
@@ -108,6 +116,8 @@ pub(crate) enum State {
     Running,
     /// The next attempt is due then.
     BackOff(u64),
+    /// Its time was up. So will be that of its fallback then.
+    Fallback(u64),
     Output(u64),
     Skipped,
     Failed(Reason),
@@ -118,6 +128,7 @@ pub(crate) enum Reason {
     Refused,
     Panicked,
     TimedOut,
+    FallbackTimedOut,
 }
 
 /// The record, and what became of it.
@@ -125,6 +136,13 @@ pub(crate) type Failure = (u64, Reason);
 
 impl Entry {
     fn is_unfinished(&self) -> bool {
+        matches!(
+            self.state,
+            State::Running | State::BackOff(_) | State::Fallback(_)
+        )
+    }
+
+    fn has_a_deadline(&self) -> bool {
         matches!(self.state, State::Running | State::BackOff(_))
     }
 }
@@ -207,7 +225,7 @@ impl Oracle {
 
     fn overdue(&self) -> Option<u64> {
         self.setting.timeout?;
-        let mut unfinished = self.entries.iter().filter(|e| e.is_unfinished());
+        let mut unfinished = self.entries.iter().filter(|e| e.has_a_deadline());
         let overdue = unfinished.find(|entry| entry.deadline <= self.now)?;
         Some(overdue.record)
     }
@@ -216,6 +234,13 @@ impl Oracle {
     fn look_at_the_clock(&mut self) {
         while let Some(record) = self.overdue() {
             self.time_out(record);
+        }
+        while let Some((at, record)) = self.next_fallback() {
+            if at > self.now {
+                break;
+            }
+            let state = self.failure(record, Reason::FallbackTimedOut);
+            self.become_of(record, state);
         }
         while let Some((at, record)) = self.next_attempt() {
             let is_due = at <= self.now || self.end_seen;
@@ -226,9 +251,18 @@ impl Oracle {
         }
     }
 
+    fn next_fallback(&self) -> Option<(u64, u64)> {
+        let waiting = self.entries.iter().filter_map(|entry| match entry.state {
+            State::Fallback(at) => Some((at, entry.record)),
+            _ => None,
+        });
+        waiting.min()
+    }
+
     fn may_call(&self) -> bool {
         let running = self.live().len();
-        self.setting.limit.is_none_or(|limit| running < limit)
+        let limit = self.setting.limit.unwrap_or(usize::MAX);
+        running < limit.min(self.setting.capacity)
     }
 
     fn next_attempt(&self) -> Option<(u64, u64)> {
@@ -244,6 +278,7 @@ impl Oracle {
         let end_seen = self.end_seen;
         let entry = self.entry(record).expect("only entries are called");
         entry.attempts += 1;
+        entry.without_place = false;
         entry.is_last = end_seen && entry.attempts > 1;
         entry.state = State::Running;
         self.poll(record);
@@ -261,8 +296,11 @@ impl Oracle {
         match self.delay(record, answer) {
             Some(delay) => {
                 let at = self.now + delay;
+                let away = self.entries.iter().filter(|e| e.without_place).count();
+                let may_leave = away < self.setting.without_place;
                 let entry = self.entry(record).expect("it is live");
                 entry.state = State::BackOff(at);
+                entry.without_place = may_leave;
             }
             None => self.complete(record, answer),
         }
@@ -298,6 +336,8 @@ impl Oracle {
         let state = match self.setting.timeout {
             Some(Limit::Output) => State::Output(record + 7_000),
             Some(Limit::Skip) => State::Skipped,
+            Some(Limit::Later) if record.is_multiple_of(2) => State::Output(record + 7_000),
+            Some(Limit::Later) => State::Fallback(self.now + BOUND),
             _ => self.failure(record, Reason::TimedOut),
         };
         self.become_of(record, state);
@@ -314,7 +354,7 @@ impl Oracle {
     }
 
     fn failure(&mut self, record: u64, reason: Reason) -> State {
-        self.failed += u64::from(reason != Reason::TimedOut);
+        self.failed += u64::from(matches!(reason, Reason::Refused | Reason::Panicked));
         match self.setting.on_error {
             Policy::Fail => State::Failed(reason),
             Policy::Skip => State::Skipped,
@@ -330,6 +370,7 @@ impl Oracle {
         let entry = self.entries.iter_mut().find(|e| e.record == record);
         let entry = entry.expect("only a running request has an outcome");
         entry.state = state;
+        entry.without_place = false;
         match state {
             State::Output(_) => self.completed += 1,
             State::Skipped => self.skipped += 1,
@@ -366,10 +407,16 @@ impl Oracle {
         (next == 0 || self.setting.mode != Mode::Ordered).then_some(next)
     }
 
+    /// How many places are taken.
+    fn taken(&self) -> usize {
+        let away = self.entries.iter().filter(|e| e.without_place).count();
+        self.entries.len() - away + self.emitted.len()
+    }
+
     /// Does what is due, and accepts what there is room for.
     fn settle(&mut self) {
         self.look_at_the_clock();
-        while self.entries.len() + self.emitted.len() < self.setting.capacity {
+        while self.taken() < self.setting.capacity {
             let may_call = self.may_call();
             if may_call && let Some(record) = self.next_in_line() {
                 self.accept(record);
@@ -428,6 +475,7 @@ impl Oracle {
             record,
             deadline: self.now + TIMEOUT,
             attempts: 0,
+            without_place: false,
             is_last: false,
             state: State::Running,
         });

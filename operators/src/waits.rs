@@ -1,4 +1,4 @@
-//! The requests that wait for their next attempt, and who is next.
+//! Requests that wait for a time, and who is next.
 //!
 //! A binary heap, ordered by when the waits end; those that end together are in the order of their records. Each
 //! request knows its place in it, so one that leaves early, because its time is up or its stage ends, leaves nothing
@@ -9,24 +9,24 @@ use std::time::Instant;
 /// The place of a request that does not wait.
 const NOWHERE: usize = usize::MAX;
 
-/// Every back-off of a stage. A request is named by the index of its slot.
+/// All waits of one kind, as back-offs. A request is named by the index of its slot.
 #[derive(Default)]
-pub(crate) struct BackOffs {
+pub(crate) struct Waits {
     /// No one is due before the one at half their place.
-    heap: Vec<BackOff>,
+    heap: Vec<Wait>,
     /// By request: where in the heap it stands. Requests beyond its length never waited.
     places: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
-struct BackOff {
+struct Wait {
     /// When it ends. None: no clock ever gets there.
     at: Option<Instant>,
     number: u64,
     request: usize,
 }
 
-impl BackOffs {
+impl Waits {
     /// The request that is due first, and when.
     pub(crate) fn first(&self) -> Option<(usize, Option<Instant>)> {
         self.heap.first().map(|first| (first.request, first.at))
@@ -37,13 +37,13 @@ impl BackOffs {
         if self.places.len() <= request {
             self.places.resize(request + 1, NOWHERE);
         }
-        let back_off = BackOff {
+        let wait = Wait {
             at,
             number,
             request,
         };
-        self.heap.push(back_off);
-        self.put(self.heap.len() - 1, back_off);
+        self.heap.push(wait);
+        self.put(self.heap.len() - 1, wait);
         self.rise(self.heap.len() - 1);
     }
 
@@ -64,9 +64,9 @@ impl BackOffs {
         }
     }
 
-    fn put(&mut self, place: usize, back_off: BackOff) {
-        self.heap[place] = back_off;
-        self.places[back_off.request] = place;
+    fn put(&mut self, place: usize, wait: Wait) {
+        self.heap[place] = wait;
+        self.places[wait.request] = place;
     }
 
     fn swap(&mut self, one: usize, other: usize) {
@@ -103,7 +103,7 @@ impl BackOffs {
     }
 }
 
-impl BackOff {
+impl Wait {
     /// What never ends comes last.
     fn rank(&self) -> (bool, Option<Instant>, u64) {
         (self.at.is_none(), self.at, self.number)
@@ -112,7 +112,7 @@ impl BackOff {
 
 #[cfg(test)]
 mod tests {
-    use super::BackOffs;
+    use super::Waits;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
@@ -127,23 +127,23 @@ mod tests {
         #[test]
         fn whoever_comes_and_goes_the_first_is_the_one_that_a_search_finds(steps in steps()) {
             let start = Instant::now();
-            let (mut back_offs, mut model) = (BackOffs::default(), Vec::new());
+            let (mut waits, mut model) = (Waits::default(), Vec::new());
             for (request, at) in steps {
-                let waits = model.iter().any(|(_, _, _, other)| *other == request);
+                let is_waiting = model.iter().any(|(_, _, _, other)| *other == request);
                 match at {
-                    Some(at) if !waits => {
+                    Some(at) if !is_waiting => {
                         let at = at.map(|seconds| start + Duration::from_secs(seconds));
                         let number = 100 - request as u64;
-                        back_offs.add(request, number, at);
+                        waits.add(request, number, at);
                         model.push((at.is_none(), at, number, request));
                     }
                     _ => {
-                        back_offs.remove(request);
+                        waits.remove(request);
                         model.retain(|(_, _, _, other)| *other != request);
                     }
                 }
                 let first = model.iter().min().map(|(_, at, _, request)| (*request, *at));
-                prop_assert_eq!(back_offs.first(), first);
+                prop_assert_eq!(waits.first(), first);
             }
         }
     }
