@@ -134,6 +134,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_polled_unless_it_was_woken() {
+        let woken = Arc::new(AtomicBool::new(true));
+        let mut polls = 0;
+        block_on(poll_fn(|cx| {
+            polls += 1;
+            assert!(woken.swap(false, Ordering::AcqRel));
+            if polls == 3 {
+                return Poll::Ready(());
+            }
+            let (waker, woken) = (cx.waker().clone(), woken.clone());
+            std::thread::spawn(move || {
+                woken.store(true, Ordering::Release);
+                waker.wake();
+            });
+            Poll::Pending
+        }));
+    }
+
+    #[test]
     fn it_nests() {
         assert_eq!(block_on(async { block_on(async { 1 }) + 1 }), 2);
     }

@@ -276,6 +276,49 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_thread_takes_the_next_job() {
+        let pool = pool(1, Duration::from_secs(3600));
+        for job in 0..3 {
+            assert_eq!(block_on(pool.spawn(move || job)).unwrap(), job);
+            while pool.state.lock().idle == 0 {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!((pool.threads(), pool.state.lock().started), (1, 1));
+        pool.close(None);
+    }
+
+    #[test]
+    fn threads_have_names_of_their_own() {
+        let pool = pool(2, Duration::from_secs(10));
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let names = [both.clone(), both].map(|both| {
+            pool.spawn(move || {
+                both.wait();
+                std::thread::current().name().map(str::to_owned)
+            })
+        });
+        let mut names = names.map(|name| block_on(name).unwrap().unwrap());
+        names.sort();
+        assert_eq!(names, ["test-0", "test-1"]);
+        pool.close(None);
+    }
+
+    #[test]
+    fn a_job_may_close_its_own_pool() {
+        let pool = BlockingPool(pool(1, Duration::from_secs(10)));
+        assert!(!pool.is_closed());
+        assert_eq!(format!("{pool:?}"), "BlockingPool { threads: 0, .. }");
+        let own = pool.clone();
+        let (tell, told) = mpsc::channel();
+        // What it returns would be lost: it is cancelled as it runs.
+        drop(pool.spawn(move || tell.send(own.0.close(None))));
+        assert_eq!(told.recv(), Ok(0), "it does not wait for itself");
+        assert!(pool.is_closed());
+        assert_eq!(pool.0.close(None), 0);
+    }
+
+    #[test]
     fn a_panic_is_the_jobs_own() {
         let pool = pool(1, Duration::from_secs(10));
         assert!(

@@ -227,6 +227,7 @@ mod tests {
     #[test]
     fn one_watch_at_a_time() {
         let idle = Idle::new(2);
+        assert!(!idle.is_unwatched(), "nobody could watch");
         idle.fall_asleep(0, false);
         assert!(idle.is_unwatched());
         assert!(idle.try_watch(0) && !idle.try_watch(1));

@@ -92,3 +92,18 @@ mod modelled {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_in_first_out_and_counted() {
+        let injector = Injector::new();
+        assert!(injector.is_empty());
+        (0..3).for_each(|item| injector.push(item));
+        assert_eq!((injector.len(), injector.is_empty()), (3, false));
+        let popped: Vec<i32> = std::iter::from_fn(|| injector.pop()).collect();
+        assert_eq!((popped, injector.len()), (vec![0, 1, 2], 0));
+    }
+}

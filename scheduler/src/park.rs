@@ -171,7 +171,10 @@ mod tests {
         parker.unpark(&NoDriver, &Lookout::new(None));
         assert!(!parker.enter_driver());
         assert!(parker.enter_driver(), "one notification ends one sleep");
-        assert!(!parker.leave());
+        assert!(!parker.is_notified() && !parker.leave());
+        assert!(parker.enter_driver() && parker.is_in_driver());
+        parker.unpark(&NoDriver, &Lookout::new(None));
+        assert!(parker.is_notified() && parker.leave());
     }
 
     #[test]

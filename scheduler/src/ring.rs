@@ -366,6 +366,21 @@ mod tests {
     }
 
     #[test]
+    fn half_is_all_or_nothing() {
+        let (owner, thief) = ring();
+        let mut half = Vec::new();
+        for i in 0..CAPACITY / 2 {
+            owner.pop_half(&mut half);
+            assert!(half.is_empty(), "less than half of what fits");
+            owner.push(item(i)).unwrap();
+            assert_eq!(thief.len(), i + 1);
+        }
+        owner.pop_half(&mut half);
+        assert_eq!((half.len(), thief.len()), (CAPACITY / 2, 0));
+        half.into_iter().for_each(|p| _ = value(p));
+    }
+
+    #[test]
     fn every_item_once_under_contention() {
         // Fewer under Miri, which did not come to the end of 20,000 in a quarter of an hour.
         const ITEMS: usize = if cfg!(miri) { 300 } else { 20_000 };

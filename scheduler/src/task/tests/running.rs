@@ -19,6 +19,17 @@ fn a_task_runs_and_hands_over_its_result() {
 }
 
 #[test]
+fn a_result_is_taken_once_when_it_is_there() {
+    both_schedulers(|scheduler| {
+        let mut handle = scheduler.spawn(async { 7 });
+        assert!(handle.take_if_finished().is_none(), "not yet");
+        scheduler.run_all();
+        assert_eq!(handle.take_if_finished().unwrap().unwrap(), 7);
+        assert!(handle.take_if_finished().is_none(), "not again");
+    });
+}
+
+#[test]
 fn wakes_coalesce_and_each_way_of_waking_works() {
     both_schedulers(|scheduler| {
         let slot = WakerSlot::default();
