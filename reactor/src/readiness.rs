@@ -199,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_concerns_its_own_direction() {
+        for edge in [Edge::ready, Edge::end] {
+            assert!(edge(Read).concerns(Read) && !edge(Read).concerns(Write));
+            assert!(edge(Write).concerns(Write) && !edge(Write).concerns(Read));
+        }
+    }
+
+    #[test]
     fn a_source_is_assumed_ready_until_an_attempt_blocks() {
         let word = AtomicReadiness::new();
         let seen = word.load();
