@@ -1,9 +1,9 @@
 //! A driver in place of the real one: wakers that a scenario [announces](ModelDriver::event) as if a socket had become ready,
-//! timers, and a clock that runs only while somebody sleeps with a bound.
+//! timers, alarms, and a clock that runs only while somebody sleeps with a bound.
 
-use crate::parts::lock;
+use crate::parts::{lock, one_in};
 use peu_scheduler::internals::clock;
-use peu_scheduler::{Driver, Polled, Turns};
+use peu_scheduler::{Alarm, Driver, Polled, Turns};
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -22,6 +22,8 @@ struct Inner {
     claim: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether it has alarms.
+    alarms: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +46,7 @@ impl ModelDriver {
             claim: Mutex::new(()),
             state: Mutex::default(),
             changed: Condvar::new(),
+            alarms: one_in(2),
         }))
     }
 
@@ -153,6 +156,37 @@ impl Driver for ModelDriver {
 
     fn now(&self) -> Instant {
         clock::now()
+    }
+
+    fn alarm(&self) -> Option<Box<dyn Alarm>> {
+        let alarm = || Box::new(ModelAlarm::default()) as Box<dyn Alarm>;
+        self.0.alarms.then(alarm)
+    }
+}
+
+/// `None`: it has no end yet.
+#[derive(Default)]
+struct ModelAlarm(Mutex<Option<Instant>>, Condvar);
+
+impl Alarm for ModelAlarm {
+    fn set(&self, after: Duration) {
+        *lock(&self.0) = Some(clock::now() + after);
+        self.1.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut end = lock(&self.0);
+        while !is_over(*end) {
+            end = match *end {
+                None => self.1.wait(end).expect("nobody panics with it"),
+                Some(until) => {
+                    drop(end);
+                    clock::sleep(until - clock::now());
+                    lock(&self.0)
+                }
+            };
+        }
+        *end = None;
     }
 }
 
