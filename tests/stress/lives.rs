@@ -14,8 +14,9 @@ const KEPT_HANDLES: usize = 8;
 
 /// A tenth of so many lives, then all of them. After the second time nothing is left that was not there before.
 pub(crate) fn live(random: &mut Random, lives: usize) {
-    generations(random, lives / 10);
     let before = Census::take();
+    generations(random, lives / 10);
+    let before = before.after_a_little();
     generations(random, lives);
     before.is_restored();
 }

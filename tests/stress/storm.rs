@@ -28,8 +28,9 @@ const DEPTH: usize = 3;
 /// Rounds for a tenth of `length`, then for all of it. After each round nothing is left of it, and after the second storm
 /// nothing that was not there before.
 pub(crate) fn rage(random: &mut Random, length: Duration) {
-    storm(random, length / 10);
     let before = Census::take();
+    storm(random, length / 10);
+    let before = before.after_a_little();
     storm(random, length);
     before.is_restored();
 }
