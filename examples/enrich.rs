@@ -21,7 +21,7 @@
 //! | `enrich/blocking.rs` | the same, one look-up at a time, without peu |
 //! | `enrich/client.rs` | a pipelined client, for the event loop |
 //! | `enrich/join.rs` | makes a record of a flight and its answers |
-//! | `enrich/sink.rs`, `output.rs` | writes files that are never half there |
+//! | `enrich/sink.rs`, `output.rs`, `temporary.rs` | writes files that are never half there |
 //! | `enrich/server.rs`, `tables.rs`, `resp.rs` | the server that answers, its data, its protocol |
 
 #[path = "enrich/blocking.rs"]
@@ -54,6 +54,8 @@ mod server;
 mod sink;
 #[path = "enrich/tables.rs"]
 mod tables;
+#[path = "enrich/temporary.rs"]
+mod temporary;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -8,6 +8,7 @@
 //! | `rows` | each rule of cleaning, by a row that breaks it |
 //! | `redis` | a real Redis, where one is installed |
 //! | `broken` | bad input: a clear line, exit code 1, nothing half-written |
+//! | `files` | outputs that are whole or not there, whatever comes |
 //! | `double` | servers that misbehave |
 //! | `protocol` | frames that are cut, too long, or nested |
 
@@ -15,6 +16,8 @@
 mod broken;
 #[path = "enrich/double.rs"]
 mod double;
+#[path = "enrich/files.rs"]
+mod files;
 #[path = "enrich/job.rs"]
 mod job;
 #[path = "enrich/protocol.rs"]

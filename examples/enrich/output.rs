@@ -1,14 +1,14 @@
-//! A file of JSON lines that is never half there: it is written under a temporary name beside its final one, and takes
-//! the final name when everything is in it and on the disk. Dropped before that, it removes what it wrote.
+//! A file of JSON lines that is never half there: it takes its name when everything is in it and on the disk. Whatever
+//! ends the program before that, an earlier file of that name stays as it was.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::failure::{Context, Failure};
+use crate::temporary::Temporary;
 
 /// Lines are gathered to blocks of this size: about a hundred records for one system call.
 const BLOCK: usize = 64 * 1024;
@@ -24,14 +24,14 @@ pub(crate) struct Output {
 
 /// Where the bytes go meanwhile.
 enum Destination {
-    /// A file under a temporary name.
-    Temporary(NamedTempFile),
+    /// A file that has not its name yet.
+    Temporary(Temporary),
     /// A device or a pipe: it has no half-written state to hide, and must not be replaced by a file.
     Stream(File),
 }
 
 impl Output {
-    /// Makes the temporary file, and the folder that it is in.
+    /// Makes the file, without its name, and the folder that it is in.
     pub(crate) fn create(path: &Path) -> Result<Output, Failure> {
         let (file, path) = open(path).context(|| format!("cannot create {}", path.display()))?;
         Ok(Output {
@@ -59,31 +59,53 @@ impl Output {
         }
     }
 
-    /// Puts everything on the disk, then gives the file its name.
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+    /// All lines were written: puts them on the disk.
+    pub(crate) fn complete(mut self) -> Result<Complete, Failure> {
         self.flush()?;
-        let Destination::Temporary(file) = self.file else {
-            return Ok(());
-        };
-        let path = self.path;
-        file.as_file()
-            .sync_all()
-            .context(|| format!("cannot put {} on the disk", path.display()))?;
-        file.persist(&path)
-            .context(|| format!("cannot give {} its name", path.display()))?;
-        let folder = File::open(folder(&path)).and_then(|folder| folder.sync_all());
-        folder.context(|| format!("cannot put the name of {} on the disk", path.display()))
+        if let Destination::Temporary(temporary) = &self.file {
+            let synced = temporary.file().sync_all();
+            synced.context(|| format!("cannot put {} on the disk", self.path.display()))?;
+        }
+        Ok(Complete {
+            path: self.path,
+            file: self.file,
+        })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
         let written = match &mut self.file {
-            Destination::Temporary(file) => file.write_all(&self.block),
+            Destination::Temporary(file) => file.file().write_all(&self.block),
             Destination::Stream(file) => file.write_all(&self.block),
         };
         written
             .context(|| format!("cannot write {} (at row {})", self.path.display(), self.row))?;
         self.block.clear();
         Ok(())
+    }
+}
+
+/// A file that lacks nothing but its name.
+pub(crate) struct Complete {
+    path: PathBuf,
+    file: Destination,
+}
+
+impl Complete {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its name, and puts that on the disk too.
+    pub(crate) fn publish(self) -> Result<(), Failure> {
+        let Destination::Temporary(temporary) = self.file else {
+            return Ok(());
+        };
+        let path = self.path;
+        temporary
+            .persist(&path)
+            .context(|| format!("cannot give {} its name", path.display()))?;
+        let folder = File::open(folder(&path)).and_then(|folder| folder.sync_all());
+        folder.context(|| format!("cannot put the name of {} on the disk", path.display()))
     }
 }
 
@@ -94,27 +116,23 @@ fn open(path: &Path) -> io::Result<(Destination, PathBuf)> {
             Destination::Stream(File::options().write(true).open(path)?),
             path.to_owned(),
         )),
-        // A link stays a link: what it points to is replaced.
-        Ok(_) => temporary(&path.canonicalize()?),
-        Err(_) => temporary(path),
+        // A link stays a link: what it points to is replaced, by a file with the same permissions.
+        Ok(existing) => temporary(&path.canonicalize()?, Some(existing.permissions())),
+        Err(_) => temporary(path, None),
     }
 }
 
-fn temporary(path: &Path) -> io::Result<(Destination, PathBuf)> {
+fn temporary(path: &Path, permissions: Option<Permissions>) -> io::Result<(Destination, PathBuf)> {
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::other("it names no file"))?;
     fs::create_dir_all(folder(path))?;
     let folder = folder(path).canonicalize()?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".enrich-").suffix(".part");
-    // What any new file gets: the process's umask still applies. Temporary files are private otherwise.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    Ok((
-        Destination::Temporary(builder.tempfile_in(&folder)?),
-        folder.join(name),
-    ))
+    let temporary = Temporary::create(&folder)?;
+    if let Some(permissions) = permissions {
+        temporary.file().set_permissions(permissions)?;
+    }
+    Ok((Destination::Temporary(temporary), folder.join(name)))
 }
 
 fn folder(path: &Path) -> &Path {

@@ -54,11 +54,19 @@ impl Sink {
         }
     }
 
-    /// All rows were taken: both files get their names. The output comes last, so its presence says that the run is
-    /// complete.
+    /// All rows were taken. When both files are on the disk they get their names, the dead letters first: an output that
+    /// is new has its dead letters beside it. Should it get no name, an earlier output stays, and the failure says so.
     pub(crate) fn finish(self, run: Run) -> Result<Report, Failure> {
-        self.dead_letters.finish()?;
-        self.output.finish()?;
+        let dead_letters = self.dead_letters.complete()?;
+        let output = self.output.complete()?;
+        let beside = dead_letters.path().to_owned();
+        dead_letters.publish()?;
+        output.publish().map_err(|failure| {
+            Failure::new(format!(
+                "{failure}; {} is of this run already",
+                beside.display()
+            ))
+        })?;
         self.bar.finish_and_clear();
         Ok(self.tally.report(run, self.started.elapsed()))
     }

@@ -3,19 +3,17 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
 
 use crate::double::{self, Misdeed};
-use crate::job::{Job, data, files, program};
+use crate::job::{Job, data};
 
-const MODES: [&str; 2] = ["event-loop", "blocking"];
+pub(crate) const MODES: [&str; 2] = ["event-loop", "blocking"];
 
 /// Rows enough that the first block of output is written before the last look-up.
-const SOME: &str = "2000";
+pub(crate) const SOME: &str = "2000";
 
 #[track_caller]
-fn assert_says(line: &str, parts: &[&str]) {
+pub(crate) fn assert_says(line: &str, parts: &[&str]) {
     for part in parts {
         assert!(line.contains(part), "`{part}` is not in: {line}");
     }
@@ -193,135 +191,6 @@ fn a_server_that_answers_more_than_it_was_asked() {
 }
 
 #[test]
-fn a_device_that_is_full() {
-    for mode in MODES {
-        for option in ["--output", "--dead-letters"] {
-            let line = Job::new(&["--mode", mode, option, "/dev/full", "--limit", SOME]).fail();
-            assert_says(
-                &line,
-                &["cannot write /dev/full (at row ", "No space left on device"],
-            );
-            assert!(
-                Path::new("/dev/full").exists(),
-                "a device is not replaced by a file"
-            );
-        }
-    }
-}
-
-/// As a disk that fills up, but without the right to mount one: no file of this process may be longer than 64 KiB.
-#[test]
-fn a_file_that_can_not_grow() {
-    for mode in MODES {
-        let job = Job::new(&["--mode", mode, "--limit", SOME]);
-        // The signal would end the process; ignored, the write fails.
-        let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
-        let output = Command::new("sh")
-            .args(["-c", limited])
-            .arg(program())
-            .args(job.command().get_args())
-            .current_dir(crate::job::ROOT)
-            .output()
-            .unwrap();
-        assert_says(
-            &job.expect_failure(&output),
-            &["cannot write", "flights.jsonl (at row ", "File too large"],
-        );
-    }
-}
-
-#[test]
-fn a_disk_that_is_full() {
-    let job = Job::new(&[]);
-    let Some(disk) = SmallDisk::mount(&job.path("disk")) else {
-        eprintln!(
-            "mounting is not permitted: the job was not run on a full disk, but on a file that can't grow"
-        );
-        return;
-    };
-    let output = disk.folder.join("flights.jsonl");
-    let job = job.with(&["--output", output.to_str().unwrap(), "--limit", SOME]);
-    assert_says(
-        &job.fail(),
-        &[
-            "cannot write",
-            "flights.jsonl (at row ",
-            "No space left on device",
-        ],
-    );
-    assert_eq!(
-        files(&disk.folder),
-        Vec::<std::path::PathBuf>::new(),
-        "nothing is left on the disk"
-    );
-}
-
-#[test]
-fn an_output_that_was_there_stays_as_it_was() {
-    let address = double::start(3000, Misdeed::Dies);
-    let other = tempfile::tempdir().unwrap();
-    let output = other.path().join("flights.jsonl");
-    fs::write(&output, "from an earlier run\n").unwrap();
-    Job::new(&[
-        "--limit",
-        SOME,
-        "--redis",
-        &address,
-        "--output",
-        output.to_str().unwrap(),
-    ])
-    .fail();
-    assert_eq!(
-        fs::read_to_string(&output).unwrap(),
-        "from an earlier run\n"
-    );
-    assert_eq!(files(other.path()), [output]);
-}
-
-#[test]
-fn an_output_that_can_not_be() {
-    assert_says(
-        &Job::new(&["--output", "src"]).fail(),
-        &["cannot create src", "folder"],
-    );
-    assert_says(
-        &Job::new(&["--output", "Cargo.toml/flights.jsonl"]).fail(),
-        &["cannot create Cargo.toml/flights.jsonl"],
-    );
-}
-
-#[cfg(unix)]
-#[test]
-fn an_output_that_is_also_for_the_dead_letters() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    fs::write(at("old"), "").unwrap();
-    std::os::unix::fs::symlink("old", at("link")).unwrap();
-    std::os::unix::fs::symlink(".", at("here")).unwrap();
-    let cases = [
-        ("same", "same"),
-        ("e/same", "e/../e/same"),
-        ("same", "here/same"),
-        ("old", "link"),
-        ("same", "./same"),
-    ];
-    for (output, dead_letters) in cases {
-        let (output, dead_letters) = (at(output), at(dead_letters));
-        let job = Job::new(&["--output", &output, "--dead-letters", &dead_letters]);
-        assert_says(&job.fail(), &["the same file", "another name"]);
-    }
-    assert_eq!(
-        files(folder.path()).len(),
-        4,
-        "old, link, here, and the folder e"
-    );
-    assert_eq!(
-        files(&folder.path().join("e")),
-        Vec::<std::path::PathBuf>::new()
-    );
-}
-
-#[test]
 fn a_delay_that_no_clock_can_count() {
     for delay in ["18446744073709551615s", "1e300s", "3601s", "-1ms"] {
         let job = Job::new(&[&format!("--delay={delay}"), "--limit", "1"]);
@@ -329,35 +198,5 @@ fn a_delay_that_no_clock_can_count() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert_says(&errors, &[delay, "--delay", "0s to 3600s"]);
-    }
-}
-
-/// A file system in memory of 256 KiB.
-struct SmallDisk {
-    folder: std::path::PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Option<SmallDisk> {
-        fs::create_dir(folder).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
-            .arg(folder)
-            .output();
-        let mounted = mounted.is_ok_and(|output| output.status.success());
-        mounted.then(|| SmallDisk {
-            folder: folder.to_owned(),
-        })
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.folder).status();
-        assert!(
-            unmounted.is_ok_and(|status| status.success()),
-            "{} stays mounted",
-            self.folder.display()
-        );
     }
 }

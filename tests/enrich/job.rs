@@ -2,14 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The project's root, where the example finds its data.
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Four times what a pipe holds, some 3,000 rows.
+const FED: usize = 256 * 1024;
 
 /// A run to be, and the folder that its files are in.
 pub(crate) struct Job {
@@ -79,6 +83,28 @@ impl Job {
         }
     }
 
+    /// Runs with a pipe as its input, up to where it has its outputs and works on rows: it has read more of them than a
+    /// pipe holds. The pipe stays open.
+    pub(crate) fn start_fed(&self) -> Child {
+        let mut child = self
+            .command()
+            .args(["--input", "/dev/stdin"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let rows = fs::read(data("flights.csv")).unwrap();
+        let some = rows[..FED]
+            .rsplitn(2, |byte| *byte == b'\n')
+            .last()
+            .unwrap();
+        let pipe = child.stdin.as_mut().unwrap();
+        pipe.write_all(some).unwrap();
+        pipe.write_all(b"\n").unwrap();
+        child
+    }
+
     /// Runs to a good end.
     pub(crate) fn run(self) -> Done {
         let output = self.command().output().unwrap();
@@ -99,26 +125,29 @@ impl Job {
 
     /// As [`fail`](Self::fail), for a command that was run already.
     pub(crate) fn expect_failure(&self, output: &Output) -> String {
-        let errors = String::from_utf8(output.stderr.clone()).unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{:?}: {errors}",
-            self.arguments
-        );
-        assert_eq!(errors.lines().count(), 1, "one line, not: {errors}");
-        assert_eq!(output.stdout, b"", "no report of a run that failed");
+        let line = failure(output);
         assert_eq!(
             files(&self.out()),
             Vec::<PathBuf>::new(),
-            "nothing is left behind: {errors}"
+            "nothing is left behind by {:?}: {line}",
+            self.arguments
         );
-        errors
-            .strip_prefix("enrich: ")
-            .expect(&errors)
-            .trim_end()
-            .to_owned()
+        line
     }
+}
+
+/// The line that a failed run says.
+#[track_caller]
+pub(crate) fn failure(output: &Output) -> String {
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "one line, not: {errors}");
+    assert_eq!(output.stdout, b"", "no report of a run that failed");
+    errors
+        .strip_prefix("enrich: ")
+        .expect(&errors)
+        .trim_end()
+        .to_owned()
 }
 
 /// What a run wrote.
