@@ -95,26 +95,36 @@ impl Connection {
     fn look_up(&mut self, flight: &Flight) -> Result<Answers, Failure> {
         let keys = Keys::of(flight);
         Ok(Answers {
-            plane: keys.plane.map(|key| self.get(&key)).transpose()?,
-            airport: self.get(&keys.airport)?,
-            airline: self.get(&keys.airline)?,
-            weather: self.get(&keys.weather)?,
+            plane: keys.plane.map(|key| self.get(key)).transpose()?,
+            airport: self.get(keys.airport)?,
+            airline: self.get(keys.airline)?,
+            weather: self.get(keys.weather)?,
         })
     }
 
-    fn get(&mut self, key: &str) -> Result<Answer, Failure> {
+    fn get(&mut self, key: String) -> Result<Answer, Failure> {
         let started = Instant::now();
         let mut bytes = Vec::new();
         resp::encode(&resp::command([b"GET", key.as_bytes()]), &mut bytes)?;
         let answer = self
-            .send(&bytes)
+            .expect_nothing()
+            .and_then(|()| self.send(&bytes))
             .and_then(|()| self.receive())
             .and_then(resp::value);
         let value = answer.context(|| format!("cannot look up {key} at {}", self.address))?;
         Ok(Answer {
+            key,
             value,
             took: started.elapsed(),
         })
+    }
+
+    /// An answer that is there before its question would be taken for that of the next.
+    fn expect_nothing(&mut self) -> Result<(), Failure> {
+        match self.decoder.next()? {
+            None => Ok(()),
+            Some(_) => Err(Failure::new("it answered more than it was asked")),
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {

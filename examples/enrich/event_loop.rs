@@ -78,13 +78,13 @@ async fn enrich(row: Row, client: Arc<Client>) -> Result<Outcome, Failure> {
 async fn look_up(client: &Client, flight: &Flight) -> Result<Answers, Failure> {
     let keys = Keys::of(flight);
     let plane = async {
-        match &keys.plane {
+        match keys.plane {
             Some(key) => get(client, key).await.map(Some),
             None => Ok(None),
         }
     };
-    let of_route = future::try_zip(get(client, &keys.airport), get(client, &keys.airline));
-    let of_day = future::try_zip(plane, get(client, &keys.weather));
+    let of_route = future::try_zip(get(client, keys.airport), get(client, keys.airline));
+    let of_day = future::try_zip(plane, get(client, keys.weather));
     let ((airport, airline), (plane, weather)) = future::try_zip(of_route, of_day).await?;
     Ok(Answers {
         plane,
@@ -104,10 +104,11 @@ fn explain(error: &StageError) -> Failure {
     }
 }
 
-async fn get(client: &Client, key: &str) -> Result<Answer, Failure> {
+async fn get(client: &Client, key: String) -> Result<Answer, Failure> {
     let started = Instant::now();
-    let value = client.get(key).await?;
+    let value = client.get(&key).await?;
     Ok(Answer {
+        key,
         value,
         took: started.elapsed(),
     })

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::clean::{Flight, Reason};
 use crate::failure::{Context, Failure};
 use crate::flights::Row;
-use crate::tables::{Airline, Airport, Plane, Table, Weather};
+use crate::tables::{Airline, Airport, Plane, Stored, Table, Weather};
 
 /// What became of a row.
 #[derive(Debug)]
@@ -64,16 +63,18 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn of(flight: &Flight) -> Keys {
         Keys {
-            plane: flight.tailnum.as_deref().map(Plane::key),
-            airport: Airport::key(&flight.dest),
-            airline: Airline::key(&flight.carrier),
-            weather: Weather::key(&flight.origin, &flight.time_hour),
+            plane: flight.tailnum.as_deref().map(Plane::key_of),
+            airport: Airport::key_of(&flight.dest),
+            airline: Airline::key_of(&flight.carrier),
+            weather: Weather::key_of(&flight.origin, &flight.time_hour),
         }
     }
 }
 
 /// What the server said to one look-up.
 pub(crate) struct Answer {
+    /// What was looked up.
+    pub(crate) key: String,
     /// A row as JSON, or nothing: the table has no such row.
     pub(crate) value: Option<Vec<u8>>,
     /// From the request to its answer.
@@ -102,12 +103,13 @@ impl Answers {
         let mut lookups = Vec::with_capacity(Table::ALL.len());
         let record = Record {
             row,
-            plane: self.plane.map_or(Ok(None), |plane| {
-                read(row, Table::Plane, plane, &mut lookups)
-            })?,
-            airport: read(row, Table::Airport, self.airport, &mut lookups)?,
-            airline: read(row, Table::Airline, self.airline, &mut lookups)?,
-            weather: read(row, Table::Weather, self.weather, &mut lookups)?,
+            plane: match self.plane {
+                Some(plane) => read(row, plane, &mut lookups)?,
+                None => None,
+            },
+            airport: read(row, self.airport, &mut lookups)?,
+            airline: read(row, self.airline, &mut lookups)?,
+            weather: read(row, self.weather, &mut lookups)?,
             flight,
         };
         Ok(Outcome::Record {
@@ -117,25 +119,26 @@ impl Answers {
     }
 }
 
-fn read<T: DeserializeOwned>(
+/// Reads the row that a look-up found. A server that answers with another than it was asked for has lost count.
+fn read<T: Stored>(
     row: u64,
-    table: Table,
     answer: Answer,
     lookups: &mut Vec<Lookup>,
 ) -> Result<Option<T>, Failure> {
-    let Answer { value, took } = answer;
+    let Answer { key, value, took } = answer;
     lookups.push(Lookup {
-        table,
+        table: T::TABLE,
         found: value.is_some(),
         took,
     });
-    value
-        .map(|json| serde_json::from_slice(&json))
-        .transpose()
-        .context(|| {
-            format!(
-                "row {row}: the answer to its look-up of {} is not such a row as JSON",
-                table.name()
-            )
-        })
+    let Some(json) = value else { return Ok(None) };
+    let found: T = serde_json::from_slice(&json).context(|| {
+        format!("row {row}: the answer to its look-up of {key} is not such a row as JSON")
+    })?;
+    match found.key() {
+        same if same == key => Ok(Some(found)),
+        other => Err(Failure::new(format!(
+            "row {row}: the answer to its look-up of {key} is {other}"
+        ))),
+    }
 }

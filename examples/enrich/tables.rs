@@ -32,6 +32,24 @@ impl Table {
             Table::Weather => "weather",
         }
     }
+
+    /// The file of its rows, in the folder of tables.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Table::Plane => "planes.csv",
+            Table::Airport => "airports.csv",
+            Table::Airline => "airlines.csv",
+            Table::Weather => "weather.csv",
+        }
+    }
+}
+
+/// A row of a table.
+pub(crate) trait Stored: Serialize + DeserializeOwned {
+    const TABLE: Table;
+
+    /// The key that it is stored under.
+    fn key(&self) -> String;
 }
 
 /// An aircraft: `plane:N14228`.
@@ -49,8 +67,16 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn key(tailnum: &str) -> String {
+    pub(crate) fn key_of(tailnum: &str) -> String {
         format!("plane:{tailnum}")
+    }
+}
+
+impl Stored for Plane {
+    const TABLE: Table = Table::Plane;
+
+    fn key(&self) -> String {
+        Plane::key_of(&self.tailnum)
     }
 }
 
@@ -68,8 +94,16 @@ pub(crate) struct Airport {
 }
 
 impl Airport {
-    pub(crate) fn key(faa: &str) -> String {
+    pub(crate) fn key_of(faa: &str) -> String {
         format!("airport:{faa}")
+    }
+}
+
+impl Stored for Airport {
+    const TABLE: Table = Table::Airport;
+
+    fn key(&self) -> String {
+        Airport::key_of(&self.faa)
     }
 }
 
@@ -81,8 +115,16 @@ pub(crate) struct Airline {
 }
 
 impl Airline {
-    pub(crate) fn key(carrier: &str) -> String {
+    pub(crate) fn key_of(carrier: &str) -> String {
         format!("airline:{carrier}")
+    }
+}
+
+impl Stored for Airline {
+    const TABLE: Table = Table::Airline;
+
+    fn key(&self) -> String {
+        Airline::key_of(&self.carrier)
     }
 }
 
@@ -103,8 +145,16 @@ pub(crate) struct Weather {
 }
 
 impl Weather {
-    pub(crate) fn key(origin: &str, time_hour: &str) -> String {
+    pub(crate) fn key_of(origin: &str, time_hour: &str) -> String {
         format!("weather:{origin}:{time_hour}")
+    }
+}
+
+impl Stored for Weather {
+    const TABLE: Table = Table::Weather;
+
+    fn key(&self) -> String {
+        Weather::key_of(&self.origin, &self.time_hour)
     }
 }
 
@@ -114,35 +164,16 @@ pub(crate) type Entry = (String, Vec<u8>);
 /// Reads all four tables from their folder.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
-    read(
-        &folder.join("planes.csv"),
-        |row: &Plane| Plane::key(&row.tailnum),
-        &mut entries,
-    )?;
-    read(
-        &folder.join("airports.csv"),
-        |row: &Airport| Airport::key(&row.faa),
-        &mut entries,
-    )?;
-    read(
-        &folder.join("airlines.csv"),
-        |row: &Airline| Airline::key(&row.carrier),
-        &mut entries,
-    )?;
-    read(
-        &folder.join("weather.csv"),
-        |row: &Weather| Weather::key(&row.origin, &row.time_hour),
-        &mut entries,
-    )?;
+    read::<Plane>(folder, &mut entries)?;
+    read::<Airport>(folder, &mut entries)?;
+    read::<Airline>(folder, &mut entries)?;
+    read::<Weather>(folder, &mut entries)?;
     Ok(entries)
 }
 
-fn read<T: Serialize + DeserializeOwned>(
-    path: &Path,
-    key: impl Fn(&T) -> String,
-    entries: &mut Vec<Entry>,
-) -> Result<(), Failure> {
-    let mut reader = csv::Reader::from_path(path)
+fn read<T: Stored>(folder: &Path, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    let path = folder.join(T::TABLE.file());
+    let mut reader = csv::Reader::from_path(&path)
         .context(|| format!("cannot open the table {}", path.display()))?;
     let header = reader
         .headers()
@@ -153,7 +184,7 @@ fn read<T: Serialize + DeserializeOwned>(
         let row: T = without_na(&record.context(at)?)
             .deserialize(Some(&header))
             .context(at)?;
-        entries.push((key(&row), serde_json::to_vec(&row).context(at)?));
+        entries.push((row.key(), serde_json::to_vec(&row).context(at)?));
     }
     Ok(())
 }

@@ -188,6 +188,27 @@ fn a_server_that_answers_more_than_it_was_asked() {
     let address = double::start(100, Misdeed::Says(b"$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n"));
     let line = Job::new(&["--limit", "40", "--redis", &address, "--capacity", "1"]).fail();
     assert_says(&line, &[&address, "more than it was asked"]);
+    // What another look-up's answer would pass for.
+    let address = double::start(100, Misdeed::Says(b"$-1\r\n$-1\r\n"));
+    let line = Job::new(&["--limit", "40", "--redis", &address, "--mode", "blocking"]).fail();
+    assert_names_its_row(&line);
+    assert_says(
+        &line,
+        &["cannot look up ", &address, "more than it was asked"],
+    );
+}
+
+/// A row that any table could have, if it had that key.
+#[test]
+fn a_server_that_answers_with_another_row() {
+    let other = r#"{"tailnum":"N0","faa":"N0","carrier":"N0","origin":"N0","time_hour":"0","name":"","lat":0,"lon":0,"alt":0}"#;
+    let answer = format!("${}\r\n{other}\r\n", other.len()).leak();
+    for mode in MODES {
+        let address = double::start(100, Misdeed::Says(answer.as_bytes()));
+        let line = Job::new(&["--mode", mode, "--limit", SOME, "--redis", &address]).fail();
+        assert_names_its_row(&line);
+        assert_says(&line, &["the answer to its look-up of ", ":N0"]);
+    }
 }
 
 #[test]
