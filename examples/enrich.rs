@@ -90,7 +90,8 @@ fn run(args: &Args) -> Result<Report, Failure> {
     let flights = Flights::open(&args.input(), args.limit)?;
     let (_server, address) = server(args)?;
     let in_flight = Gauge::default();
-    let mut sink = Sink::create(&args.output, &args.dead_letters, bar(args, &in_flight)?)?;
+    let bar = bar(args, &in_flight)?;
+    let mut sink = Sink::create(&args.output, &args.dead_letters, &args.inputs(), bar)?;
     let patience = PATIENCE + args.delay;
     match args.mode {
         Mode::EventLoop => {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
+use crate::tables::Table;
+
 /// No network is later than that, and a clock can count it: times near the largest one overflow.
 const LONGEST_TIME: Duration = Duration::from_secs(3600);
 
@@ -123,6 +125,12 @@ impl Args {
         self.input
             .clone()
             .unwrap_or_else(|| self.data().join("flights.csv"))
+    }
+
+    /// All files that are read: the flights and the tables.
+    pub(crate) fn inputs(&self) -> Vec<PathBuf> {
+        let tables = Table::ALL.map(|table| self.data().join(table.file()));
+        tables.into_iter().chain([self.input()]).collect()
     }
 
     /// In which order records are written. One thread that makes one look-up at a time knows only one order.

@@ -3,7 +3,9 @@
 //! The sink works on the thread that called it, and its writes block. In event-loop mode that is the program's main
 //! thread, which is no worker: look-ups go on while it writes.
 
-use std::path::Path;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
@@ -23,11 +25,15 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
+    /// Makes both files. Neither may be one of the `inputs`, which it would replace.
     pub(crate) fn create(
         output: &Path,
         dead_letters: &Path,
+        inputs: &[PathBuf],
         bar: ProgressBar,
     ) -> Result<Sink, Failure> {
+        refuse_inputs(output, inputs)?;
+        refuse_inputs(dead_letters, inputs)?;
         let (output, dead_letters) = (Output::create(output)?, Output::create(dead_letters)?);
         if output.path() == dead_letters.path() {
             return Err(Failure::new(format!(
@@ -70,4 +76,27 @@ impl Sink {
         self.bar.finish_and_clear();
         Ok(self.tally.report(run, self.started.elapsed()))
     }
+}
+
+fn refuse_inputs(output: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
+    let Some(replaced) = identity(output) else {
+        return Ok(());
+    };
+    match inputs
+        .iter()
+        .find(|input| identity(input) == Some(replaced))
+    {
+        None => Ok(()),
+        Some(input) => Err(Failure::new(format!(
+            "cannot write {}: the job reads it, as {}; give the output another name",
+            output.display(),
+            input.display()
+        ))),
+    }
+}
+
+/// What a file is known by, whichever of its names is used. Nothing replaces a device, so it may be read and written.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = path.metadata().ok().filter(Metadata::is_file)?;
+    Some((file.dev(), file.ino()))
 }

@@ -1,5 +1,6 @@
 //! The files that are written: whole or not at all, with the permissions that they had, never in place of what is read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::{Command, Output};
 
 use crate::broken::{MODES, SOME, assert_says};
 use crate::double::{self, Misdeed};
-use crate::job::{Job, failure, files, program};
+use crate::job::{Job, data, failure, files, program};
 
 #[test]
 fn a_device_that_is_full() {
@@ -213,6 +214,34 @@ fn an_output_that_was_there_keeps_its_permissions() {
         mode(&any),
         "a new one has what any new file has"
     );
+}
+
+#[test]
+fn an_output_that_is_also_an_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let tables = ["planes.csv", "airports.csv", "airlines.csv", "weather.csv"];
+    for name in tables.into_iter().chain(["flights.csv"]) {
+        fs::copy(data(name), at(name)).unwrap();
+    }
+    fs::hard_link(at("flights.csv"), at("hard")).unwrap();
+    std::os::unix::fs::symlink("weather.csv", at("soft")).unwrap();
+    let before = contents(folder.path());
+    for written in tables.into_iter().chain(["flights.csv", "hard", "soft"]) {
+        for option in ["--output", "--dead-letters"] {
+            let job = Job::new(&["--data", &at(""), "--limit", "10", option, &at(written)]);
+            assert_says(
+                &job.fail(),
+                &["cannot write", written, "reads it", "another name"],
+            );
+            assert!(before == contents(folder.path()), "{option} {written}");
+        }
+    }
+}
+
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let with_content = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+    files(folder).into_iter().map(with_content).collect()
 }
 
 /// A file system in memory of 256 KiB.
