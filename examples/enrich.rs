@@ -59,7 +59,6 @@ mod temporary;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use indicatif::ProgressBar;
@@ -71,9 +70,6 @@ use crate::progress::Gauge;
 use crate::report::{Report, Run};
 use crate::server::Server;
 use crate::sink::Sink;
-
-/// A server that says nothing for this much longer than its delay is taken for dead.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -92,7 +88,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
     let in_flight = Gauge::default();
     let bar = bar(args, &in_flight)?;
     let mut sink = Sink::create(&args.output, &args.dead_letters, &args.inputs(), bar)?;
-    let patience = PATIENCE + args.delay;
+    let patience = args.patience + args.delay;
     match args.mode {
         Mode::EventLoop => {
             event_loop::run(flights, &address, patience, args, &in_flight, &mut sink)?
@@ -114,7 +110,7 @@ fn server(args: &Args) -> Result<(Option<Server>, String), Failure> {
     let entries = tables::load(&args.data())?;
     match &args.redis {
         Some(address) => {
-            blocking::Connection::open(address, PATIENCE)?.store(&entries)?;
+            blocking::Connection::open(address, args.patience)?.store(&entries)?;
             Ok((None, address.clone()))
         }
         None => {

@@ -2,8 +2,8 @@
 //!
 //! Its connection also stores the tables in a real Redis, whatever the mode: that happens once, before the job.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use redis_protocol::resp2::types::OwnedFrame;
@@ -51,20 +51,22 @@ pub(crate) fn run(
 pub(crate) struct Connection {
     stream: TcpStream,
     address: String,
+    patience: Duration,
     decoder: Decoder,
 }
 
 impl Connection {
     /// Connects. Whoever does not answer for as long as `patience` is given up.
     pub(crate) fn open(address: &str, patience: Duration) -> Result<Connection, Failure> {
-        let cannot = || format!("cannot connect to the look-up server {address}");
-        let stream = TcpStream::connect(address).context(cannot)?;
+        let cannot = || format!("cannot reach the look-up server {address}");
+        let stream = connect(address, patience).context(cannot)?;
         stream.set_nodelay(true).context(cannot)?;
         stream.set_read_timeout(Some(patience)).context(cannot)?;
         stream.set_write_timeout(Some(patience)).context(cannot)?;
         Ok(Connection {
             stream,
             address: address.to_owned(),
+            patience,
             decoder: Decoder::default(),
         })
     }
@@ -128,9 +130,8 @@ impl Connection {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream
-            .write_all(bytes)
-            .context(|| "cannot send to it".to_owned())
+        let sent = self.stream.write_all(bytes);
+        sent.map_err(|error| explain("cannot send to it", &error, self.patience))
     }
 
     fn receive(&mut self) -> Result<OwnedFrame, Failure> {
@@ -138,15 +139,42 @@ impl Connection {
             if let Some(frame) = self.decoder.next()? {
                 return Ok(frame);
             }
-            let received = self.stream.read(self.decoder.room());
-            match received.context(|| "cannot receive from it".to_owned())? {
-                0 => {
+            match self.stream.read(self.decoder.room()) {
+                Ok(0) => {
                     return Err(Failure::new(
                         "it closed the connection with 1 request in flight",
                     ));
                 }
-                length => self.decoder.received(length),
+                Ok(length) => self.decoder.received(length),
+                Err(error) => {
+                    return Err(explain("cannot receive from it", &error, self.patience));
+                }
             }
         }
+    }
+}
+
+/// To the first of its addresses that lets this program.
+fn connect(address: &str, patience: Duration) -> Result<TcpStream, Failure> {
+    let addresses = address.to_socket_addrs();
+    let mut failures = Vec::new();
+    for address in addresses.context(|| "cannot look up its name".to_owned())? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failures.push(
+                explain(&format!("cannot connect to {address}"), &error, patience).to_string(),
+            ),
+        }
+    }
+    Err(Failure::new(failures.join("; ")))
+}
+
+/// A limit that passes is no error of its own to the system: a socket that waited for nothing is said to be busy.
+fn explain(tried: &str, error: &io::Error, patience: Duration) -> Failure {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            Failure::new(format!("no answer within {patience:?}"))
+        }
+        _ => Failure::new(format!("{tried}: {error}")),
     }
 }

@@ -60,6 +60,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "0ms")]
     pub(crate) delay: Duration,
 
+    /// Give up a server that says nothing for this long, its --delay aside
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "30s")]
+    pub(crate) patience: Duration,
+
     /// Connections to the server (event-loop mode)
     #[arg(long, value_name = "N", default_value = "4")]
     pub(crate) connections: NonZeroUsize,

@@ -9,15 +9,18 @@
 //! A connection that breaks fails all that wait on it, at once and with its reason, and every later request likewise.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use peu::net::TcpStream;
 use peu::task::JoinHandle;
+use peu::time;
 use redis_protocol::resp2::types::OwnedFrame;
 use slab::Slab;
 
@@ -29,23 +32,27 @@ use crate::resp::{self, Decoder};
 pub(crate) struct Client {
     connections: Vec<Connection>,
     next: AtomicUsize,
+    patience: Duration,
     in_flight: Gauge,
 }
 
 impl Client {
-    /// Connects so many times.
+    /// Connects so many times. A server that leaves a connection or a request without an answer for as long as `patience` is
+    /// given up.
     pub(crate) async fn connect(
         address: &str,
         connections: usize,
+        patience: Duration,
         in_flight: Gauge,
     ) -> Result<Client, Failure> {
         let mut connected = Vec::with_capacity(connections);
         while connected.len() < connections {
-            connected.push(Connection::open(address).await?);
+            connected.push(Connection::open(address, patience).await?);
         }
         Ok(Client {
             connections: connected,
             next: AtomicUsize::new(0),
+            patience,
             in_flight,
         })
     }
@@ -56,13 +63,23 @@ impl Client {
         // ORDERING: Relaxed: it only spreads requests evenly; no memory is read because of it.
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let connection = &self.connections[turn % self.connections.len()];
-        let answer = connection
-            .request(&resp::command([b"GET", key.as_bytes()]))
-            .await;
+        let command = resp::command([b"GET", key.as_bytes()]);
+        let answer = within(self.patience, connection.request(&command)).await;
         let at = &connection.shared.address;
         answer
             .and_then(resp::value)
             .context(|| format!("cannot look up {key} at {at}"))
+    }
+}
+
+/// What comes of the server's answer, if there is one in time.
+async fn within<T, E: Display>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    match time::timeout(patience, answer).await {
+        Ok(answer) => answer.map_err(|error| Failure::new(error.to_string())),
+        Err(_) => Err(Failure::new(format!("no answer within {patience:?}"))),
     }
 }
 
@@ -73,9 +90,10 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(address: &str) -> Result<Connection, Failure> {
-        let cannot = || format!("cannot connect to the look-up server {address}");
-        let stream = TcpStream::connect(address).await.context(cannot)?;
+    async fn open(address: &str, patience: Duration) -> Result<Connection, Failure> {
+        let cannot = || format!("cannot reach the look-up server {address}");
+        let stream = within(patience, TcpStream::connect(address)).await;
+        let stream = stream.context(cannot)?;
         // Requests gather while the socket is busy; a second gathering in the kernel would only add delay.
         stream.set_nodelay(true).context(cannot)?;
         let (reader, writer) = stream.into_split();
@@ -211,9 +229,13 @@ impl Shared {
         end
     }
 
-    /// The connection is of no more use: who waits is told.
+    /// The connection is of no more use: who waits is told. Only the first reason is one: the sender and the receiver both
+    /// notice, and the second of them sees what the first has left.
     fn fail(&self, reason: &str) {
         let mut state = self.lock();
+        if state.broken.is_some() {
+            return;
+        }
         let waiting = std::mem::take(&mut state.unanswered);
         state.broken = Some(Failure::new(format!(
             "{reason} with {} requests in flight",

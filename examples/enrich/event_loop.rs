@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! flights.csv -> rows -> stage: clean, four look-ups at once, join -> sink: output, dead letters
-//!                        a task of its own on a worker                this thread
+//! a thread that may block   a task of its own on a worker             this thread
 //! ```
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::{StreamExt as _, future, stream};
+use futures_lite::{Stream, StreamExt as _, future, stream};
 use peu::Runtime;
 use peu::operators::{AsyncOptions, Cause, StageError, StreamExt as _};
 
@@ -21,6 +21,9 @@ use crate::flights::{Flights, Row};
 use crate::join::{Answer, Answers, DeadLetter, Keys, Outcome};
 use crate::progress::Gauge;
 use crate::sink::Sink;
+
+/// So many rows are read at once: the way to the thread and back takes as long as reading some ten of them.
+const BLOCK: usize = 256;
 
 /// Cleans, looks up and writes, many rows at a time.
 pub(crate) fn run(
@@ -36,12 +39,12 @@ pub(crate) fn run(
         Order::Ordered => AsyncOptions::ordered(),
         Order::Unordered => AsyncOptions::unordered(),
     };
-    let options = options.capacity(args.capacity.get()).timeout(patience);
-    runtime.block_on(async {
-        let client = Client::connect(address, args.connections.get(), in_flight.clone()).await?;
+    let options = options.capacity(args.capacity.get());
+    let done = runtime.block_on(async {
+        let connections = args.connections.get();
+        let client = Client::connect(address, connections, patience, in_flight.clone()).await?;
         let client = Arc::new(client);
-        // Reading a block of rows from the file is a system call that blocks for microseconds, one for some 600 rows.
-        let mut outcomes = stream::iter(flights).try_async_map(
+        let mut outcomes = rows(flights).try_async_map(
             runtime.handle(),
             "enrich",
             move |row| enrich(row, Arc::clone(&client)),
@@ -51,7 +54,31 @@ pub(crate) fn run(
             sink.take(&outcome.map_err(|error| explain(&error))?)?;
         }
         Ok(())
-    })
+    });
+    // A run that failed may leave a read of a silent pipe behind: the process ends without it.
+    let _still_reading = runtime.shutdown(Duration::from_secs(1));
+    done
+}
+
+/// All rows, a block at a time. Reading is for a thread that may block: a pipe can be slow, and a worker that waits for it
+/// looks nothing up.
+fn rows(flights: Flights) -> impl Stream<Item = Result<Row, Failure>> {
+    let blocks = stream::unfold(Some(flights), |flights| async {
+        let mut flights = flights?;
+        let read = peu::spawn_blocking(move || {
+            let block: Vec<_> = flights.by_ref().take(BLOCK).collect();
+            (block, flights)
+        });
+        match read.await {
+            Ok((block, _)) if block.is_empty() => None,
+            Ok((block, flights)) => Some((block, Some(flights))),
+            Err(error) => Some((
+                vec![Err(error).context(|| "cannot read rows".to_owned())],
+                None,
+            )),
+        }
+    });
+    blocks.map(stream::iter).flatten()
 }
 
 fn runtime(workers: Option<NonZeroUsize>) -> std::io::Result<Runtime> {

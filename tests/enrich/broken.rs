@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::double::{self, Misdeed};
-use crate::job::{Job, data};
+use crate::job::{Job, data, feed};
 
 pub(crate) const MODES: [&str; 2] = ["event-loop", "blocking"];
 
@@ -118,7 +121,7 @@ fn a_refused_connection() {
         .to_string();
     for mode in MODES {
         let line = Job::new(&["--mode", mode, "--redis", &address]).fail();
-        assert_says(&line, &["cannot connect", &address, "onnection refused"]);
+        assert_says(&line, &["cannot reach", &address, "onnection refused"]);
     }
 }
 
@@ -126,8 +129,53 @@ fn a_refused_connection() {
 fn an_address_that_is_none() {
     assert_says(
         &Job::new(&["--redis", "localhost"]).fail(),
-        &["cannot connect", "localhost"],
+        &["cannot reach", "localhost"],
     );
+}
+
+/// The first connection of a run stores the tables; those after it are the event loop's.
+#[test]
+fn a_connection_that_is_not_answered() {
+    for accepted in [0, 1] {
+        let address = double::start_and_accept(accepted);
+        assert_eq!(
+            Job::new(&["--redis", &address, "--patience", "1s"]).fail(),
+            format!("cannot reach the look-up server {address}: no answer within 1s")
+        );
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent() {
+    let address = double::start(0, Misdeed::StoresSaying(b""));
+    assert_eq!(
+        Job::new(&["--redis", &address, "--patience", "1s"]).fail(),
+        format!("cannot store the tables at {address}: no answer within 1s")
+    );
+    for mode in MODES {
+        let address = double::start(100, Misdeed::Says(b""));
+        let job = Job::new(&["--mode", mode, "--redis", &address, "--patience", "1s"]);
+        let line = job.fail();
+        assert_names_its_row(&line);
+        assert!(line.contains("cannot look up "), "{line}");
+        assert!(
+            line.ends_with(&format!(" at {address}: no answer within 1s")),
+            "{line}"
+        );
+    }
+}
+
+/// Who sends and who receives both notice, at about the same time: the second must not speak over the first.
+#[test]
+fn a_server_that_resets_a_connection() {
+    for _ in 0..4 {
+        let address = double::start(1000, Misdeed::Resets);
+        let job = Job::new(&["--limit", SOME, "--redis", &address, "--connections", "1"]);
+        let line = job.fail();
+        assert_names_its_row(&line);
+        assert_says(&line, &["cannot look up ", &address, " in flight"]);
+        assert!(!line.contains(" 0 requests"), "{line}");
+    }
 }
 
 #[test]
@@ -138,6 +186,22 @@ fn a_server_that_dies_in_the_middle() {
         assert_names_its_row(&line);
         assert_says(&line, &["cannot look up ", &address, "in flight"]);
     }
+}
+
+/// The failure does not wait for more of the input.
+#[test]
+fn a_server_that_dies_while_the_input_is_silent() {
+    let address = double::start(100, Misdeed::Dies);
+    let job = Job::new(&["--redis", &address, "--workers", "1"]);
+    let mut child = job.start_piped();
+    let mut silent = child.stdin.take().unwrap();
+    feed(&mut silent, 500);
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    let output = ended.recv_timeout(Duration::from_secs(60));
+    drop(silent);
+    let line = job.expect_failure(&output.expect("it waits for the pipe"));
+    assert_says(&line, &["cannot look up ", &address, "in flight"]);
 }
 
 #[test]

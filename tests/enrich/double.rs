@@ -2,11 +2,13 @@
 //! what is stored, and know nothing.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use redis_protocol::resp2::types::OwnedFrame;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::resp::{self, Decoder};
 
@@ -15,6 +17,8 @@ use crate::resp::{self, Decoder};
 pub(crate) enum Misdeed {
     /// Closes all connections and takes no more.
     Dies,
+    /// Closes the connection as a server does that crashes: with what it was sent unread.
+    Resets,
     /// Sends these bytes as an answer, and goes on as if nothing were.
     Says(&'static [u8]),
     /// Sends these bytes, and then dies.
@@ -45,6 +49,32 @@ pub(crate) fn start(good_answers: usize, misdeed: Misdeed) -> String {
         }
     });
     address
+}
+
+/// A server that serves so many connections, all that a job stores, and leaves every other without an answer: as if a
+/// firewall dropped what is sent to it. Nobody accepts what waits, and no more than one can.
+pub(crate) fn start_and_accept(connections: usize) -> String {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    listener.bind(&any_port.into()).unwrap();
+    listener.listen(0).unwrap();
+    let listener = TcpListener::from(listener);
+    let address = listener.local_addr().unwrap();
+    let shared = Mutex::new(Double {
+        good_answers: 0,
+        connections: Vec::new(),
+    });
+    thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            serve(stream, &shared, Misdeed::Dies);
+        }
+        let _waiting = TcpStream::connect(address).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    address.to_string()
 }
 
 struct Double {
@@ -92,6 +122,14 @@ fn answer(
     match misdeed {
         Misdeed::Says(bytes) | Misdeed::StoresSaying(bytes) => stream.write_all(bytes).ok(),
         Misdeed::Dies => double.die(),
+        Misdeed::Resets => {
+            // To linger for no time is to reset.
+            SockRef::from(&*stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+            double.connections.clear();
+            None
+        }
         Misdeed::DiesSaying(bytes) => {
             stream.write_all(bytes).ok()?;
             double.die()

@@ -12,8 +12,15 @@ use tempfile::TempDir;
 /// The project's root, where the example finds its data.
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Four times what a pipe holds, some 3,000 rows.
-const FED: usize = 256 * 1024;
+/// Rows that a run is fed through a pipe: four times what the pipe holds.
+pub(crate) const FED: usize = 3000;
+
+/// Writes the first rows of January, below their header.
+pub(crate) fn feed(pipe: &mut impl Write, rows: usize) {
+    let flights = fs::read_to_string(data("flights.csv")).unwrap();
+    let some: String = flights.split_inclusive('\n').take(1 + rows).collect();
+    pipe.write_all(some.as_bytes()).unwrap();
+}
 
 /// A run to be, and the folder that its files are in.
 pub(crate) struct Job {
@@ -83,26 +90,23 @@ impl Job {
         }
     }
 
-    /// Runs with a pipe as its input, up to where it has its outputs and works on rows: it has read more of them than a
-    /// pipe holds. The pipe stays open.
+    /// Runs with a pipe as its input, and feeds it [`FED`] rows. They don't fit the pipe, so when this returns the run has
+    /// its outputs and works on rows. The pipe stays open.
     pub(crate) fn start_fed(&self) -> Child {
-        let mut child = self
-            .command()
+        let mut child = self.start_piped();
+        feed(child.stdin.as_mut().unwrap(), FED);
+        child
+    }
+
+    /// Runs with a pipe as its input.
+    pub(crate) fn start_piped(&self) -> Child {
+        self.command()
             .args(["--input", "/dev/stdin"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let rows = fs::read(data("flights.csv")).unwrap();
-        let some = rows[..FED]
-            .rsplitn(2, |byte| *byte == b'\n')
-            .last()
-            .unwrap();
-        let pipe = child.stdin.as_mut().unwrap();
-        pipe.write_all(some).unwrap();
-        pipe.write_all(b"\n").unwrap();
-        child
+            .unwrap()
     }
 
     /// Runs to a good end.

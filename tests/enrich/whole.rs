@@ -1,8 +1,11 @@
 //! The job on real rows, in both modes and in every setting.
 
+use std::io::Read;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::job::{Done, Job, data, json_lines};
+use crate::job::{Done, FED, Job, data, feed, json_lines};
 use crate::truth::{self, Tables};
 
 /// Enough rows for several blocks of output and for every kind of miss; few enough for the blocking mode.
@@ -108,6 +111,34 @@ fn an_output_that_is_a_pipe_is_written_to() {
         json_lines(lines).len() as u64,
         serde_json::from_str::<serde_json::Value>(report).unwrap()["records"]
     );
+}
+
+/// While a pipe is silent, what came before goes on: all but the rows of a block that is not full (256), and the bytes of
+/// one (64 KiB). A worker that waited for the pipe would hold up the look-ups of a thousand rows.
+#[test]
+fn a_pipe_that_falls_silent_holds_up_no_look_up() {
+    let before = Job::new(&["--limit", &(FED - 256).to_string()])
+        .run()
+        .output;
+    let before = before.as_bytes()[..before.len() - 64 * 1024].to_owned();
+    let job = Job::new(&[
+        "--workers",
+        "1",
+        "--delay",
+        "200ms",
+        "--output",
+        "/dev/stdout",
+    ]);
+    let mut child = job.start_piped();
+    let mut pipe = child.stdout.take().unwrap();
+    let (sender, written) = mpsc::channel();
+    let mut bytes = vec![0; before.len()];
+    thread::spawn(move || sender.send(pipe.read_exact(&mut bytes).map(|()| bytes)));
+    feed(child.stdin.as_mut().unwrap(), FED);
+    let written = written.recv_timeout(Duration::from_secs(60));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(written.expect("it waits for the pipe").unwrap() == before);
 }
 
 #[test]
