@@ -16,7 +16,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `enrich/flights.rs` | reads rows |
-//! | `enrich/clean.rs` | makes flights of rows, or says why not |
+//! | `enrich/clean.rs`, `date.rs` | makes flights of rows, or says why not |
 //! | `enrich/event_loop.rs` | looks up four rows of tables for each flight, many flights at a time, on peu |
 //! | `enrich/blocking.rs` | the same, one look-up at a time, without peu |
 //! | `enrich/client.rs` | a pipelined client, for the event loop |
@@ -32,6 +32,8 @@ mod clean;
 mod cli;
 #[path = "enrich/client.rs"]
 mod client;
+#[path = "enrich/date.rs"]
+mod date;
 #[path = "enrich/event_loop.rs"]
 mod event_loop;
 #[path = "enrich/failure.rs"]

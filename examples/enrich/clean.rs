@@ -6,8 +6,8 @@
 //! | unreadable | a value has not the form of its column: a date, a number, a code, a time |
 //! | missing | a value is `NA` that this flight must have. Every flight has a date, a route, a carrier and a schedule; one that departed has an aircraft, both its times, both its delays and a time in the air |
 //! | unexpected | a flight that never departed has an arrival, a delay or a time in the air |
-//! | impossible | a clock beyond 24:00 or with 60 minutes, no distance or no time in the air, a speed that no airliner reaches |
-//! | contradictory | a delay is not the difference of its two times |
+//! | impossible | a day that no calendar has, a clock beyond 24:00 or with 60 minutes, no distance or no time in the air, a speed that no airliner reaches |
+//! | contradictory | a delay is not the difference of its two times, the hour in UTC is on none of the days around the local one |
 //!
 //! A flight without a departure time is **cancelled**: a valid record, which happens to have no times, and often no
 //! aircraft. A flight that departed but never arrived, or whose time in the air is missing, was diverted or badly
@@ -19,6 +19,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::date::Date;
 use crate::flights::RawFlight;
 
 /// Nothing that carries passengers flies faster than 600 mph through the air; the strongest jet streams add 100.
@@ -28,7 +29,7 @@ const FASTEST_MPH: f64 = 700.0;
 #[derive(Debug, Serialize)]
 pub(crate) struct Flight {
     /// The local day of its scheduled departure: `2013-01-31`.
-    pub(crate) date: String,
+    pub(crate) date: Date,
     pub(crate) carrier: String,
     pub(crate) flight: u16,
     pub(crate) tailnum: Option<String>,
@@ -64,8 +65,9 @@ pub(crate) fn clean(raw: &RawFlight<'_>) -> Result<Flight, Reason> {
     let sched_dep_time = Clock::read("sched_dep_time", raw.sched_dep_time)?;
     let sched_arr_time = Clock::read("sched_arr_time", raw.sched_arr_time)?;
     let distance = positive("distance", raw.distance)?;
+    let date = date(raw)?;
     Ok(Flight {
-        date: date(raw)?,
+        date,
         carrier: code("carrier", raw.carrier, 2..=2)?,
         flight: number("flight", raw.flight)?,
         tailnum: optional(raw.tailnum)
@@ -73,7 +75,7 @@ pub(crate) fn clean(raw: &RawFlight<'_>) -> Result<Flight, Reason> {
             .transpose()?,
         origin: code("origin", raw.origin, 3..=3)?,
         dest: code("dest", raw.dest, 3..=3)?,
-        time_hour: hour("time_hour", raw.time_hour)?,
+        time_hour: hour(raw, date)?,
         status: match optional(raw.dep_time) {
             Some(_) => flown(raw, sched_dep_time, sched_arr_time, distance)?,
             None => cancelled(raw)?,
@@ -272,40 +274,43 @@ fn code(
     }
 }
 
-fn date(raw: &RawFlight<'_>) -> Result<String, Reason> {
-    let (year, month, day): (u16, u8, u8) = (
+fn date(raw: &RawFlight<'_>) -> Result<Date, Reason> {
+    let (year, month, day) = (
         number("year", raw.year)?,
         number("month", raw.month)?,
         number("day", raw.day)?,
     );
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        2 => 28 + u8::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => 0,
-    };
-    match (1..=days).contains(&day) {
-        true => Ok(format!("{year:04}-{month:02}-{day:02}")),
-        false => Err(Rule::Impossible.because(format!("no calendar has {year}-{month}-{day}"))),
+    Date::new(year, month, day)
+        .ok_or_else(|| Rule::Impossible.because(format!("no calendar has {year}-{month}-{day}")))
+}
+
+/// The hour of the scheduled departure in UTC, at most a day from the local `date`. It is part of a key, so its text is kept.
+fn hour(raw: &RawFlight<'_>, date: Date) -> Result<String, Reason> {
+    let text = required("time_hour", raw.time_hour)?;
+    let no_hour = || format!("time_hour is `{text}`, no full hour in UTC");
+    let (day, hour) = parts_of_hour(text).ok_or_else(|| Rule::Unreadable.because(no_hour()))?;
+    let day = day
+        .filter(|_| hour < 24)
+        .ok_or_else(|| Rule::Impossible.because(no_hour()))?;
+    match day == date || day.next() == date || date.next() == day {
+        true => Ok(text.to_owned()),
+        false => Err(Rule::Contradictory.because(format!(
+            "time_hour is {text}, but the flight was due on {date}"
+        ))),
     }
 }
 
-/// An hour is part of a key, so its form is checked and its text kept.
-fn hour(column: &str, text: &str) -> Result<String, Reason> {
+/// The day, if a calendar has it, and the hour of a text that has their form.
+fn parts_of_hour(text: &str) -> Option<(Option<Date>, u8)> {
     const FORM: &[u8] = b"dddd-dd-ddTdd:00:00Z";
-    let text = required(column, text)?;
-    let fits = |(byte, form): (u8, &u8)| {
-        if *form == b'd' {
-            byte.is_ascii_digit()
-        } else {
-            byte == *form
-        }
+    let fits = |(byte, form): (u8, &u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        _ => byte == *form,
     };
-    match text.len() == FORM.len() && text.bytes().zip(FORM).all(fits) {
-        true => Ok(text.to_owned()),
-        false => {
-            Err(Rule::Unreadable.because(format!("{column} is `{text}`, no full hour in UTC")))
-        }
+    if text.len() != FORM.len() || !text.bytes().zip(FORM).all(fits) {
+        return None;
     }
+    let (year, month, day) = (&text[..4], &text[5..7], &text[8..10]);
+    let date = Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    Some((date, text[11..13].parse().ok()?))
 }
