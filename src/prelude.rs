@@ -1,6 +1,6 @@
 //! What most programs need: `use peu::prelude::*;`.
 //!
-//! Helpers such as `read_exact`, `write_all` and `copy` are not among them: they are the same for all runtimes, and
+//! Helpers such as `read_exact` and `write_all` are not among them: they are the same for all runtimes, and
 //! the crate `futures-lite` has them for every [`AsyncRead`] and [`AsyncWrite`].
 
 pub use crate::operators::{AsyncOptions, OnError, StreamExt as _};

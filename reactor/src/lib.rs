@@ -43,6 +43,7 @@
 //! | `net/` | sockets: TCP, UDP, Unix; names are looked up off the loop |
 //! | `operation.rs`, `submit.rs` | owned operations, and how they are performed and cancelled |
 //! | `file/` | regular files: what can be asked of them, and which tier does it |
+//! | `process.rs`, `signal.rs` | the ends of children, and signals |
 //! | `place.rs` | where an answer is left for who waits |
 //! | `park.rs` | how a sleeping turn is woken |
 //! | `timers.rs`, `deadline.rs`, `time/` | the wheel, how it ends a sleep, what users see of it |
@@ -66,8 +67,10 @@ pub mod operation;
 mod os;
 mod park;
 mod place;
+pub mod process;
 mod reactor;
 mod readiness;
+pub mod signal;
 mod slab;
 mod source;
 mod state;

@@ -110,6 +110,19 @@ impl File {
         options.open(path).await
     }
 
+    /// A file that was opened elsewhere. Errors call it "a file without a path".
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn from_std(file: fs::File) -> File {
+        File::named(file, "a file without a path")
+    }
+
+    pub(crate) fn named(file: fs::File, name: &str) -> File {
+        File::new(file, Path::new(name), Handle::current())
+    }
+
     pub(super) fn new(file: fs::File, path: &Path, runtime: Handle) -> File {
         File {
             open: Arc::new(Open {
@@ -122,7 +135,7 @@ impl File {
         }
     }
 
-    /// The path that it was opened at.
+    /// The path that it was opened at, or the name that stands for one in errors.
     pub fn path(&self) -> &Path {
         &self.open.path
     }

@@ -30,16 +30,20 @@
 
 mod directory;
 mod file;
+mod lines;
 mod open_options;
 mod paths;
 mod sequential;
 mod whole;
 mod work;
 
+pub(crate) use work::on_pool;
+
 pub use directory::{
     DirEntry, ReadDir, create_dir, create_dir_all, read_dir, remove_dir, remove_dir_all,
 };
 pub use file::File;
+pub use lines::{Lines, lines};
 pub use open_options::OpenOptions;
 pub use paths::{
     canonicalize, hard_link, metadata, read_link, remove_file, rename, set_permissions, symlink,

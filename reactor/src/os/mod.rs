@@ -7,7 +7,9 @@
 
 mod descriptor;
 mod open;
+mod pidfd;
 mod read_now;
+mod signal;
 mod timerfd;
 #[cfg(all(
     target_os = "linux",
@@ -33,7 +35,9 @@ pub(crate) use descriptor::set_nonblocking;
 pub(crate) use open::{
     About, is_on_this_machine, look, open, open_cached, opened, peek_cached, without_nonblocking,
 };
+pub(crate) use pidfd::{pidfd, wait as wait_for_process};
 pub(crate) use read_now::{can_read_now, read_now};
+pub(crate) use signal::Seat;
 pub(crate) use timerfd::Alarm;
 pub use timerfd::Nap;
 pub(crate) use uring::{Bell, Completion, Entry, Submission, ring};
