@@ -62,7 +62,6 @@ mod temporary;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use indicatif::ProgressBar;
 
 use crate::cli::{Args, Mode};
@@ -74,7 +73,7 @@ use crate::server::Server;
 use crate::sink::Sink;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     match run(&args).and_then(|report| print(&args, &report)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -102,6 +101,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         order: args.order(),
         server: address,
         delay_us: args.delay.as_micros(),
+        peak_in_flight: in_flight.peak(),
         output: args.output.clone(),
         dead_letters_output: args.dead_letters.clone(),
     })

@@ -1,16 +1,23 @@
 //! The command line.
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use serde::Serialize;
 
 use crate::tables::Table;
 
 /// No network is later than that, and a clock can count it: times near the largest one overflow.
 const LONGEST_TIME: Duration = Duration::from_secs(3600);
+
+/// Each is a file in this process, and another where the embedded server has its end: twice 256 of
+/// them fit the 1,024 files that most systems allow, with room for the others.
+const CONNECTIONS: RangeInclusive<u64> = 1..=256;
 
 /// Enrich flights: each row of a CSV file is cleaned, joined with four look-ups over TCP (its aircraft, its destination,
 /// its airline, the weather where it left), and written as a line of JSON.
@@ -20,7 +27,8 @@ const LONGEST_TIME: Duration = Duration::from_secs(3600);
 #[derive(Debug, Parser)]
 #[command(name = "enrich", max_term_width = 110)]
 pub(crate) struct Args {
-    /// The flights, as CSV [default: flights.csv in --data]
+    /// The flights, as CSV [default: flights.csv in --data]. The weather in the default --data is January's: flights of
+    /// other months need their own
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 
@@ -28,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Where the enriched flights go, one JSON object a line. It appears when it is complete, and not before
+    /// Where the enriched flights go, one JSON object a line. It appears when it is complete; an earlier one stays until then
     #[arg(
         long,
         value_name = "FILE",
@@ -64,23 +72,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "30s")]
     pub(crate) patience: Duration,
 
-    /// Connections to the server (event-loop mode)
-    #[arg(long, value_name = "N", default_value = "4")]
-    pub(crate) connections: NonZeroUsize,
+    /// Connections to the server, up to 256 (event-loop mode) [default: 4]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(CONNECTIONS))]
+    connections: Option<usize>,
 
-    /// Records whose look-ups may be under way at once (event-loop mode)
-    #[arg(long, value_name = "N", default_value = "1024")]
-    pub(crate) capacity: NonZeroUsize,
+    /// Records whose look-ups may be under way at once (event-loop mode) [default: 1024]
+    #[arg(long, value_name = "N")]
+    capacity: Option<NonZeroUsize>,
 
-    /// Write records in the order of the input: the default
+    /// Write records in the order of the input [default]
     #[arg(long, conflicts_with = "unordered")]
     ordered: bool,
 
-    /// Write records as their look-ups complete
+    /// Write records as their look-ups complete (event-loop mode)
     #[arg(long)]
     unordered: bool,
 
-    /// Threads of the event loop [default: one per core]
+    /// Threads of the event loop (event-loop mode) [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
 
@@ -112,6 +120,36 @@ pub(crate) enum Order {
 }
 
 impl Args {
+    /// Reads the command line. What makes no sense ends the program here.
+    pub(crate) fn read() -> Args {
+        let args = Args::parse();
+        let of_event_loop = [
+            ("--connections", args.connections.is_some()),
+            ("--capacity", args.capacity.is_some()),
+            ("--unordered", args.unordered),
+            ("--workers", args.workers.is_some()),
+        ];
+        let refused = of_event_loop.iter().find(|(_, is_given)| *is_given);
+        if let (Mode::Blocking, Some((option, _))) = (args.mode, refused) {
+            let text = format!("{option} is of the event loop: --mode blocking has no use for it");
+            Args::command()
+                .error(ErrorKind::ArgumentConflict, text)
+                .exit();
+        }
+        args
+    }
+
+    /// Connections to the server. A few keep a server busy.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.unwrap_or(4)
+    }
+
+    /// Records whose look-ups may be under way at once: four thousand look-ups, a second's worth at a rate that a small
+    /// server has.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity.map_or(1024, NonZeroUsize::get)
+    }
+
     /// The folder of the tables. The default is found from any folder when the program runs where it was built, and
     /// from the project's root elsewhere.
     pub(crate) fn data(&self) -> PathBuf {
@@ -137,9 +175,9 @@ impl Args {
         tables.into_iter().chain([self.input()]).collect()
     }
 
-    /// In which order records are written. One thread that makes one look-up at a time knows only one order.
+    /// In which order records are written.
     pub(crate) fn order(&self) -> Order {
-        match self.unordered && self.mode == Mode::EventLoop {
+        match self.unordered {
             true => Order::Unordered,
             false => Order::Ordered,
         }

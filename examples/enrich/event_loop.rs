@@ -39,9 +39,9 @@ pub(crate) fn run(
         Order::Ordered => AsyncOptions::ordered(),
         Order::Unordered => AsyncOptions::unordered(),
     };
-    let options = options.capacity(args.capacity.get());
+    let options = options.capacity(args.capacity());
     let done = runtime.block_on(async {
-        let connections = args.connections.get();
+        let connections = args.connections();
         let client = Client::connect(address, connections, patience, in_flight.clone()).await?;
         let client = Arc::new(client);
         let mut outcomes = rows(flights).try_async_map(

@@ -37,15 +37,7 @@ impl Flights {
             .headers()
             .context(|| format!("cannot read the header of {}", path.display()))?
             .clone();
-        if let Some(column) = COLUMNS
-            .iter()
-            .find(|column| !header.iter().any(|name| name == **column))
-        {
-            return Err(Failure::new(format!(
-                "{} has no column `{column}`",
-                path.display()
-            )));
-        }
+        check(&header).context(|| format!("cannot use {}", path.display()))?;
         Ok(Flights {
             reader,
             header: Arc::new(header),
@@ -71,6 +63,23 @@ impl Flights {
             _ => format!("cannot read row {row} (line {line}) of {path}: {error}"),
         })
     }
+}
+
+/// Checks that a header has each column once.
+fn check(header: &StringRecord) -> Result<(), Failure> {
+    if header.is_empty() {
+        return Err(Failure::new("it is empty"));
+    }
+    for column in COLUMNS {
+        match header.iter().filter(|name| *name == column).count() {
+            0 => return Err(Failure::new(format!("it has no column `{column}`"))),
+            1 => {}
+            times => {
+                return Err(Failure::new(format!("it has {times} columns `{column}`")));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Iterator for Flights {

@@ -8,21 +8,33 @@ use indicatif::{HumanCount, ProgressBar, ProgressFinish, ProgressState, Progress
 
 use crate::failure::{Context, Failure};
 
-/// How many look-ups are in flight.
+/// How many look-ups are in flight, and how many were at most.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Gauge(Arc<AtomicUsize>);
+pub(crate) struct Gauge(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// ORDERING: only ever Relaxed: numbers for people to look at, nothing is read because of them.
+    now: AtomicUsize,
+    /// ORDERING: only ever Relaxed, as `now`; it is read when the last look-up is over, on a thread that knows of that.
+    peak: AtomicUsize,
+}
 
 impl Gauge {
     /// One more, until the guard is dropped.
     pub(crate) fn enter(&self) -> InFlight<'_> {
-        // ORDERING: a number for people to look at: nothing is read because of it.
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let before = self.0.now.fetch_add(1, Ordering::Relaxed);
+        self.0.peak.fetch_max(before + 1, Ordering::Relaxed);
         InFlight(self)
     }
 
     fn get(&self) -> usize {
-        // ORDERING: as in `enter`.
-        self.0.load(Ordering::Relaxed)
+        self.0.now.load(Ordering::Relaxed)
+    }
+
+    /// The most so far.
+    pub(crate) fn peak(&self) -> usize {
+        self.0.peak.load(Ordering::Relaxed)
     }
 }
 
@@ -31,8 +43,7 @@ pub(crate) struct InFlight<'a>(&'a Gauge);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        // ORDERING: as in `Gauge::enter`.
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) struct Run {
     pub(crate) order: Order,
     pub(crate) server: String,
     pub(crate) delay_us: u128,
+    /// The most look-ups at once.
+    pub(crate) peak_in_flight: usize,
     pub(crate) output: PathBuf,
     pub(crate) dead_letters_output: PathBuf,
 }
@@ -157,6 +159,8 @@ impl Display for Report {
             let missed = format!("look-ups, {} missed", lookups.missed);
             line(table.name(), &lookups.asked, &missed)?;
         }
+        let at_once = &"look-ups in flight, at most";
+        line("at once", &self.run.peak_in_flight, at_once)?;
         let Latency {
             p50,
             p99,

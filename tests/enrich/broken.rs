@@ -108,7 +108,15 @@ fn a_file_without_a_column() {
         .fail();
     assert_says(&line, &["flights.csv", "no column `dep_time`"]);
     let line = Job::new(&[]).with_input("").fail();
-    assert_says(&line, &["flights.csv", "no column `year`"]);
+    assert_says(&line, &["flights.csv", "it is empty"]);
+}
+
+#[test]
+fn a_file_with_a_column_twice() {
+    let flights = fs::read_to_string(data("flights.csv")).unwrap();
+    let two_days = flights.replacen(",minute,", ",day,", 1);
+    let line = Job::new(&[]).with_input(&two_days).fail();
+    assert_says(&line, &["flights.csv", "2 columns `day`"]);
 }
 
 #[test]
@@ -276,12 +284,55 @@ fn a_server_that_answers_with_another_row() {
 }
 
 #[test]
+fn an_option_that_blocking_has_no_use_for() {
+    let cases: [&[&str]; 4] = [
+        &["--connections", "2"],
+        &["--capacity", "2"],
+        &["--unordered"],
+        &["--workers", "2"],
+    ];
+    for option in cases {
+        let errors = misused(Job::new(&["--mode", "blocking", "--limit", "1"]).with(option));
+        assert_says(&errors, &[option[0], "--mode blocking"]);
+    }
+}
+
+#[test]
+fn connections_that_no_process_can_have() {
+    for number in ["0", "257", "1000000"] {
+        let errors = misused(Job::new(&["--connections", number, "--limit", "1"]));
+        assert_says(&errors, &[number, "--connections", "1..=256"]);
+    }
+}
+
+/// Not all of these get a file. What it says is what was tried, once.
+#[test]
+fn connections_that_this_process_can_not_have() {
+    let job = Job::new(&["--connections", "100", "--patience", "20s"]);
+    let line = job.expect_failure(&job.run_in_shell("ulimit -n 60"));
+    assert_says(
+        &line,
+        &["cannot reach the look-up server", "Too many open files"],
+    );
+    assert_eq!(
+        line.matches("cannot").count(),
+        2,
+        "to reach it: to connect: {line}"
+    );
+}
+
+/// What a command line that makes no sense is answered.
+fn misused(job: Job) -> String {
+    let output = job.command().output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    errors
+}
+
+#[test]
 fn a_delay_that_no_clock_can_count() {
     for delay in ["18446744073709551615s", "1e300s", "3601s", "-1ms"] {
-        let job = Job::new(&[&format!("--delay={delay}"), "--limit", "1"]);
-        let output = job.command().output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{errors}");
+        let errors = misused(Job::new(&[&format!("--delay={delay}"), "--limit", "1"]));
         assert_says(&errors, &[delay, "--delay", "0s to 3600s"]);
     }
 }

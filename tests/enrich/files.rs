@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::broken::{MODES, SOME, assert_says};
 use crate::double::{self, Misdeed};
-use crate::job::{Job, data, failure, files, program};
+use crate::job::{Job, data, failure, files};
 
 #[test]
 fn a_device_that_is_full() {
@@ -27,18 +27,10 @@ fn a_device_that_is_full() {
     }
 }
 
-/// Runs a job, none of whose files may be longer than so many blocks of 512 or 1024 bytes, as the shell counts: as if the
-/// disk were full then, but without the right to mount one.
-fn run_limited(job: &Job, blocks: usize) -> Output {
-    // The signal would end the process; ignored, the write fails.
-    let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-    Command::new("sh")
-        .args(["-c", &limited])
-        .arg(program())
-        .args(job.command().get_args())
-        .current_dir(crate::job::ROOT)
-        .output()
-        .unwrap()
+/// Lets no file grow beyond so many blocks of 512 or 1024 bytes, as the shell counts: as if the disk were full then, but
+/// without the right to mount one. The signal would end the process; ignored, the write fails.
+fn no_longer_than(blocks: usize) -> String {
+    format!("trap '' XFSZ; ulimit -f {blocks}")
 }
 
 #[test]
@@ -46,7 +38,7 @@ fn a_file_that_can_not_grow() {
     for mode in MODES {
         let job = Job::new(&["--mode", mode, "--limit", SOME]);
         assert_says(
-            &job.expect_failure(&run_limited(&job, 64)),
+            &job.expect_failure(&job.run_in_shell(&no_longer_than(64))),
             &["cannot write", "flights.jsonl (at row ", "File too large"],
         );
     }
@@ -57,7 +49,7 @@ fn a_file_that_can_not_grow() {
 fn a_last_block_that_can_not_be_written_leaves_both_files_as_they_were() {
     let job = Job::new(&["--limit", "60"]);
     assert_says(
-        &job.expect_failure(&run_limited(&job, 16)),
+        &job.expect_failure(&job.run_in_shell(&no_longer_than(16))),
         &[
             "cannot write",
             "flights.jsonl (at row 60)",

@@ -90,6 +90,17 @@ impl Job {
         }
     }
 
+    /// Runs in a shell that has done something before.
+    pub(crate) fn run_in_shell(&self, before: &str) -> Output {
+        Command::new("sh")
+            .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
+            .arg(program())
+            .args(self.command().get_args())
+            .current_dir(ROOT)
+            .output()
+            .unwrap()
+    }
+
     /// Runs with a pipe as its input, and feeds it [`FED`] rows. They don't fit the pipe, so when this returns the run has
     /// its outputs and works on rows. The pipe stays open.
     pub(crate) fn start_fed(&self) -> Child {
