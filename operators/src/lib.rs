@@ -93,11 +93,17 @@ mod attempts;
 mod barrier;
 mod breaker;
 mod budget;
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(feature = "cache")]
+mod cache_options;
 mod calls;
 mod concurrency;
 mod element;
 mod error;
 mod failure;
+#[cfg(feature = "cache")]
+mod flight;
 mod guard;
 mod hedge;
 mod input;
@@ -132,6 +138,10 @@ pub use async_map::AsyncMap;
 pub use barrier::CheckpointBarrier;
 pub use breaker::CircuitBreaker;
 pub use budget::{Budgeted, RetryBudget};
+#[cfg(feature = "cache")]
+pub use cache::{Cache, CacheMetrics, Found, Lookup};
+#[cfg(feature = "cache")]
+pub use cache_options::CacheOptions;
 pub use concurrency::{Aimd, FixedLimit, Gradient};
 pub use element::{Element, EventTime, LatencyMarker, Mark};
 pub use error::{Cause, StageError};

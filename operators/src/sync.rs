@@ -3,6 +3,6 @@
 //! `Arc` stays the standard one: [`std::task::Wake`] is defined for no other.
 
 pub(crate) use parking_lot::Mutex;
-#[cfg(feature = "pipeline")]
+#[cfg(any(feature = "cache", feature = "pipeline"))]
 pub(crate) use std::sync::atomic::AtomicU64;
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering};

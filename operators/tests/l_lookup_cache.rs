@@ -1,0 +1,344 @@
+//! Family L: the look-up cache.
+
+mod kit;
+
+use futures_lite::StreamExt as _;
+use kit::{Answer, Calls, Refused, Tap, World, ms};
+use peu_operators::{
+    AsyncMap, AsyncOptions, Cache, CacheMetrics, CacheOptions, Fallback, OnError, StagePolicies,
+    StreamExt as _,
+};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A cache from numbers to ten times the number, whose loads are scripted. 0 stands for "there is none".
+struct Shelf {
+    world: World,
+    loads: Calls,
+    cache: Cache<u64, u64, Refused>,
+}
+
+impl Shelf {
+    fn new(options: CacheOptions<u64, u64>) -> Self {
+        let (world, loads) = (World::new(), Calls::new());
+        let cache = {
+            let loads = loads.clone();
+            Cache::new(&world, options, move |key| {
+                let load = loads.call(key);
+                async move { load.await.map(|value| (value > 0).then_some(value)) }
+            })
+        };
+        Self {
+            world,
+            loads,
+            cache,
+        }
+    }
+
+    /// What a look-up finds at once, if the load's answer is there already.
+    fn now(&self, key: u64) -> Option<Result<Option<u64>, ()>> {
+        let mut lookup = self.cache.get(key);
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut lookup).poll(&mut cx) {
+            Poll::Ready(found) => Some(found.map_err(drop)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// A look-up that has to load, and does.
+    fn load(&self, key: u64, answer: Answer) -> Option<Result<Option<u64>, ()>> {
+        let before = self.metrics().loads;
+        self.loads.answer(key, answer);
+        let found = self.now(key);
+        assert_eq!(self.metrics().loads, before + 1);
+        found
+    }
+
+    fn fill(&self, keys: impl IntoIterator<Item = u64>) {
+        for key in keys {
+            assert_eq!(
+                self.load(key, Answer::Output(10 * key)),
+                Some(Ok(Some(10 * key)))
+            );
+        }
+    }
+
+    fn advance(&self, milliseconds: u64) {
+        self.world.advance(ms(milliseconds));
+        self.world.run();
+    }
+
+    fn metrics(&self) -> CacheMetrics {
+        self.cache.metrics()
+    }
+
+    /// A stage of its own over some keys, which looks them up here.
+    fn stage<P>(&self, keys: &[u64], options: AsyncOptions<P>) -> Tap<AsyncMap<Option<u64>>>
+    where
+        P: StagePolicies<u64, Option<u64>, Arc<Refused>>,
+    {
+        let cache = self.cache.clone();
+        let keys = futures_lite::stream::iter(keys.to_vec());
+        let keys = keys.chain(futures_lite::stream::pending());
+        Tap::new(keys.async_map(&self.world, "stage", move |key| cache.get(key), options))
+    }
+}
+
+fn outputs(tap: &mut Tap<AsyncMap<Option<u64>>>) -> Vec<Option<u64>> {
+    let mut outputs = Vec::new();
+    while let Some(output) = tap.next_now() {
+        outputs.push(output.expect("nothing fails"));
+    }
+    outputs
+}
+
+#[test]
+fn l01_entries_are_bounded_by_number() {
+    let shelf = Shelf::new(CacheOptions::entries(100));
+    shelf.fill(1..=1_000);
+    let entries = shelf.metrics().entries;
+    assert!((50..=110).contains(&entries), "{entries} entries");
+}
+
+#[test]
+fn l01_or_by_weight() {
+    let weigh = |key: u64| if key > 500 { 10 } else { 1 };
+    let options = CacheOptions::weight(100, move |key: &u64, _: &u64| weigh(*key));
+    let shelf = Shelf::new(options);
+    shelf.fill(1..=1_000);
+    let there = (1..=1_000).filter(|key| shelf.now(*key).is_some());
+    let weights: Vec<u64> = there.map(weigh).collect();
+    let total: u64 = weights.iter().sum();
+    assert!((50..=110).contains(&total), "{weights:?}");
+    assert!(weights.contains(&10), "{weights:?}");
+}
+
+#[test]
+fn l01_an_entry_expires_after_it_was_written() {
+    let shelf = Shelf::new(CacheOptions::entries(10).expire_after_write(ms(100)));
+    shelf.fill([1]);
+    shelf.advance(99);
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+    shelf.advance(1);
+    assert_eq!(shelf.load(1, Answer::Output(11)), Some(Ok(Some(11))));
+    assert_eq!(shelf.now(1), Some(Ok(Some(11))));
+}
+
+#[test]
+fn l01_or_after_it_was_last_found_or_whichever_is_first() {
+    let options = CacheOptions::entries(10).expire_after_access(ms(100));
+    let shelf = Shelf::new(options.expire_after_write(ms(250)));
+    shelf.fill([1]);
+    for _ in 0..2 {
+        shelf.advance(99);
+        assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+    }
+    shelf.advance(52);
+    assert_eq!(
+        shelf.load(1, Answer::Output(11)),
+        Some(Ok(Some(11))),
+        "written 250 ms ago"
+    );
+    shelf.advance(100);
+    assert_eq!(
+        shelf.load(1, Answer::Output(12)),
+        Some(Ok(Some(12))),
+        "found 100 ms ago"
+    );
+}
+
+#[test]
+fn l01_a_miss_is_kept_only_if_asked_for_and_for_its_own_time() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    assert_eq!(shelf.load(1, Answer::Output(0)), Some(Ok(None)));
+    assert_eq!(shelf.load(1, Answer::Output(0)), Some(Ok(None)));
+
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let shelf = Shelf::new(options.keep_misses(ms(10)));
+    assert_eq!(shelf.load(1, Answer::Output(0)), Some(Ok(None)));
+    shelf.advance(9);
+    assert_eq!(shelf.now(1), Some(Ok(None)));
+    shelf.advance(1);
+    assert_eq!(shelf.load(1, Answer::Output(10)), Some(Ok(Some(10))));
+    shelf.advance(99);
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+}
+
+#[test]
+fn l02_stages_that_ask_for_a_key_at_the_same_time_share_one_load() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let mut one = shelf.stage(&[1, 1, 2], AsyncOptions::ordered());
+    let mut other = shelf.stage(&[2, 1], AsyncOptions::ordered());
+    shelf.world.run();
+    assert_eq!(shelf.loads.made(), [1, 2]);
+    shelf.loads.answer(2, Answer::Output(20));
+    shelf.world.run();
+    shelf.loads.answer(1, Answer::Output(10));
+    shelf.world.run();
+    assert_eq!(outputs(&mut one), [Some(10), Some(10), Some(20)]);
+    assert_eq!(outputs(&mut other), [Some(20), Some(10)]);
+    let metrics = shelf.metrics();
+    assert_eq!((metrics.misses, metrics.loads, metrics.hits), (5, 2, 0));
+}
+
+#[test]
+fn l02_a_failure_is_told_to_all_and_not_kept() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let options = || AsyncOptions::ordered().on_error(OnError::Skip);
+    let (one, other) = (
+        shelf.stage(&[1, 1], options()),
+        shelf.stage(&[1], options()),
+    );
+    shelf.world.run();
+    shelf.loads.answer(1, Answer::Refused);
+    shelf.world.run();
+    assert_eq!(one.stream().metrics().failed, 2);
+    assert_eq!(other.stream().metrics().failed, 1);
+    assert_eq!((shelf.metrics().loads, shelf.metrics().failures), (1, 1));
+    assert_eq!(shelf.load(1, Answer::Output(10)), Some(Ok(Some(10))));
+}
+
+#[test]
+fn l02_when_the_one_that_began_a_load_is_gone_the_others_go_on_with_it() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let fallback = |_: &u64| Fallback::Output(None);
+    let options = AsyncOptions::ordered().timeout_with(ms(10), fallback);
+    let mut hasty = shelf.stage(&[1], options);
+    shelf.world.run();
+    shelf.advance(5);
+    let mut patient = shelf.stage(&[1], AsyncOptions::ordered());
+    shelf.world.run();
+    shelf.advance(5);
+    assert_eq!(outputs(&mut hasty), [None]);
+    assert_eq!(shelf.loads.live(), [1], "it goes on");
+    shelf.loads.answer(1, Answer::Output(10));
+    shelf.world.run();
+    assert_eq!(outputs(&mut patient), [Some(10)]);
+    assert_eq!(shelf.metrics().loads, 1);
+}
+
+#[test]
+fn l02_a_load_that_nobody_waits_for_is_cancelled() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let stage = shelf.stage(&[1, 1], AsyncOptions::ordered());
+    shelf.world.run();
+    assert_eq!(shelf.loads.live(), [1]);
+    drop(stage);
+    shelf.world.run();
+    assert_eq!(shelf.loads.live(), [0_u64; 0]);
+    assert_eq!(shelf.load(1, Answer::Output(10)), Some(Ok(Some(10))));
+}
+
+#[test]
+fn l02_a_panic_of_the_loader_is_each_records_own_and_not_kept() {
+    for panic in [Answer::Panic, Answer::PanicInCall] {
+        let shelf = Shelf::new(CacheOptions::entries(10));
+        shelf.loads.answer(1, panic);
+        let options = AsyncOptions::ordered().on_error(OnError::Skip);
+        let stage = shelf.stage(&[1], options);
+        shelf.world.run();
+        assert_eq!(stage.stream().metrics().failed, 1);
+        assert_eq!(shelf.load(1, Answer::Output(10)), Some(Ok(Some(10))));
+    }
+}
+
+#[test]
+fn l03_an_entry_is_loaded_ahead_of_its_end_while_it_is_served() {
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let shelf = Shelf::new(options.refresh_after(ms(80)));
+    shelf.fill([1]);
+    shelf.advance(79);
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+    shelf.world.run();
+    assert_eq!(shelf.loads.made(), [1]);
+    shelf.advance(1);
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))), "one load is enough");
+    shelf.world.run();
+    assert_eq!(shelf.loads.live(), [1]);
+    shelf.loads.answer(1, Answer::Output(11));
+    shelf.world.run();
+    assert_eq!(shelf.now(1), Some(Ok(Some(11))));
+    shelf.advance(79);
+    assert_eq!(shelf.now(1), Some(Ok(Some(11))), "its time began anew");
+    let metrics = shelf.metrics();
+    assert_eq!(
+        (metrics.refreshes, metrics.loads, metrics.misses),
+        (1, 2, 1)
+    );
+    assert_eq!(shelf.world.tasks(), 0);
+}
+
+#[test]
+fn l03_a_refresh_that_fails_keeps_the_old_entry_and_does_not_hammer() {
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let shelf = Shelf::new(options.refresh_after(ms(40)));
+    shelf.fill([1]);
+    shelf.advance(40);
+    shelf.loads.answer(1, Answer::Refused);
+    for _ in 0..5 {
+        assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+        shelf.world.run();
+    }
+    let metrics = shelf.metrics();
+    assert_eq!((metrics.refreshes, metrics.failures), (1, 1));
+}
+
+#[test]
+fn l03_what_has_expired_is_served_when_its_load_fails() {
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let shelf = Shelf::new(options.serve_stale(ms(50)));
+    shelf.fill([1]);
+    shelf.advance(149);
+    assert_eq!(shelf.load(1, Answer::Refused), Some(Ok(Some(10))));
+    assert_eq!(shelf.metrics().stale, 1);
+    shelf.advance(1);
+    assert_eq!(shelf.load(1, Answer::Refused), Some(Err(())));
+    assert_eq!(shelf.load(2, Answer::Refused), Some(Err(())));
+    assert_eq!((shelf.metrics().failures, shelf.metrics().stale), (3, 1));
+}
+
+#[test]
+fn l05_what_a_cache_does_is_counted() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let mut lookup = shelf.cache.get(1);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut lookup).poll(&mut cx).is_pending());
+    shelf.advance(30);
+    shelf.loads.answer(1, Answer::Output(10));
+    assert!(Pin::new(&mut lookup).poll(&mut cx).is_ready());
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+    shelf.load(2, Answer::Refused);
+    let metrics = shelf.metrics();
+    assert_eq!((metrics.hits, metrics.misses), (1, 2));
+    assert_eq!((metrics.loads, metrics.failures), (2, 1));
+    assert_eq!((metrics.entries, metrics.load_time), (1, ms(30)));
+    shelf.cache.remove(&1);
+    assert_eq!(shelf.metrics().entries, 0);
+}
+
+#[test]
+#[should_panic(expected = "refresh sooner, or let it expire later")]
+fn l03_a_refresh_after_the_end_is_refused() {
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let _ = Shelf::new(options.refresh_after(ms(100)));
+}
+
+#[test]
+#[should_panic(expected = "let entries expire")]
+fn l03_stale_entries_where_nothing_expires_are_refused() {
+    let _ = Shelf::new(CacheOptions::entries(10).serve_stale(ms(1)));
+}
+
+#[test]
+fn l02_a_look_up_that_is_dropped_unpolled_is_cancelled() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    drop(shelf.cache.get(1));
+    assert_eq!(shelf.loads.made(), [0_u64; 0], "its load never began");
+    let never: Cache<u64, u64, Refused> =
+        Cache::new(&shelf.world, CacheOptions::entries(1), |_| pending());
+    drop(never.get(1));
+    assert_eq!(never.metrics().loads, 0);
+}
