@@ -182,6 +182,58 @@ fn c01_watermarks_and_event_times_are_part_of_the_checkpoint() {
 }
 
 #[test]
+fn c01_a_stream_that_stays_silent_after_a_restart_does_not_take_its_watermark_back() {
+    let lasting = Lasting::new();
+    let other = Log::new();
+    let process = || {
+        let (world, calls) = (World::new(), Calls::new());
+        let f = calls.clone();
+        let time_of = |n: &u64| EventTime::from_millis(*n as i64);
+        let timed = |log: &Log<u64>| {
+            let watermarks = Watermarks::ascending().every(ms(1));
+            Pipeline::source(log.reader()).event_time(time_of, watermarks)
+        };
+        let job = timed(&lasting.log)
+            .union(timed(&other))
+            .async_map(
+                "stage",
+                move |record| f.call(record),
+                AsyncOptions::unordered(),
+            )
+            .sink(lasting.disk.sink())
+            .checkpoint(every(ms(100)).restore(), lasting.folder.path());
+        let running = start(&world, job).unwrap();
+        Process {
+            world,
+            calls,
+            running,
+        }
+    };
+    let first = process();
+    lasting.log.add(50);
+    first.world.run();
+    first.complete(50);
+    first.checkpoint();
+    first.crash();
+
+    let second = process();
+    for record in [1, 2] {
+        other.add(record);
+        second.world.run();
+        second.world.advance(ms(1));
+        second.world.run();
+    }
+    second.complete(2);
+    assert_eq!(
+        lasting.disk.written(),
+        [50],
+        "the watermark of 1 is between 1 and 2"
+    );
+    second.complete(1);
+    assert_eq!(lasting.disk.written(), [50, 1, 2]);
+}
+
+#[test]
 fn c01_the_position_is_that_of_the_barrier_and_an_ended_source_stays_ended() {
     let lasting = Lasting::with_records(1..=2);
     let other = Log::new();
@@ -541,6 +593,97 @@ fn a_barrier_waits_for_every_lane_and_what_they_hold_is_kept_by_lane() {
     let mut visible = lasting.disk.visible();
     visible.sort_unstable();
     assert_eq!(visible, (1..=8).collect::<Vec<_>>());
+}
+
+#[test]
+fn s06_nothing_is_visible_before_the_checkpoint_is_written() {
+    let lasting = Lasting::with_records(1..=2);
+    let mut process = lasting.process(AsyncOptions::ordered());
+    process.complete(1);
+    fs::remove_dir_all(lasting.folder.path()).unwrap();
+    process.checkpoint();
+    let error = outcome(&mut process.running).unwrap().unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            PipelineError::Checkpoint(CheckpointError::Io { what: "write", .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(lasting.disk.written(), [1]);
+    assert_eq!(
+        lasting.disk.visible(),
+        [0_u64; 0],
+        "it was prepared, and not committed"
+    );
+    assert_eq!((process.world.tasks(), process.calls.live()), (0, vec![]));
+}
+
+#[test]
+fn s06_what_was_checkpointed_and_not_committed_is_committed_by_the_next_run() {
+    let lasting = Lasting::with_records(1..=2);
+    let mut first = lasting.process(AsyncOptions::ordered());
+    first.complete(1);
+    lasting.disk.fail_next_commit();
+    first.checkpoint();
+    let error = outcome(&mut first.running).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the sink failed: the power is gone");
+    assert_eq!(lasting.disk.visible(), [0_u64; 0]);
+    let second = lasting.process(AsyncOptions::ordered());
+    assert_eq!(
+        lasting.disk.visible(),
+        [1],
+        "the checkpoint says that it counts"
+    );
+    assert_eq!(second.calls.made(), [2]);
+}
+
+#[test]
+fn c01_nothing_from_behind_a_barrier_passes_before_the_others_have_brought_theirs() {
+    let (many, few, disk) = (Log::new(), Log::new(), Disk::new());
+    let folder = tempfile::tempdir().unwrap();
+    many.add(0_u64);
+    many.end();
+    (10_000..14_000).for_each(|n| few.add(n));
+    few.end();
+    let start_in = |world: &World| {
+        // Its barrier comes behind all that it makes of its one record; that of the other comes at once.
+        let slow = Pipeline::source(many.reader()).flat_map(|_| 0..1_000_u64);
+        let job = slow
+            .union(Pipeline::source(few.reader()))
+            .sink(disk.sink())
+            .checkpoint(every(ms(100)).restore(), folder.path());
+        futures_lite::future::block_on(job.start(world)).unwrap()
+    };
+    let world = World::new();
+    let first = start_in(&world);
+    while world.sleeps() == 0 {
+        assert!(
+            world.poll_one(),
+            "someone waits for the time of the checkpoint"
+        );
+    }
+    assert!(
+        (1..1_000).contains(&disk.written().len()),
+        "some records have passed"
+    );
+    world.advance(ms(100));
+    while disk.commits() == 0 {
+        assert!(world.poll_one(), "the checkpoint comes");
+    }
+    world.close();
+    drop(first);
+    let world = World::new();
+    let mut second = start_in(&world);
+    assert!(!second.restored().unwrap().is_last);
+    world.run();
+    outcome(&mut second).unwrap().unwrap();
+    let mut visible = disk.visible();
+    visible.sort_unstable();
+    assert_eq!(
+        visible,
+        (0..1_000).chain(10_000..14_000).collect::<Vec<_>>()
+    );
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

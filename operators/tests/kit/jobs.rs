@@ -103,8 +103,8 @@ struct DiskState<T> {
     opened: usize,
     commits: usize,
     aborted: bool,
-    /// Commits to come that crash before they have done anything.
     fail_next_write: bool,
+    fail_next_commit: bool,
 }
 
 impl<T: Clone + Send + 'static> Disk<T> {
@@ -116,6 +116,7 @@ impl<T: Clone + Send + 'static> Disk<T> {
             commits: 0,
             aborted: false,
             fail_next_write: false,
+            fail_next_commit: false,
         })))
     }
 
@@ -153,6 +154,10 @@ impl<T: Clone + Send + 'static> Disk<T> {
     pub(crate) fn fail_next_write(&self) {
         self.state().fail_next_write = true;
     }
+
+    pub(crate) fn fail_next_commit(&self) {
+        self.state().fail_next_commit = true;
+    }
 }
 
 pub(crate) struct DiskSink<T>(Disk<T>);
@@ -183,6 +188,9 @@ impl<T: Clone + Send + 'static> Sink<T> for DiskSink<T> {
 
     async fn commit(&mut self, prepared: &usize) -> Result<(), Self::Error> {
         let mut state = self.0.state();
+        if mem::take(&mut state.fail_next_commit) {
+            return Err("the power is gone");
+        }
         state.visible = *prepared;
         state.commits += 1;
         Ok(())
