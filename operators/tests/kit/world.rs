@@ -64,7 +64,8 @@ impl World {
                 return false;
             };
             state.polls += 1;
-            state.tasks.swap_remove(woken)
+            // Not `swap_remove`: whoever is woken has its turn, however busy the others are.
+            state.tasks.remove(woken)
         };
         let Task { mut future, woken } = task;
         let waker = Waker::from(Arc::clone(&woken));

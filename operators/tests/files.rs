@@ -1,0 +1,272 @@
+//! Files as sources and sinks, across crashes: row s06, and the positions of row c01.
+
+mod kit;
+
+use kit::jobs::{Disk, outcome, start};
+use kit::{World, ms};
+use peu_operators::AsyncOptions;
+use peu_operators::pipeline::{
+    CsvFile, CsvWriter, JsonLines, Lines, Operator, Pipeline, PipelineError, Running, every,
+    generate,
+};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::fs;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Row {
+    number: u64,
+    text: String,
+}
+
+/// A text with all that makes a CSV file's rows longer than a line.
+fn row(number: u64) -> Row {
+    let text = format!("line {number},\n\"quoted\", äöü");
+    Row { number, text }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+}
+
+/// Lets a job run until its first checkpoint is complete, and crashes.
+fn crash_behind_a_checkpoint(folder: &Folder, job: impl Fn(&World) -> Running) {
+    let world = World::new();
+    let running = job(&world);
+    world.advance(ms(100));
+    while fs::read_dir(folder.path("state")).unwrap().count() == 0 {
+        assert!(world.poll_one(), "the checkpoint comes");
+    }
+    world.close();
+    drop(running);
+}
+
+/// A few polls of every task, so that a job is under way.
+fn begin(world: &World) {
+    while world.sleeps() == 0 {
+        assert!(world.poll_one());
+    }
+}
+
+/// Runs the job to its end.
+fn finish(job: impl Fn(&World) -> Running) {
+    let world = World::new();
+    let mut running = job(&world);
+    assert!(!running.restored().unwrap().is_last, "it crashed half-way");
+    world.run();
+    outcome(&mut running).unwrap().unwrap();
+}
+
+fn without_running<O, K>(world: &World, job: peu_operators::pipeline::Job<O, K>) -> Running
+where
+    O: Operator,
+    K: peu_operators::pipeline::Sink<O::Item>,
+{
+    let running = futures_lite::future::block_on(job.start(world)).unwrap();
+    begin(world);
+    running
+}
+
+#[test]
+fn c01_a_csv_file_is_read_on_behind_the_last_row_even_if_rows_span_lines() {
+    let folder = Folder::new();
+    let mut writer = csv::Writer::from_path(folder.path("rows.csv")).unwrap();
+    (0..2_000).for_each(|number| writer.serialize(row(number)).unwrap());
+    writer.flush().unwrap();
+    let disk = Disk::new();
+    let job = |world: &World| {
+        let rows = Pipeline::source(CsvFile::<Row>::open(folder.path("rows.csv")));
+        let job = rows.sink(disk.sink());
+        without_running(
+            world,
+            job.checkpoint(every(ms(100)).restore(), folder.path("state")),
+        )
+    };
+    crash_behind_a_checkpoint(&folder, job);
+    assert!((1..2_000).contains(&disk.visible().len()));
+    finish(job);
+    assert_eq!(disk.visible(), (0..2_000).map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn c01_a_text_file_is_read_on_behind_the_last_line_whatever_ends_it() {
+    let folder = Folder::new();
+    let lines: Vec<String> = (0..2_000).map(|n| format!("{n}: äöü")).collect();
+    fs::write(folder.path("lines.txt"), lines.join("\r\n")).unwrap();
+    let disk = Disk::new();
+    let job = |world: &World| {
+        let lines = Pipeline::source(Lines::open(folder.path("lines.txt")));
+        let job = lines.sink(disk.sink());
+        without_running(
+            world,
+            job.checkpoint(every(ms(100)).restore(), folder.path("state")),
+        )
+    };
+    crash_behind_a_checkpoint(&folder, job);
+    assert!((1..2_000).contains(&disk.visible().len()));
+    finish(job);
+    assert_eq!(disk.visible(), lines);
+}
+
+#[test]
+fn a_source_that_cannot_go_on_says_where() {
+    let folder = Folder::new();
+    let world = World::new();
+    let missing = Pipeline::source(Lines::open(folder.path("missing.txt")));
+    let mut running = start(&world, missing.sink(Disk::new().sink())).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(
+        error.starts_with("stage `source`: its input failed: cannot open "),
+        "{error}"
+    );
+
+    fs::write(folder.path("bad.txt"), b"good\nb\xffd\n").unwrap();
+    let disk = Disk::new();
+    let bad = Pipeline::source(Lines::open(folder.path("bad.txt")));
+    let mut running = start(&world, bad.sink(disk.sink())).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(error.contains("cannot read line 2 of "), "{error}");
+    assert_eq!(disk.written(), ["good"], "what was before it went on");
+
+    fs::write(folder.path("bad.csv"), "number,text\n1,one\ntwo,2\n").unwrap();
+    let bad = Pipeline::source(CsvFile::<Row>::open(folder.path("bad.csv")));
+    let mut running = start(&world, bad.sink(Disk::new().sink())).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("bad.csv") && error.contains("line: 3"),
+        "{error}"
+    );
+    assert_eq!(world.tasks(), 0);
+}
+
+/// Writes some thousand rows to both kinds of file.
+fn json_job(folder: &Folder) -> impl Fn(&World) -> Running {
+    let (output, state) = (folder.path("rows.jsonl"), folder.path("state"));
+    move |world| {
+        let rows = Pipeline::source(generate(|n| (n < 5_000).then(|| row(n))));
+        let pass = |row: Row| async move { Ok::<_, Infallible>(row) };
+        let rows = rows.async_map("pass", pass, AsyncOptions::ordered());
+        let job = rows.sink(JsonLines::create(&output));
+        without_running(world, job.checkpoint(every(ms(100)).restore(), &state))
+    }
+}
+
+fn expected_json() -> String {
+    let line = |number| serde_json::to_string(&row(number)).unwrap() + "\n";
+    (0..5_000).map(line).collect()
+}
+
+#[test]
+fn s06_after_a_crash_each_record_is_in_the_file_once_and_the_name_comes_last() {
+    let folder = Folder::new();
+    crash_behind_a_checkpoint(&folder, json_job(&folder));
+    assert!(!folder.path("rows.jsonl").exists());
+    // As if more had been written before the crash, and torn.
+    let part = folder.read("rows.jsonl.part");
+    fs::write(
+        folder.path("rows.jsonl.part"),
+        part + "{\"number\": 1, \"te",
+    )
+    .unwrap();
+    finish(json_job(&folder));
+    assert!(folder.read("rows.jsonl") == expected_json());
+    assert!(!folder.path("rows.jsonl.part").exists());
+}
+
+#[test]
+fn s06_a_crash_between_the_last_checkpoint_and_the_rename_is_made_good() {
+    let folder = Folder::new();
+    let job = json_job(&folder);
+    let world = World::new();
+    let mut running = job(&world);
+    world.run();
+    outcome(&mut running).unwrap().unwrap();
+    fs::rename(folder.path("rows.jsonl"), folder.path("rows.jsonl.part")).unwrap();
+    for _ in 0..2 {
+        let world = World::new();
+        let job = || {
+            let rows = Pipeline::source(generate(|n| (n < 5_000).then(|| row(n))));
+            let pass = |row: Row| async move { Ok::<_, Infallible>(row) };
+            rows.async_map("pass", pass, AsyncOptions::ordered())
+                .sink(JsonLines::create(folder.path("rows.jsonl")))
+                .checkpoint(every(ms(100)).restore(), folder.path("state"))
+        };
+        let mut running = start(&world, job()).unwrap();
+        assert!(running.restored().unwrap().is_last);
+        assert_eq!(outcome(&mut running).unwrap().unwrap().written, 0);
+        assert!(
+            folder.read("rows.jsonl") == expected_json(),
+            "also the second time"
+        );
+    }
+}
+
+#[test]
+fn s06_a_file_that_was_cut_since_the_checkpoint_is_refused() {
+    let folder = Folder::new();
+    crash_behind_a_checkpoint(&folder, json_job(&folder));
+    fs::write(folder.path("rows.jsonl.part"), "").unwrap();
+    let rows = Pipeline::source(generate(|n| (n < 5_000).then(|| row(n))));
+    let pass = |row: Row| async move { Ok::<_, Infallible>(row) };
+    let job = rows
+        .async_map("pass", pass, AsyncOptions::ordered())
+        .sink(JsonLines::create(folder.path("rows.jsonl")))
+        .checkpoint(every(ms(100)).restore(), folder.path("state"));
+    let error = start(&World::new(), job).err().unwrap();
+    assert!(matches!(error, PipelineError::Sink(_)));
+    assert!(
+        error.to_string().contains("it was changed since"),
+        "{error}"
+    );
+}
+
+#[test]
+fn s06_a_csv_file_names_its_columns_once_however_often_the_job_crashes() {
+    let folder = Folder::new();
+    let job = |world: &World| {
+        let rows = Pipeline::source(generate(|n| (n < 5_000).then(|| row(n))));
+        let job = rows.sink(CsvWriter::create(folder.path("rows.csv")));
+        without_running(
+            world,
+            job.checkpoint(every(ms(100)).restore(), folder.path("state")),
+        )
+    };
+    crash_behind_a_checkpoint(&folder, job);
+    finish(job);
+    let mut reader = csv::Reader::from_path(folder.path("rows.csv")).unwrap();
+    let rows: Vec<Row> = reader.deserialize().collect::<Result<_, _>>().unwrap();
+    assert_eq!(rows, (0..5_000).map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn s06_a_failed_job_without_checkpoints_leaves_nothing_behind_and_keeps_what_was_there() {
+    let folder = Folder::new();
+    fs::write(folder.path("rows.jsonl"), "of an earlier run").unwrap();
+    let world = World::new();
+    let rows = Pipeline::source(generate(|n| {
+        assert!(n < 3, "no more rows");
+        Some(row(n))
+    }));
+    let mut running = start(
+        &world,
+        rows.sink(JsonLines::create(folder.path("rows.jsonl"))),
+    )
+    .unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(error.ends_with("no more rows"), "{error}");
+    assert_eq!(folder.read("rows.jsonl"), "of an earlier run");
+    assert!(!folder.path("rows.jsonl.part").exists());
+}
