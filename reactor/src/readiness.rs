@@ -96,10 +96,6 @@ impl Readiness {
         self.0 & GONE != 0
     }
 
-    fn has_ended(self, direction: Direction) -> bool {
-        self.0 & direction.mask(END) != 0
-    }
-
     fn tick(self) -> u64 {
         self.0 / TICK
     }
@@ -114,9 +110,10 @@ impl Readiness {
         over.then_some(Readiness(self.0 & !direction.mask(READY | END)))
     }
 
-    /// An attempt, begun when the word was `seen`, transferred less than it asked for.
+    /// An attempt, begun when the word was `seen`, transferred less than it asked for. An end stays, and with it the
+    /// direction is ready still.
     fn after_short(self, seen: Readiness, direction: Direction) -> Option<Readiness> {
-        let over = self.tick() == seen.tick() && !self.has_ended(direction);
+        let over = self.tick() == seen.tick();
         over.then_some(Readiness(self.0 & !direction.mask(READY)))
     }
 

@@ -151,6 +151,23 @@ fn an_operation_that_is_cancelled_while_performed_is_not_put_back() {
 }
 
 #[test]
+fn cancelling_one_that_has_finished_leaves_the_next_alone() {
+    let state = blocked();
+    for number in [1, 2] {
+        let _ = state.enqueue(Direction::Read, key(number), Box::new(Nothing));
+    }
+    deliver(&state);
+    drop(state.begin(Direction::Read).unwrap());
+    state.finish(Direction::Read);
+    let (_, job, seen) = state.begin(Direction::Read).unwrap();
+    assert!(matches!(
+        state.cancel(Direction::Read, key(1)),
+        Cancelled::Finished
+    ));
+    assert!(state.put_back(Direction::Read, seen, job).is_none());
+}
+
+#[test]
 fn a_closed_state_hands_everything_out_and_refuses_what_comes() {
     let state = blocked();
     let waker = Waker::from(Arc::new(Count::default()));
