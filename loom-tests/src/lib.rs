@@ -8,6 +8,8 @@ pub mod driver;
 mod explore;
 #[cfg(loom)]
 pub mod parts;
+#[cfg(loom)]
+pub mod stages;
 
 #[cfg(loom)]
 pub use explore::{bounded, bounded_from_explore, model};

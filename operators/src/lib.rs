@@ -110,6 +110,8 @@ mod input;
 mod keys;
 mod latency;
 mod metrics;
+#[cfg(loom)]
+mod modelling;
 mod options;
 mod order;
 mod outlet;
@@ -131,6 +133,14 @@ mod sync;
 mod timeout;
 mod turn;
 mod waits;
+
+/// What models need to drive the real code.
+#[cfg(loom)]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for models only")]
+pub mod internals {
+    pub use crate::modelling::ModelSignals;
+}
 
 pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;

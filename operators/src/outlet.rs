@@ -18,7 +18,7 @@ use crate::element::Element;
 use crate::error::{Cause, StageError};
 use crate::latency::{Latencies, Recent};
 use crate::metrics::{Measured, Metrics};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -151,13 +151,22 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         let news = !offer.outputs.is_empty() || offer.end.is_some();
         state.outputs.append(offer.outputs);
         offer.room.add(mem::take(&mut state.returned));
+        if twin("outlet-starving-late") {
+            state.starving = false;
+            drop(state);
+            state = self.state.lock();
+        }
         state.starving = offer.starving && offer.room.is_short();
         match offer.end {
             Some(Ok(())) => state.end = End::Told,
             Some(Err(error)) => state.end = End::Failed(error),
             None => {}
         }
-        let consumer = if news { state.consumer.take() } else { None };
+        let consumer = if news && !twin("outlet-news-unrung") {
+            state.consumer.take()
+        } else {
+            None
+        };
         drop(state);
         if let Some(consumer) = consumer {
             consumer.wake();
@@ -174,7 +183,9 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         state.end = End::Failed(StageError::of_stage(Arc::clone(stage), Cause::Cancelled));
         let consumer = state.consumer.take();
         drop(state);
-        if let Some(consumer) = consumer {
+        if let Some(consumer) = consumer
+            && !twin("outlet-abandon-unrung")
+        {
             consumer.wake();
         }
     }
@@ -207,6 +218,10 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             End::Told => Poll::Ready(None),
             End::NotYet => {
                 state.end = End::NotYet;
+                if twin("outlet-consumer-late") {
+                    drop(state);
+                    state = self.state.lock();
+                }
                 // Dropped behind the lock, as every waker: it may be the last reference to a task.
                 let replaced = match &state.consumer {
                     Some(known) if known.will_wake(cx.waker()) => None,
@@ -234,7 +249,9 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         let outputs = mem::take(&mut state.outputs);
         let consumer = state.consumer.take();
         drop(state);
-        self.room.wake_by_ref();
+        if !twin("outlet-leave-unrung") {
+            self.room.wake_by_ref();
+        }
         drop((outputs, consumer));
     }
 }
@@ -247,7 +264,8 @@ impl<Out, Time, M> State<Out, Time, M> {
     #[must_use]
     fn give_back(&mut self, places: Room) -> bool {
         self.returned.add(places);
-        places.records + places.marks > 0 && mem::take(&mut self.starving)
+        let given = places.records + places.marks > 0 && !twin("outlet-room-unrung");
+        given && mem::take(&mut self.starving)
     }
 }
 

@@ -17,7 +17,7 @@
 //! The task's waker is called after the mutex is released. A stale wake-up, for a request that is long gone, costs one
 //! look at an empty slot, or one needless poll of the slot's next request: every future must bear that anyway.
 
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering, twin};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -73,6 +73,11 @@ impl Signals {
     /// The next token to look at.
     pub(crate) fn next(&mut self) -> Option<Token> {
         let token = self.queue.pop_front()?;
+        if twin("signals-clear-by-store") {
+            // ORDERING: the calibration twin: a store in place of the swap acquires nothing.
+            self.signals[token].0.listed.store(false, Ordering::Relaxed);
+            return Some(token);
+        }
         // ORDERING: Acquire, pairs with the Release of `Signal::wake_by_ref`: what happened before a wake-up that
         // found the flag set is seen by the look that follows.
         self.signals[token].0.listed.swap(false, Ordering::Acquire);
@@ -96,7 +101,7 @@ impl Signals {
         }
         let task = task.clone();
         let mut state = self.shared.state.lock();
-        if !state.woken.is_empty() {
+        if !state.woken.is_empty() && !twin("signals-park-unlooked") {
             return false;
         }
         let replaced = state.task.replace(task);
@@ -157,15 +162,24 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        let order = if twin("signals-relaxed-wake") {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        // ORDERING: the calibration twin: a load in place of the swap, where the flag is set.
+        if twin("signals-wake-by-load") && self.listed.load(Ordering::Relaxed) {
+            return;
+        }
         // ORDERING: Release, pairs with the Acquire of `Signals::next`. A swap, not a load and a store: the look that
         // clears the flag after this one must read from it, or from a later read-modify-write.
-        if !self.listed.swap(true, Ordering::Release) {
+        if !self.listed.swap(true, order) {
             self.shared.list(self.token);
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::{INPUT, ROOM, Signals, TIMER};
     use std::sync::Arc;
