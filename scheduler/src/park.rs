@@ -1,4 +1,5 @@
-//! How one worker sleeps: on its own parker, inside the driver's turn, or, as the watch, on the lookout; and how anybody wakes it, wherever it is.
+//! How one worker sleeps: on its own parker, inside the driver's turn, or, as the watch, on the lookout; and how anybody
+//! wakes it, wherever it is.
 //!
 //! # Protocol
 //!

@@ -1,6 +1,7 @@
 //! A worker with nothing to do: where it sleeps, and how it rises.
 //!
-//! The rules that hold here, and why, are told in `idle`; how the sleep itself is entered and ended, in `park`.
+//! The rules that hold here, and why, are told in `README.md` beside this file; how the sleep itself is entered and ended, in
+//! `park`; what the watch is for, in `stolen-turns.md`.
 
 use crate::driver::Polled;
 use crate::sync::twin;

@@ -1,9 +1,7 @@
 //! The watch: what a sleeper with a bound looks for each time that it wakes.
 //!
-//! A worker leaves its driver's turn, its next task blocks, and everybody else sleeps: nobody watches the sockets.
-//! Waking a sibling at each turn would cure that, and cost more than the requests that a turn brings. Instead one
-//! sleeper keeps watch while any worker runs. Now and then it compares the others' counters with what they were, at
-//! no cost to them, and steps in when
+//! One sleeper keeps watch while any worker runs; `stolen-turns.md` beside this file tells what goes wrong without it. Now
+//! and then it compares the others' counters with what they were, at no cost to them, and steps in when
 //!
 //! - a worker with tasks in its queue has polled nothing between two looks;
 //! - the driver was not turned for [`ABANDONED`], and nobody sleeps in it;
@@ -13,9 +11,9 @@
 //!
 //! A look is a timed wake-up, and on an idle core that is dear: 10 to 20 µs of CPU were measured, with the interrupt
 //! and the way in and out of idleness, so that 2,000 looks a second cost about as much as 4,000 echo requests. So a
-//! worker that sees that all is well puts the next look off (`lookout`), and without such a worker the watch looks rarely ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no
-//! queued task waits for longer than 10 ms behind a stuck worker. A queue that it finds is looked at again after
-//! [`FAST`]. Once it has caught a worker stuck before its queue, it looks every [`FAST`] for [`VIGILANCE`], so that a
+//! worker that sees that all is well puts the next look off (`lookout`), and without such a worker the watch looks rarely
+//! ([`SLOW`]) as long as it finds nothing, and often enough for the rescue bound: no event and no queued task waits for
+//! longer than 10 ms behind a stuck worker. A queue that it finds is looked at again after [`FAST`]. Once it has caught a worker stuck before its queue, it looks every [`FAST`] for [`VIGILANCE`], so that a
 //! program with long polls has a steal bound of 1 ms from its second long poll on (2 ms while the watch sleeps in a
 //! driver that counts whole milliseconds).
 //!
