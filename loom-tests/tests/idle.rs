@@ -3,7 +3,8 @@
 //! Whatever the order: while a task is in the injector, a worker is awake or being woken. If it were not so, the task would
 //! never run, and loom would find everybody blocked.
 //!
-//! bound: with two workers three preemptions take more than four minutes; two take half of one.
+//! bound: with two workers three preemptions take more than four minutes; two take one.
+//! limit: 300
 //!
 //! twin: idle-no-fence
 //! twin: idle-push-no-fence

@@ -4,7 +4,10 @@
 //! by that attempt's end, and one that comes while a task begins to wait is seen by its second look, or finds its waker: the
 //! one that it came with last.
 //!
+//! bound: three tasks and a turn on one word: with two preemptions they take minutes; that model has one.
+//!
 //! twin: readiness-tick-not-compared
+//! twin: readiness-short-tick-not-compared
 //! twin: readiness-change-by-store
 //! twin: state-event-last
 //! twin: state-no-second-look
@@ -15,7 +18,7 @@
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::atomic::Ordering::{self, SeqCst};
 use loom::thread;
-use peu_loom_tests::model;
+use peu_loom_tests::{bounded, model};
 use peu_reactor::Direction::{self, Read, Write};
 use peu_reactor::internals::ModelSource;
 use peu_scheduler::block_on;
@@ -53,6 +56,20 @@ impl Socket {
         self.arrived
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
             .is_ok()
+    }
+
+    /// Waits, and takes all there is. It has asked for more, so nothing is left, and the attempt that would block is spared.
+    async fn read_all(&self, direction: Direction) -> usize {
+        loop {
+            let seen = self.source.wait(direction).await;
+            match self.arrived.swap(0, Ordering::AcqRel) {
+                0 => self.source.blocked(seen, direction),
+                taken => {
+                    self.source.short(seen, direction);
+                    return taken;
+                }
+            }
+        }
     }
 
     /// Waits and attempts until something was taken.
@@ -96,6 +113,49 @@ fn two_arrivals_for_one_reader() {
         socket.arrive(Read);
         socket.arrive(Read);
         reader.join().unwrap();
+    });
+}
+
+/// A second arrival may come between the first's short read and what that says about readiness.
+#[test]
+fn two_arrivals_for_one_reader_of_more() {
+    model(|| {
+        let socket = Socket::new();
+        let reader = thread::spawn({
+            let socket = socket.clone();
+            move || {
+                let mut taken = 0;
+                while taken < 2 {
+                    taken += block_on(socket.read_all(Read));
+                }
+            }
+        });
+        socket.arrive(Read);
+        socket.arrive(Read);
+        reader.join().unwrap();
+    });
+}
+
+/// All at once, on one word: the directions do not disturb each other, and each reader gets one of two arrivals.
+#[test]
+fn two_readers_and_a_writer() {
+    bounded(1, || {
+        let (socket, other) = (Socket::new(), Socket::new());
+        let other = Socket {
+            source: socket.source.clone(),
+            ..other
+        };
+        let tasks = [
+            socket.reader(Read),
+            socket.reader(Read),
+            other.reader(Write),
+        ];
+        socket.arrive(Read);
+        other.arrive(Write);
+        socket.arrive(Read);
+        for task in tasks {
+            task.join().unwrap();
+        }
     });
 }
 

@@ -7,6 +7,7 @@
 //! twin: ring-steal-unverified
 //! twin: ring-push-no-room
 //! twin: ring-relaxed-stolen
+//! twin: ring-half-unverified
 
 #![cfg(loom)]
 
@@ -155,6 +156,28 @@ fn giving_up_half_against_a_thief() {
         let half = half.into_iter().map(value).collect();
         let own = pop_all(&owner);
         assert_each_once([half, own, thief.join().unwrap()], 4);
+    });
+}
+
+/// The owner of a full ring gives up half of it to make room, as it does for the injector, and goes on, while a thief takes
+/// what it can.
+#[test]
+fn a_full_ring_makes_room_against_a_thief() {
+    model(|| {
+        let items = Items::new(6);
+        let (owner, victim) = advanced(3, &items);
+        push(&owner, &items, 0..4);
+        let thief = thief(&victim);
+        let mut elsewhere = Vec::new();
+        for n in 4..6 {
+            if let Err(item) = owner.push(items.make(n)) {
+                owner.pop_half(&mut elsewhere);
+                elsewhere.push(item);
+            }
+        }
+        let elsewhere = elsewhere.into_iter().map(value).collect();
+        let own = pop_all(&owner);
+        assert_each_once([elsewhere, own, thief.join().unwrap()], 6);
     });
 }
 

@@ -36,6 +36,7 @@ fn a_late_event_and_a_newcomer() {
         assert_eq!(first.is_ready(Read), delivered);
         assert!(!second.is_ready(Read), "a stale key reached the newcomer");
         assert!(events.deliver(second_key, Read) && second.is_ready(Read));
+        assert_eq!(first.holders(), 1, "what was taken out is freed");
     });
 }
 
@@ -62,5 +63,6 @@ fn two_owners_and_a_turn() {
         events.deregister(key);
         owner.join().unwrap();
         assert_eq!(turn.join().unwrap(), first.is_ready(Read));
+        assert_eq!(first.holders(), 1, "what was taken out is freed");
     });
 }

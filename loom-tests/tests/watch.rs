@@ -4,8 +4,10 @@
 //! one. Whatever the order in which the two workers fall asleep, rise, take the watch and retire: the task ends.
 //!
 //! bound: two workers and a watch take some 500 steps. With one preemption more, a model here takes more than two minutes.
+//! limit: 300
 //!
 //! twin: watch-no-fence
+//! twin: watch-retire-no-fence
 //! twin: watch-no-recheck
 //! twin: watch-not-left
 

@@ -72,6 +72,16 @@ impl ModelSource {
         }
     }
 
+    /// An attempt that began with `seen` transferred less than it asked for.
+    pub fn short(&self, seen: Seen, direction: Direction) {
+        self.0.readiness().short(seen.0, direction);
+    }
+
+    /// Who holds the source.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// An attempt that began with `seen` would have blocked.
     pub fn blocked(&self, seen: Seen, direction: Direction) {
         self.0.readiness().blocked(seen.0, direction);

@@ -113,7 +113,7 @@ impl Readiness {
     /// An attempt, begun when the word was `seen`, transferred less than it asked for. An end stays, and with it the
     /// direction is ready still.
     fn after_short(self, seen: Readiness, direction: Direction) -> Option<Readiness> {
-        let over = self.tick() == seen.tick();
+        let over = self.tick() == seen.tick() || twin("readiness-short-tick-not-compared");
         over.then_some(Readiness(self.0 & !direction.mask(READY)))
     }
 

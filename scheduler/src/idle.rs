@@ -1,33 +1,12 @@
 //! Who sleeps, who searches, and who keeps watch.
 //!
-//! # What must hold
+//! `README.md` beside this file says what must hold (rules L, W and D), how it fails when it is done naively, and why it
+//! holds here. In short:
 //!
-//! - **Liveness (L).** While a task is in the injector, some worker is awake or has been taken off the list of
-//!   sleepers to be woken. (A task in a worker's own ring needs nothing: that worker is awake.)
-//! - **Watch (W).** While a worker runs tasks and another sleeps, one sleeper keeps watch: it sleeps with a bound.
-//! - **Driver (D).** While all workers sleep, one of them sleeps in the driver, without a bound once things have settled.
-//!
-//! # Why L holds
-//!
-//! The one who pushes: push; `fence(SeqCst)`; read the counts; if all sleep, wake one. The one who falls asleep:
-//! count itself as sleeping; `fence(SeqCst)`; look at the injector; if there is work, rise again. Of two fences one
-//! comes first in the total order of SeqCst fences. If the pusher's does, the sleeper sees the push. If the sleeper's
-//! does, the pusher sees the sleeper counted; so either everybody was counted and it wakes one, or somebody was not
-//! yet counted, who has its own fence and look at the injector still before it.
-//!
-//! # Why W holds
-//!
-//! A worker that has risen and found a task: uncounted itself when it rose; `fence(SeqCst)`; reads the watch; if there
-//! is none, wakes a sleeper, which finds somebody awake and takes the watch on its way back to sleep (or finds work,
-//! and then does the same in its turn). The watch that retires because nothing happens: clears the watch;
-//! `fence(SeqCst)`; reads the counts; if anybody is awake, takes the watch again. By the same argument
-//! one of the two sees the other. A watch that rises gives up the watch first, and then is a risen worker.
-//!
-//! # Why D holds
-//!
-//! A worker on its way to sleep takes the watch only if it sees another awake after it counted itself; otherwise it
-//! claims the driver. The last to be counted sees nobody awake, so it claims the driver; if that is claimed, then by
-//! one that is still inside, which on leaving is awake or tries again. A watch that retires does the same.
+//! - who pushes to the injector: push; `fence(SeqCst)`; read the counts; if all sleep, wake one;
+//! - who falls asleep: count; `fence(SeqCst)`; look into the injector; if there is work, rise again;
+//! - who has risen and found a task: `fence(SeqCst)`; read the watch; if there is none, wake a sleeper;
+//! - the watch that retires: clear the watch; `fence(SeqCst)`; read the counts; if somebody is awake, take it again.
 //!
 //! All changes of list and counts are made under one lock, so that they agree; only the readers go without it. The lock
 //! is taken when a worker falls asleep and when it rises: never per task, never per event of a busy worker.
@@ -180,9 +159,11 @@ impl Idle {
     #[must_use]
     pub fn retire_watch(&self, worker: usize) -> bool {
         self.leave_watch(worker);
-        // ORDERING: SeqCst fence pairs with the fence of `is_unwatched` (rule W): we clear the watch, then look who
-        // is awake.
-        fence(Ordering::SeqCst);
+        if !twin("watch-retire-no-fence") {
+            // ORDERING: SeqCst fence pairs with the fence of `is_unwatched` (rule W): we clear the watch, then look who
+            // is awake.
+            fence(Ordering::SeqCst);
+        }
         if twin("watch-no-recheck") {
             return true;
         }
