@@ -134,6 +134,7 @@ impl<Out: Clone + Send + 'static> Flight<Out> {
         asleep.into_iter().for_each(Waker::wake);
     }
 
+    #[cfg(feature = "cache")]
     pub(crate) fn has_landed(&self) -> bool {
         self.state.lock().landed.is_some()
     }

@@ -91,6 +91,8 @@ mod async_flat_map;
 mod async_map;
 mod attempts;
 mod barrier;
+mod batch;
+mod batch_options;
 mod breaker;
 mod budget;
 #[cfg(feature = "cache")]
@@ -102,7 +104,6 @@ mod concurrency;
 mod element;
 mod error;
 mod failure;
-#[cfg(feature = "cache")]
 mod flight;
 mod guard;
 mod hedge;
@@ -146,6 +147,8 @@ pub use async_elements::AsyncElements;
 pub use async_flat_map::AsyncFlatMap;
 pub use async_map::AsyncMap;
 pub use barrier::CheckpointBarrier;
+pub use batch::{BatchMetrics, Batched, Batcher};
+pub use batch_options::BatchOptions;
 pub use breaker::CircuitBreaker;
 pub use budget::{Budgeted, RetryBudget};
 #[cfg(feature = "cache")]
