@@ -167,3 +167,36 @@ fn a_pipe_by_name_is_read_like_a_file() {
         writer.join().unwrap().unwrap();
     });
 }
+
+/// A disk that fails can't be had, but memory that is not there, read as a file, says the same.
+#[test]
+fn what_the_disk_cannot_read_is_told_with_the_path() {
+    let path = Path::new("/proc/self/mem");
+    if !path.exists() {
+        eprintln!("no /proc here: the test of EIO is left out");
+        return;
+    }
+    on_each_tier(async |_| {
+        let mut file = File::open(path).await.unwrap();
+        for _ in 0..2 {
+            let error = file.read_at(vec![0; 100], 0).await.unwrap_err();
+            assert_eq!(errno_of(&error), Some(5), "{error:?}");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("cannot read /proc/self/mem: "),
+                "{error}"
+            );
+        }
+        let error = file.read(&mut [0; 100]).await.unwrap_err();
+        assert_eq!(errno_of(&error), Some(5), "{error:?}");
+        let error = fs::read(path).await.unwrap_err();
+        assert_eq!(errno_of(&error), Some(5), "{error:?}");
+    });
+}
+
+/// The system's number, which an error keeps as its source.
+fn errno_of(error: &std::io::Error) -> Option<i32> {
+    let cause = error.get_ref()?.source()?;
+    cause.downcast_ref::<std::io::Error>()?.raw_os_error()
+}
