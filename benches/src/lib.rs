@@ -5,6 +5,7 @@
 //! | `echo` | what does a request cost the server, in CPU time, and how long does it take? |
 //! | `spawn` | what does a task cost that does nothing? |
 //! | `idle` | does a runtime with nothing to do stay asleep? |
+//! | `files` | what does work on files cost, by each tier, by blocking threads, by peers? |
 //! | `costs` | how many instructions, locked lines, system calls, allocations and bytes does each thing take? |
 
 pub mod load;

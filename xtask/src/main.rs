@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod files;
 mod job;
 mod loom;
 mod miri;
@@ -24,6 +25,9 @@ usage: cargo xtask <chore>
   cost
       Count what things cost, peu and its peers, in instructions, locked lines, system calls, allocations and bytes, and write
       benches/COSTS.md. Takes some minutes. Linux on x86-64.
+  files [ARGUMENTS…]
+      Measure work on files: each tier alone, the policy, blocking threads and peers. See benches/README.md; --help tells
+      the arguments. Cold cases need root.
   miri
       Run the unit tests of the scheduler and the reactor under Miri. Needs nightly Rust with Miri, and says how to get it.
   sanitize [thread] [address]
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         ["loom", ref models @ ..] => loom::run(models),
         ["shuttle", ref arguments @ ..] => shuttle::run(arguments),
         ["cost"] => cost::run(),
+        ["files", ref arguments @ ..] => files::run(arguments),
         ["miri"] => miri::run(),
         ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {
