@@ -233,6 +233,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no sigaction")]
     fn the_handler_that_was_there_is_called_as_well() {
         // SAFETY: all zeroes are a valid sigaction.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };

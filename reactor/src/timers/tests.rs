@@ -216,13 +216,11 @@ impl Oracle {
     }
 }
 
-/// Few under Miri, which takes a minute for what else takes some milliseconds.
-const CASES: u32 = if cfg!(miri) { 4 } else { 512 };
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(CASES))]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
+    #[cfg_attr(miri, ignore = "a few cases take a quarter of an hour, and there is no unsafe code to watch")]
     fn does_what_a_sorted_map_does(steps in vec(step(), 1..200)) {
         let mut oracle = Oracle::new();
         steps.iter().for_each(|step| oracle.apply(step));
@@ -232,6 +230,7 @@ proptest! {
 
     /// A host that sleeps until `next_deadline` wakes for nothing at most once for each removal.
     #[test]
+    #[cfg_attr(miri, ignore = "as for the sorted map")]
     fn a_removal_costs_at_most_one_empty_wake_up(deadlines in vec(span(), 1..50), removals in vec(any::<usize>(), 0..50)) {
         let mut bench = Bench::new();
         let mut keys: Vec<_> = deadlines.iter().enumerate().map(|(i, &at)| bench.insert(at, i)).collect();
