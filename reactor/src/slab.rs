@@ -125,6 +125,7 @@ mod tests {
     proptest! {
         /// Against a map, which is what a slab is.
         #[test]
+        #[cfg_attr(miri, ignore = "it takes many minutes, and there is no unsafe code to watch")]
         fn it_is_a_map_whose_keys_it_chooses(steps in proptest::collection::vec(0_usize..24, 0..200)) {
             let (mut slab, mut map) = (Slab::default(), HashMap::new());
             for (value, step) in steps.into_iter().enumerate() {

@@ -237,6 +237,24 @@ impl<F: FnMut() -> io::Result<()> + Send + 'static> Operation for Custom<F> {
 }
 
 #[test]
+fn an_operation_that_a_signal_interrupts_is_performed_again() {
+    let reactor = Reactor::new().unwrap();
+    let (io, _there) = pair(&reactor);
+    let (told, outcome) = mpsc::channel();
+    let mut interrupted = false;
+    let act = move || {
+        if std::mem::replace(&mut interrupted, true) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    };
+    reactor
+        .submit(Custom { io, act }, move |_, done| told.send(done).unwrap())
+        .unwrap();
+    turn_until(&reactor, &outcome).unwrap();
+}
+
+#[test]
 fn an_operation_that_panics_is_called_back_with_an_error() {
     let reactor = Reactor::new().unwrap();
     let (io, _there) = pair(&reactor);
