@@ -303,7 +303,7 @@ fn c02_restore_reissues_only_the_unfinished() {
 }
 
 #[test]
-fn c03_a_full_stage_does_not_hold_a_checkpoint_up() {
+fn c03_x8_a_full_stage_does_not_hold_a_checkpoint_up() {
     for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
         let lasting = Lasting::with_records(1..=9);
         let first = lasting.process(options.clone().capacity(3));

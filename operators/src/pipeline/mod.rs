@@ -101,6 +101,7 @@ mod sinks;
 mod source;
 mod sources;
 mod stateless;
+mod windows;
 
 pub use async_stage::{AsyncFlat, AsyncStage, Keepable};
 pub use checkpoint::{CheckpointError, Refused};
@@ -122,6 +123,7 @@ pub use sources::{
     generate, iterate, listen,
 };
 pub use stateless::{Filter, FlatMap, Inspect, Map};
+pub use windows::{Aggregate, Windowed, Windows};
 
 use crate::element::EventTime;
 use crate::error::BoxError;
@@ -130,6 +132,7 @@ use crate::policies::StagePolicies;
 use lanes::{ByKey, InTurn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -333,10 +336,9 @@ impl<O: Operator> Pipeline<O> {
         self.then(|input| Parallel::new(input, route, count, lane))
     }
 
-    /// Names the key of each record, for what follows: so far, [`Keyed::parallelism`].
+    /// Names the key of each record, for what follows: [`Keyed::aggregate`], [`Keyed::parallelism`].
     pub fn key_by<K, F>(self, key: F) -> Keyed<O, F>
     where
-        K: Hash,
         F: FnMut(&O::Item) -> K + Send + 'static,
     {
         Keyed {
@@ -376,5 +378,67 @@ impl<O: Operator, F> Keyed<O, F> {
         N: Operator,
     {
         self.pipeline.spread(ByKey(self.key), count, lane)
+    }
+
+    /// What the records of each key come to in each window of event time: `add` adds a record to what came before, which
+    /// begins with the default. The result leaves when the watermark has passed the window; those of one window in the order of
+    /// their keys.
+    ///
+    /// A record that comes after its windows are complete is given to `late`, and changes no result. Memory: one value for
+    /// each key and open window.
+    ///
+    /// # Errors
+    ///
+    /// A record without event time ends the pipeline.
+    ///
+    /// # Examples
+    ///
+    /// Departures by airport and hour:
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::future::block_on;
+    /// use peu_operators::EventTime;
+    /// use peu_operators::pipeline::{Pipeline, Watermarks, Windows, collect, iterate};
+    /// use std::time::Duration;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let (sink, hourly) = collect();
+    /// let departures = Pipeline::source(iterate([("JFK", 5), ("LGA", 20), ("JFK", 50), ("JFK", 70)]))
+    ///     .event_time(|(_, at)| EventTime::from_millis(at * 60_000), Watermarks::bounded(10 * minute))
+    ///     .map(|(airport, _)| airport.to_owned())
+    ///     .key_by(|airport: &String| airport.clone())
+    ///     .aggregate(Windows::tumbling(60 * minute), |count: &mut u32, _| *count += 1, |_late| {});
+    /// block_on(departures.map(|hour| (hour.key, hour.value)).sink(sink).run_on(&Threads))?;
+    /// let counts = [("JFK", 2), ("LGA", 1), ("JFK", 1)];
+    /// assert_eq!(hourly.take(), counts.map(|(airport, count)| (airport.to_owned(), count)));
+    /// # Ok::<(), peu_operators::pipeline::PipelineError>(())
+    /// ```
+    pub fn aggregate<K, A, G, L>(
+        self,
+        windows: Windows,
+        add: G,
+        late: L,
+    ) -> Pipeline<Aggregate<O, F, K, A, G, L>>
+    where
+        O::Item: Clone,
+        F: FnMut(&O::Item) -> K + Send + 'static,
+        K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
+        A: Default + Serialize + DeserializeOwned + Send + 'static,
+        G: FnMut(&mut A, O::Item) + Send + 'static,
+        L: FnMut(O::Item) + Send + 'static,
+    {
+        let key = self.key;
+        self.pipeline.then(|input| Aggregate {
+            input,
+            key,
+            windows,
+            add,
+            late,
+            name: None,
+            open: windows::Open::new(),
+            ready: VecDeque::new(),
+        })
     }
 }

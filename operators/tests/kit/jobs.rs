@@ -52,7 +52,7 @@ impl<T: Clone + Send + 'static> Log<T> {
 
     pub(crate) fn reader(&self) -> LogReader<T> {
         LogReader {
-            log: Self(Arc::clone(&self.0)),
+            log: self.clone(),
             position: 0,
         }
     }
@@ -61,6 +61,12 @@ impl<T: Clone + Send + 'static> Log<T> {
 pub(crate) struct LogReader<T> {
     log: Log<T>,
     position: usize,
+}
+
+impl<T> Clone for Log<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<T: Clone + Send + 'static> Source for LogReader<T> {

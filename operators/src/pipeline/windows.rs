@@ -1,0 +1,276 @@
+//! Windows: what the records of a key come to, in one stretch of event time after the other.
+//!
+//! A window is complete when the watermark says that nothing of it comes any more; then, and only then, its result leaves, and
+//! it is forgotten. What comes later all the same is late: it is given to whoever wants it, and changes nothing. So a
+//! result does not depend on how fast records come, nor in which order, as long as none is late.
+//!
+//! What is kept is one value for each key and each window that is open, and a checkpoint holds it.
+
+use super::opening::{Opening, name_of};
+use super::operator::{Operator, Step};
+use crate::element::{Element, EventTime, Mark};
+use crate::error::{Cause, StageError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Which windows there are. They begin at whole multiples of their step, counted from the time 0.
+///
+/// # Examples
+///
+/// ```
+/// use peu_operators::pipeline::Windows;
+/// use std::time::Duration;
+///
+/// let hour = Duration::from_secs(3_600);
+/// let hourly = Windows::tumbling(hour);
+/// let the_last_day_every_hour = Windows::sliding(24 * hour, hour);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Milliseconds.
+    length: i64,
+    step: i64,
+}
+
+impl Windows {
+    /// One behind the other: each record is in one.
+    ///
+    /// # Panics
+    ///
+    /// If `length` is less than a millisecond.
+    #[track_caller]
+    pub fn tumbling(length: Duration) -> Self {
+        Self::sliding(length, length)
+    }
+
+    /// A window of this length begins with each step: a record is in as many as it takes steps to make a length.
+    ///
+    /// # Panics
+    ///
+    /// If `step` is less than a millisecond, or longer than `length`: then some records would be in no window.
+    #[track_caller]
+    pub fn sliding(length: Duration, step: Duration) -> Self {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let (length, step) = (millis(length), millis(step));
+        assert!(step > 0, "windows must be at least 1 ms apart");
+        assert!(
+            step <= length,
+            "windows of {length} ms that begin every {step} ms would leave records out"
+        );
+        Self { length, step }
+    }
+
+    /// The windows that this time is in, each by its start; the last first.
+    fn starts(self, time: EventTime) -> impl Iterator<Item = i64> {
+        let time = time.as_millis();
+        let last = time.saturating_sub(time.rem_euclid(self.step));
+        let starts = std::iter::successors(Some(last), move |start| start.checked_sub(self.step));
+        starts.take_while(move |start| start.saturating_add(self.length) > time)
+    }
+}
+
+/// The result of a window, for one key. Its event time is the window's last millisecond.
+///
+/// It is what [`Keyed::aggregate`](super::Keyed::aggregate) gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Windowed<K, A> {
+    /// The key.
+    pub key: K,
+    /// The first millisecond of the window.
+    pub start: EventTime,
+    /// The first millisecond behind it.
+    pub end: EventTime,
+    /// What its records came to.
+    pub value: A,
+}
+
+/// What [`Keyed::aggregate`](super::Keyed::aggregate) makes.
+pub struct Aggregate<O: Operator, F, K: Ord, A, G, L> {
+    pub(super) input: O,
+    pub(super) key: F,
+    pub(super) windows: Windows,
+    pub(super) add: G,
+    pub(super) late: L,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) open: Open<K, A>,
+    /// Results of windows that are complete, and the mark behind them.
+    pub(super) ready: VecDeque<Element<Windowed<K, A>>>,
+}
+
+/// The windows that are open, by their starts, and what each key has in them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Open<K: Ord, A> {
+    windows: BTreeMap<i64, BTreeMap<K, A>>,
+    watermark: EventTime,
+}
+
+impl<K: Ord, A> Open<K, A> {
+    pub(super) fn new() -> Self {
+        Self {
+            windows: BTreeMap::new(),
+            watermark: EventTime::MIN,
+        }
+    }
+}
+
+impl<O, F, K, A, G, L> Aggregate<O, F, K, A, G, L>
+where
+    O: Operator<Item: Clone>,
+    F: FnMut(&O::Item) -> K,
+    K: Ord + Clone + Serialize,
+    A: Default + Serialize,
+    G: FnMut(&mut A, O::Item),
+    L: FnMut(O::Item),
+{
+    /// Adds a record to the windows that it is in and that are open. In none: it is late.
+    fn take(&mut self, record: O::Item, time: EventTime) {
+        let end = |start: i64| EventTime::from_millis(start.saturating_add(self.windows.length));
+        let watermark = self.open.watermark;
+        let is_open = |start: &i64| end(*start) > watermark;
+        let mut starts = self.windows.starts(time).filter(is_open).peekable();
+        if starts.peek().is_none() {
+            return (self.late)(record);
+        }
+        let key = (self.key)(&record);
+        for start in starts {
+            let of_window = self.open.windows.entry(start).or_default();
+            (self.add)(of_window.entry(key.clone()).or_default(), record.clone());
+        }
+    }
+
+    /// The watermark has come so far: what ends up to it is complete.
+    fn complete(&mut self, watermark: EventTime) {
+        self.open.watermark = self.open.watermark.max(watermark);
+        while let Some(window) = self.open.windows.first_entry() {
+            let (start, length) = (*window.key(), self.windows.length);
+            let end = EventTime::from_millis(start.saturating_add(length));
+            if end > self.open.watermark {
+                break;
+            }
+            let time = Some(end - Duration::from_millis(1));
+            let start = EventTime::from_millis(start);
+            let results = window.remove().into_iter().map(|(key, value)| {
+                let result = Windowed {
+                    key,
+                    start,
+                    end,
+                    value,
+                };
+                Element::Record(result, time)
+            });
+            self.ready.extend(results);
+        }
+        self.ready
+            .push_back(Element::Mark(Mark::Watermark(watermark)));
+    }
+
+    fn pass(&mut self, mark: Mark) -> Result<(), StageError> {
+        match mark {
+            Mark::Watermark(time) => self.complete(time),
+            mark => {
+                if let (Mark::Checkpoint(barrier), Some(name)) = (&mark, &self.name) {
+                    let state = postcard::to_stdvec(&self.open);
+                    let state = state.map_err(|error| self.error(Cause::Snapshot(error.into())))?;
+                    barrier.put(name, state);
+                }
+                self.ready.push_back(Element::Mark(mark));
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, cause: Cause) -> StageError {
+        let name = self.name.clone();
+        StageError::of_stage(name.unwrap_or_else(|| Arc::from("windows")), cause)
+    }
+}
+
+impl<O, F, K, A, G, L> Operator for Aggregate<O, F, K, A, G, L>
+where
+    O: Operator<Item: Clone>,
+    F: FnMut(&O::Item) -> K + Send + 'static,
+    K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
+    A: Default + Serialize + DeserializeOwned + Send + 'static,
+    G: FnMut(&mut A, O::Item) + Send + 'static,
+    L: FnMut(O::Item) + Send + 'static,
+{
+    type Item = Windowed<K, A>;
+
+    fn open(&mut self, opening: &mut Opening) {
+        self.input.open(opening);
+        let (key, value, Windows { length, step }) = (name_of::<K>(), name_of::<A>(), self.windows);
+        let what = format!("{value} by {key} in windows of {length} ms every {step} ms");
+        let name = opening.enter_unnamed("windows", what);
+        if let Some(open) = opening.state(&name) {
+            self.open = open;
+        }
+        self.name = Some(name);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Self::Item>> {
+        loop {
+            if let Some(element) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(element)));
+            }
+            let passed = match ready!(self.input.poll_next(cx)) {
+                Some(Ok(Element::Record(record, Some(time)))) => {
+                    self.take(record, time);
+                    Ok(())
+                }
+                Some(Ok(Element::Record(_, None))) => {
+                    let why =
+                        "a record has no event time; put `event_time` in front of the windows";
+                    Err(self.error(Cause::Input(why.into())))
+                }
+                Some(Ok(Element::Mark(mark))) => self.pass(mark),
+                Some(Err(error)) => Err(error),
+                None => return Poll::Ready(None),
+            };
+            if let Err(error) = passed {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EventTime, Windows};
+    use std::time::Duration;
+
+    fn starts(windows: Windows, millis: i64) -> Vec<i64> {
+        windows.starts(EventTime::from_millis(millis)).collect()
+    }
+
+    #[test]
+    fn a_time_is_in_every_window_that_begins_before_it_and_ends_behind_it() {
+        let ms = Duration::from_millis;
+        let tumbling = Windows::tumbling(ms(10));
+        assert_eq!(starts(tumbling, 0), [0]);
+        assert_eq!(starts(tumbling, 9), [0]);
+        assert_eq!(starts(tumbling, 10), [10]);
+        assert_eq!(starts(tumbling, -1), [-10]);
+        let sliding = Windows::sliding(ms(10), ms(4));
+        assert_eq!(starts(sliding, 8), [8, 4, 0]);
+        assert_eq!(starts(sliding, 10), [8, 4]);
+        assert_eq!(starts(sliding, -1), [-4, -8]);
+    }
+
+    #[test]
+    fn the_ends_of_time_are_in_windows_too() {
+        let hour = Windows::tumbling(Duration::from_secs(3_600));
+        for time in [EventTime::MIN, EventTime::MAX] {
+            assert!(hour.starts(time).count() <= 1);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "would leave records out")]
+    fn windows_with_gaps_are_refused() {
+        let _ = Windows::sliding(Duration::from_secs(1), Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,145 @@
+//! Windows over event time, their late records, and their part in checkpoints.
+
+mod kit;
+
+use kit::jobs::{Disk, Log, outcome, start};
+use kit::{World, ms};
+use peu_operators::EventTime;
+use peu_operators::pipeline::{Pipeline, Running, Watermarks, Windows, every};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// A record is a time in milliseconds; its key is whether that is even. A result: start, key, the sum of the records.
+type Results = Disk<(i64, u64, u64)>;
+
+struct Bench {
+    world: World,
+    log: Log<u64>,
+    disk: Results,
+    late: Arc<Mutex<Vec<u64>>>,
+    running: Running,
+}
+
+fn bench(log: &Log<u64>, disk: &Results, windows: Windows, folder: &Path) -> Bench {
+    let world = World::new();
+    let late = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&late);
+    let watermarks = Watermarks::ascending().every(ms(1));
+    let job = Pipeline::source(log.reader())
+        .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
+        .key_by(|n| n % 2)
+        .aggregate(
+            windows,
+            |sum: &mut u64, n| *sum += n,
+            move |n| keep.lock().unwrap().push(n),
+        )
+        .map(|window| (window.start.as_millis(), window.key, window.value))
+        .sink(disk.sink())
+        .checkpoint(every(ms(100)).restore(), folder);
+    let running = start(&world, job).unwrap();
+    Bench {
+        world,
+        log: log.clone(),
+        disk: disk.clone(),
+        late,
+        running,
+    }
+}
+
+impl Bench {
+    /// Adds a record, and lets a watermark follow it. Returns the results so far.
+    fn add(&self, record: u64) -> Vec<(i64, u64, u64)> {
+        self.log.add(record);
+        self.world.run();
+        self.world.advance(ms(1));
+        self.world.run();
+        self.disk.written()
+    }
+}
+
+#[test]
+fn a_window_gives_its_results_when_the_watermark_passes_it_and_not_before() {
+    let (log, disk, folder) = (Log::new(), Disk::new(), tempfile::tempdir().unwrap());
+    let mut bench = bench(&log, &disk, Windows::tumbling(ms(10)), folder.path());
+    for record in [3, 4, 1, 9] {
+        assert_eq!(bench.add(record), []);
+    }
+    assert_eq!(bench.add(10), [(0, 0, 4), (0, 1, 13)], "by key");
+    assert_eq!(bench.add(35).len(), 3);
+    bench.log.end();
+    bench.world.run();
+    outcome(&mut bench.running).unwrap().unwrap();
+    assert_eq!(
+        disk.visible(),
+        [(0, 0, 4), (0, 1, 13), (10, 0, 10), (30, 1, 35)],
+        "the end of the input completes all"
+    );
+}
+
+#[test]
+fn a_record_is_in_every_window_that_slides_over_it() {
+    let (log, disk, folder) = (Log::new(), Disk::new(), tempfile::tempdir().unwrap());
+    let windows = Windows::sliding(ms(10), ms(5));
+    let bench = bench(&log, &disk, windows, folder.path());
+    bench.add(12);
+    bench.add(16);
+    assert_eq!(bench.add(40), [(5, 0, 12), (10, 0, 28), (15, 0, 16)]);
+}
+
+#[test]
+fn a_late_record_is_given_away_and_changes_nothing() {
+    let (log, disk, folder) = (Log::new(), Disk::new(), tempfile::tempdir().unwrap());
+    let windows = Windows::sliding(ms(10), ms(5));
+    let bench = bench(&log, &disk, windows, folder.path());
+    assert_eq!(bench.add(17), []);
+    // The window from 5 is complete, that from 10 is not.
+    bench.add(12);
+    bench.add(2);
+    assert_eq!(*bench.late.lock().unwrap(), [2]);
+    assert_eq!(bench.add(30), [(10, 0, 12), (10, 1, 17), (15, 1, 17)]);
+}
+
+#[test]
+fn c01_open_windows_are_part_of_the_checkpoint() {
+    let (log, disk, folder) = (Log::new(), Disk::new(), tempfile::tempdir().unwrap());
+    let windows = Windows::tumbling(ms(10));
+    let first = bench(&log, &disk, windows, folder.path());
+    first.add(2);
+    first.add(14);
+    first.world.advance(ms(100));
+    first.world.run();
+    assert_eq!(disk.visible(), [(0, 0, 2)]);
+    first.add(16);
+    first.world.close();
+    drop(first.running);
+
+    let second = bench(&log, &disk, windows, folder.path());
+    second.add(3);
+    assert_eq!(*second.late.lock().unwrap(), [3], "what was late still is");
+    assert_eq!(
+        second.add(20),
+        [(0, 0, 2), (10, 0, 30)],
+        "14 was kept, and 16 came again"
+    );
+}
+
+#[test]
+fn windows_without_event_times_say_what_is_missing() {
+    let (world, log, disk) = (World::new(), Log::new(), Disk::new());
+    log.add(1_u64);
+    let job = Pipeline::source(log.reader())
+        .key_by(|n| n % 2)
+        .aggregate(
+            Windows::tumbling(ms(1)),
+            |sum: &mut u64, n| *sum += n,
+            |_| {},
+        )
+        .map(|window| window.value)
+        .sink(disk.sink());
+    let mut running = start(&world, job).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("put `event_time` in front of the windows"),
+        "{error}"
+    );
+}
