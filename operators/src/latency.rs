@@ -79,6 +79,16 @@ impl Latencies {
         })
     }
 
+    /// For each doubling of time: its end, and how many requests took less, but not less than half of it.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn doublings(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let doublings = self.counts.chunks(SUB_BUCKETS).enumerate();
+        doublings.map(|(doubling, counts)| {
+            let last = doubling * SUB_BUCKETS + SUB_BUCKETS - 1;
+            (end_of(last), counts.iter().sum())
+        })
+    }
+
     pub(crate) fn add(&mut self, took: Duration) {
         self.add_many(took, 1);
     }

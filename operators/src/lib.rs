@@ -120,6 +120,8 @@ mod panics;
 #[cfg(feature = "pipeline")]
 pub mod pipeline;
 mod policies;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod random;
 mod rate_limit;
 mod requests;
@@ -166,6 +168,8 @@ pub use latency::Latencies;
 pub use metrics::{Circuit, Metrics, Monitor};
 pub use options::AsyncOptions;
 pub use policies::{Policies, StagePolicies};
+#[cfg(feature = "prometheus")]
+pub use prometheus::StageCollector;
 pub use rate_limit::RateLimit;
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
 pub use runtime::{Offload, Spawn, Timer};
