@@ -4,7 +4,9 @@ use crate::{assert_error, names, on_each_tier};
 use futures_lite::StreamExt;
 use peu::fs;
 use std::collections::BTreeSet;
-use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, InvalidData, InvalidInput, NotFound};
+use std::io::ErrorKind::{
+    AlreadyExists, DirectoryNotEmpty, InvalidData, InvalidInput, NotFound, OutOfMemory,
+};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -41,6 +43,30 @@ fn whole_files() {
             &tried,
             &missing,
         );
+    });
+}
+
+/// A file may say that it is longer than any memory: that is an error, and nothing ends.
+#[test]
+fn a_file_that_is_too_long_is_an_error() {
+    let promises = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
+    if promises.is_ok_and(|kind| kind.trim() == "1") {
+        eprintln!(
+            "this system promises any memory: the test of a file that is too long is left out"
+        );
+        return;
+    }
+    on_each_tier(async |folder| {
+        let path = folder.join("a");
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(1 << 43)
+            .unwrap();
+        let error = fs::read(&path).await;
+        assert_error(error, OutOfMemory, "cannot read", &path);
+        let file = fs::File::open(&path).await.unwrap();
+        let (count, buffer) = file.read_at(vec![1; 10], (1 << 43) - 5).await.unwrap();
+        assert_eq!((count, &buffer[..6]), (5, [0, 0, 0, 0, 0, 1].as_slice()));
     });
 }
 

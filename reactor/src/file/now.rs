@@ -114,7 +114,8 @@ impl Files {
         Some(file)
     }
 
-    /// Reads a whole file without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if it can't be.
+    /// Reads a whole file of up to 128 KiB without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if
+    /// it can't be.
     ///
     /// # Cost
     /// Six system calls, as many as it takes with the standard library.
@@ -124,8 +125,10 @@ impl Files {
         }
         let (file, about) =
             self.open_cached(&Path::new(path).ok()?, libc::O_RDONLY | libc::O_CLOEXEC)?;
-        // Files that the kernel makes up say that they are empty.
-        let size = usize::try_from(about.size).ok().filter(|size| *size > 0)?;
+        // Files that the kernel makes up say that they are empty. One that is longer is not read here, and may be said to
+        // be longer than the memory.
+        let size = usize::try_from(about.size).ok();
+        let size = size.filter(|size| (1..=LONGEST).contains(size))?;
         let mut buffer = vec![0; size];
         match self.read_now(file.as_fd(), &History::default(), &mut buffer, Some(0)) {
             Now::Done(count) => {
