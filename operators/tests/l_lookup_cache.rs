@@ -5,12 +5,13 @@ mod kit;
 use futures_lite::StreamExt as _;
 use kit::{Answer, Calls, Refused, Tap, World, ms};
 use peu_operators::{
-    AsyncMap, AsyncOptions, Cache, CacheMetrics, CacheOptions, Fallback, OnError, StagePolicies,
-    StreamExt as _,
+    AsyncMap, AsyncOptions, Cache, CacheMetrics, CacheOptions, Fallback, OnError, Reload,
+    StagePolicies, StreamExt as _, Table,
 };
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// A cache from numbers to ten times the number, whose loads are scripted. 0 stands for "there is none".
@@ -341,4 +342,99 @@ fn l02_a_look_up_that_is_dropped_unpolled_is_cancelled() {
         Cache::new(&shelf.world, CacheOptions::entries(1), |_| pending());
     drop(never.get(1));
     assert_eq!(never.metrics().loads, 0);
+}
+
+/// What the loads of a table give, one after the other: a version, an error, or a panic. An empty list is a load that
+/// takes for ever.
+#[derive(Clone, Default)]
+struct Versions(Arc<Mutex<VecDeque<Result<u64, Refused>>>>);
+
+impl Versions {
+    fn then(&self, version: Result<u64, Refused>) {
+        self.0.lock().unwrap().push_back(version);
+    }
+
+    /// A version is a table in which 1 stands for it. 13 is unlucky.
+    async fn load(self) -> Result<HashMap<u64, u64>, Refused> {
+        let next = self.0.lock().unwrap().pop_front();
+        match next {
+            Some(Ok(13)) => panic!("unlucky"),
+            Some(version) => version.map(|version| HashMap::from([(1, version)])),
+            None => pending().await,
+        }
+    }
+}
+
+fn table(world: &World, versions: &Versions) -> Result<Table<u64, u64>, Refused> {
+    let source = versions.clone();
+    let load = move || source.clone().load();
+    let mut loading = Box::pin(Table::load(world, Reload::every(ms(100)), load));
+    let loaded = loading
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    world.run();
+    match loaded {
+        Poll::Ready(loaded) => loaded,
+        Poll::Pending => panic!("the first version is there"),
+    }
+}
+
+#[test]
+fn l04_a_table_is_loaded_as_a_whole_and_swapped_when_it_is_time_to() {
+    let (world, versions) = (World::new(), Versions::default());
+    versions.then(Ok(1));
+    let table = table(&world, &versions).expect("a table");
+    let advance = |milliseconds| {
+        world.advance(ms(milliseconds));
+        world.run();
+    };
+    assert_eq!((table.get(&1), table.get(&2)), (Some(1), None));
+    let old = table.snapshot();
+    versions.then(Ok(2));
+    advance(99);
+    assert_eq!(table.get(&1), Some(1));
+    advance(1);
+    assert_eq!(table.get(&1), Some(2));
+    assert_eq!(old.get(&1), Some(&1), "who has the old one keeps it");
+    advance(100);
+    assert_eq!(table.get(&1), Some(2), "it serves while the next is loaded");
+    let metrics = table.metrics();
+    assert_eq!(
+        (metrics.loads, metrics.failures, metrics.entries),
+        (2, 0, 1)
+    );
+    drop(table);
+    world.run();
+    assert_eq!(
+        (world.tasks(), world.sleeps()),
+        (0, 0),
+        "the last handle ends it"
+    );
+}
+
+#[test]
+fn l04_a_load_that_fails_or_panics_keeps_the_old_table_and_is_counted() {
+    let (world, versions) = (World::new(), Versions::default());
+    for version in [Ok(1), Err(Refused), Ok(13), Ok(2)] {
+        versions.then(version);
+    }
+    let table = table(&world, &versions).expect("a table");
+    for (failures, version) in [(1, 1), (2, 1), (2, 2)] {
+        world.advance(ms(100));
+        world.run();
+        assert_eq!(table.metrics().failures, failures);
+        assert_eq!(table.get(&1), Some(version));
+    }
+    let other = table.clone();
+    drop(table);
+    world.run();
+    assert_eq!((other.get(&1), world.tasks()), (Some(2), 1));
+}
+
+#[test]
+fn l04_the_first_load_has_to_succeed() {
+    let (world, versions) = (World::new(), Versions::default());
+    versions.then(Err(Refused));
+    assert!(table(&world, &versions).is_err());
+    assert_eq!(world.tasks(), 0);
 }
