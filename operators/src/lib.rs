@@ -54,7 +54,8 @@
 //! - **One outcome.** A timeout starts when its record is accepted, and ends with the request's result. A result that
 //!   is there when the timer fires wins; afterwards the request is gone, its future dropped.
 //! - **Retries** have a delay that is worked out for each record, and one timeout for all attempts. At most one attempt
-//!   of a record is under way, and, with hedging, a second call beside its first. When the input ends, nobody waits: each record has at most one more attempt, at once.
+//!   of a record is under way, and, with hedging, a second call beside its first. When the input ends, nobody waits: each
+//!   record has at most one more attempt, at once.
 //! - **Guards** are asked before each call: rate limits, circuit breakers, limits of how many calls run together. While one says
 //!   to wait, no record is accepted and no retry is made, and what is due by the clock goes first when it opens.
 //! - **Failures** end the stage with an error that names stage, record, attempt and cause, behind the outputs of all
@@ -65,6 +66,13 @@
 //! - **Fairness.** One poll of a stage's task takes at most 128 turns, each a call of the function or a poll of a
 //!   request. A request that was woken is polled once before any request is polled twice, and the input is asked for a
 //!   record once in each round of those that were woken.
+//!
+//! # What a stage's function may call
+//!
+//! A [`Batcher`] asks for many records with one call. A [`Table`] is in memory as a whole, and is loaded again now and then.
+//! With the feature `cache` there is `Cache`, with one load for all that look a key up at the same time. They are no parts of
+//! a stage, so stages can share them, and what a stage does for requests it does for theirs. With the feature `prometheus`,
+//! `StageCollector` shows what stages count.
 //!
 //! # What it needs
 //!
