@@ -19,6 +19,13 @@ pub(crate) fn no_threads() -> io::Error {
     )
 }
 
+/// Whoever needs a thread, and the pool takes no work any more or can't start one, gets this.
+pub(crate) fn not_run() -> io::Error {
+    io::Error::other(
+        "no thread took the work: the pool is closed because its runtime is gone, or the system refuses it a thread",
+    )
+}
+
 /// The outcome of an operation that was cancelled.
 pub(crate) fn cancelled() -> io::Error {
     io::Error::new(

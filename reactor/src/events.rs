@@ -172,11 +172,15 @@ impl Events {
         self.slots.remove(key.index()).map(|slot| slot.event)
     }
 
-    /// Takes all events out and admits no more.
+    /// Takes all events out and admits no more. Calls in the ring stay: the kernel may be using their memory, and who has
+    /// closed the ring takes them out one by one.
     pub(crate) fn close(&mut self) -> Vec<Event> {
         self.closed = true;
-        let slots = self.slots.take_all();
-        slots.into_iter().map(|slot| slot.event).collect()
+        let all = self.iter_mut();
+        let leave = all.filter(|(_, event)| !matches!(event, Event::CallInRing(_)));
+        let keys: Vec<Key> = leave.map(|(key, _)| key).collect();
+        let taken = keys.into_iter().filter_map(|key| self.remove(key));
+        taken.collect()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

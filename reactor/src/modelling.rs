@@ -158,7 +158,6 @@ impl ModelEvents {
 /// Calls on their way to a kernel that only counts them.
 pub struct ModelLine {
     line: Line<(), usize>,
-    room: usize,
 }
 
 impl ModelLine {
@@ -168,8 +167,7 @@ impl ModelLine {
 
     pub fn with_room(room: usize) -> ModelLine {
         ModelLine {
-            line: Line::new(0),
-            room,
+            line: Line::new(0, room),
         }
     }
 
@@ -191,7 +189,7 @@ impl ModelLine {
             true
         };
         // To tell the kernel is a system call, which orders nothing here.
-        let _ = self.line.load(self.room, put);
+        let _ = self.line.load(put, |_| 0);
     }
 
     /// As a turn does. `false`: it does not sleep.
@@ -207,7 +205,9 @@ impl ModelLine {
 
     /// The kernel has done one, and a turn has collected it.
     pub fn landed(&self) {
-        self.line.landed(1);
+        if self.line.landed(1) {
+            self.submit();
+        }
     }
 
     pub fn submitted(&self) -> usize {

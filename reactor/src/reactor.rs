@@ -5,7 +5,6 @@ use crate::deadline::Timers;
 use crate::error;
 use crate::events::{Event, Events, Key};
 use crate::file::Files;
-use crate::file::stage::Over;
 use crate::metrics::{Counters, Metrics};
 use crate::os::Alarm;
 use crate::park::Parking;
@@ -28,7 +27,7 @@ pub struct Reactor {
 }
 
 /// What all handles share. No two of these locks are ever held together, but for a source's own, which is taken under
-/// that of the events, and no foreign code runs under any of them.
+/// that of the events, and that of the events under the ring's line's; and no foreign code runs under any of them.
 pub(crate) struct Inner {
     /// The OS's queue of events. To hold this lock is to have the claim: it is only ever tried, never waited for, and
     /// held while the OS is asked.
@@ -146,7 +145,9 @@ impl Reactor {
         if !self.inner.parking.fall_asleep() {
             self.inner.ring();
         }
-        self.inner.submit_calls();
+        if self.inner.submit_calls() {
+            self.inner.ring();
+        }
     }
 
     /// Runs a job that blocks where it does not keep the reactor from its turns.
@@ -166,7 +167,8 @@ impl Reactor {
     /// Waits for readiness end with an error, pending operations are called back as cancelled, on this thread. Calls on
     /// files that the kernel has are ended, which takes as long as the kernel needs, a second at most. Timers are
     /// forgotten, and their tasks woken, to find that out. Sources can still be used without waiting, be taken apart and be dropped.
-    /// Wakers, keys and handles that somebody keeps are harmless. To close again changes nothing.
+    /// Wakers, keys and handles that somebody keeps are harmless. To close again changes nothing, and does not wait for who
+    /// is about to close.
     pub fn close(&self) {
         self.inner.close_ring();
         let events = self.inner.events.lock().close();
@@ -174,8 +176,8 @@ impl Reactor {
         for event in events {
             match event {
                 Event::Source(state) => state.close(&mut wakers, &mut jobs),
-                Event::CallWaiting(call) | Event::CallInRing(call) => calls.push(call),
-                Event::Operation(..) | Event::CallOnThread => {}
+                Event::CallWaiting(call) => calls.push(call),
+                Event::Operation(..) | Event::CallOnThread | Event::CallInRing(_) => {}
             }
         }
         let runnable = std::mem::take(&mut *self.inner.runnable.lock());
@@ -183,8 +185,7 @@ impl Reactor {
         self.inner.unpark();
         self.inner.wake(&mut wakers);
         jobs.into_iter().for_each(|job| self.inner.complete(job));
-        let calls = calls.into_iter().map(Over::cancelled);
-        calls.for_each(|call| self.inner.tell(call));
+        self.inner.tell_cancelled(calls);
         drop(runnable);
     }
 

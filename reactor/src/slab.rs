@@ -81,16 +81,6 @@ impl<T> Slab<T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
-
-    /// All values; the slab is empty afterwards.
-    pub(crate) fn take_all(&mut self) -> Vec<T> {
-        let places = std::mem::take(self).places;
-        let taken = places.into_iter().filter_map(|place| match place {
-            Place::Taken(value) => Some(value),
-            Place::Free(_) => None,
-        });
-        taken.collect()
-    }
 }
 
 impl<T> Default for Slab<T> {
@@ -118,8 +108,8 @@ mod tests {
         assert_eq!((slab.remove(0), slab.remove(7)), (None, None));
         assert_eq!(slab.next_index(), 0);
         assert_eq!((slab.insert('c'), slab.insert('d')), (0, 2));
-        assert_eq!(slab.take_all(), ['c', 'b', 'd']);
-        assert_eq!((slab.len(), slab.insert('e')), (0, 0));
+        let all: Vec<_> = slab.iter_mut().map(|(_, value)| *value).collect();
+        assert_eq!(all, ['c', 'b', 'd']);
     }
 
     proptest! {

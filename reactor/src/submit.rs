@@ -195,10 +195,7 @@ impl Reactor {
                 self.inner().tell(over);
                 true
             }
-            CancelledCall::InRing => {
-                self.inner().end_call(key);
-                false
-            }
+            CancelledCall::InRing => self.inner().end_call(key),
             CancelledCall::TooLate => false,
         }
     }

@@ -38,6 +38,9 @@ use std::time::Duration;
 /// so that what one turn wakes fits into it.
 const EVENTS_PER_TURN: usize = 256;
 
+/// How long a turn sleeps at most while the kernel does not take what it was told of. Nothing reports that it would now.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// What came of a [`Reactor::turn`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Turned {
@@ -235,7 +238,9 @@ impl Buffers {
         };
         let mut timeout = before_sleep(inner, timeout, may_sleep);
         // After the announcement that this turn sleeps: see `file/ring.rs`. The kernel may do some of them at once.
-        inner.submit_calls();
+        if inner.submit_calls() {
+            timeout = Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)));
+        }
         if inner.collect_calls(&mut self.landed) {
             timeout = Some(Duration::ZERO);
         }
@@ -246,6 +251,8 @@ impl Buffers {
         inner.parking.wake_up();
         inner.fire_timers(&mut self.gathered.wakers);
         drop(poll);
+        // Before anything can go wrong: a reactor that is closed waits for it.
+        inner.land(&mut self.landed);
         self.slept = timeout != Some(Duration::ZERO);
         inner.metrics.turns.add(1);
         match result {
@@ -268,7 +275,7 @@ impl Buffers {
     fn mark_ready(&mut self, inner: &Inner) -> usize {
         self.deliver(inner);
         self.gathered.runnable.append(&mut inner.runnable.lock());
-        let landed = inner.land(&mut self.landed);
+        let landed = self.landed.over.len() + self.landed.astray.len();
         let gathered = self.gathered.wakers.len() + self.gathered.runnable.len() + landed;
         inner
             .metrics

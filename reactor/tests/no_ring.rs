@@ -16,8 +16,8 @@ impl Offload for Threads {
     }
 }
 
-/// As a container's filter does: from here on `io_uring_setup` fails with this error on the calling thread.
-fn forbid_rings(error: i32) {
+/// As a container's filter does: from here on this system call fails with this error on the calling thread.
+fn forbid(call: i64, error: i32) {
     let filter = [
         // Load the number of the system call ...
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
@@ -26,7 +26,7 @@ fn forbid_rings(error: i32) {
             libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
             0,
             1,
-            libc::SYS_io_uring_setup as u32,
+            call as u32,
         ),
         statement(
             libc::BPF_RET | libc::BPF_K,
@@ -57,29 +57,83 @@ fn statement(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     }
 }
 
-/// Refused by a filter, switched off (`io_uring_disabled`), and without the memory that may be locked.
+/// A read of nine bytes, and where its answer will be.
+fn submit(reactor: &Reactor) -> mpsc::Receiver<(Vec<u8>, io::Result<Answer>)> {
+    let file = Arc::new(File::open("Cargo.toml").unwrap());
+    let (told, answer) = mpsc::channel();
+    let call = Call::read(file, vec![0; 9], 0, Some(0));
+    reactor.submit_call(call, move |call, answer| {
+        told.send((call.into_buffer(), answer)).unwrap();
+    });
+    answer
+}
+
+fn assert_read((buffer, answer): (Vec<u8>, io::Result<Answer>)) {
+    assert!(matches!(answer, Ok(Answer::Bytes(9))), "{answer:?}");
+    assert_eq!(buffer, b"[package]");
+}
+
+fn reactor() -> Reactor {
+    let builder = Reactor::builder().offload(Arc::new(Threads));
+    builder.file_tiers(Tiers::RING).build().unwrap()
+}
+
+/// Refused by a filter, switched off (`io_uring_disabled`), without the memory that may be locked; and made, but forbidden
+/// to be used.
 #[test]
 fn a_ring_that_is_refused_means_threads() {
-    for error in [libc::EPERM, libc::ENOSYS, libc::ENOMEM] {
+    for (call, error) in [
+        (libc::SYS_io_uring_setup, libc::EPERM),
+        (libc::SYS_io_uring_setup, libc::ENOSYS),
+        (libc::SYS_io_uring_setup, libc::ENOMEM),
+        (libc::SYS_io_uring_enter, libc::EPERM),
+    ] {
         let reads = thread::spawn(move || {
-            forbid_rings(error);
-            let builder = Reactor::builder().offload(Arc::new(Threads));
-            let reactor = builder.file_tiers(Tiers::RING).build().unwrap();
+            forbid(call, error);
+            let reactor = reactor();
             for _ in 0..2 {
-                let file = Arc::new(File::open("Cargo.toml").unwrap());
-                let (told, answer) = mpsc::channel();
-                let call = Call::read(file, vec![0; 9], 0, Some(0));
-                reactor.submit_call(call, move |call, answer| {
-                    told.send((call.into_buffer(), answer)).unwrap();
-                });
-                let (buffer, answer) = answer.recv().unwrap();
-                assert!(matches!(answer, Ok(Answer::Bytes(9))), "{answer:?}");
-                assert_eq!(buffer, b"[package]");
+                assert_read(submit(&reactor).recv().unwrap());
             }
             reactor.files().metrics()
         });
         let files = reads.join().unwrap();
-        assert_eq!(files.no_ring, Some(error));
+        // Where there is none at all, the reason is another.
+        assert!(
+            files.no_ring == Some(error)
+                || (call != libc::SYS_io_uring_setup && files.no_ring.is_some())
+        );
         assert_eq!((files.ring, files.pool), (0, 2));
     }
+}
+
+/// A call that the kernel does not take is not slept through: the turn comes back, and tries again.
+#[test]
+fn a_kernel_that_takes_nothing_is_asked_again() {
+    let reactor = reactor();
+    let first = submit(&reactor);
+    if reactor.files().metrics().no_ring.is_some() {
+        eprintln!("no io_uring here: the test of one that takes nothing is left out");
+        return;
+    }
+    let answered = |answer: mpsc::Receiver<_>| loop {
+        match answer.try_recv() {
+            Ok(answer) => break assert_read(answer),
+            Err(_) => _ = reactor.turn(None).unwrap(),
+        }
+    };
+    answered(first);
+    let stalled = thread::scope(|scope| {
+        let forbidden = scope.spawn(|| {
+            forbid(libc::SYS_io_uring_enter, libc::EAGAIN);
+            let stalled = submit(&reactor);
+            reactor.turn(None).unwrap();
+            // Meanwhile others need no ring.
+            let before = reactor.files().metrics();
+            assert_read(submit(&reactor).recv().unwrap());
+            assert_eq!(reactor.files().metrics().pool, before.pool + 1);
+            stalled
+        });
+        forbidden.join().unwrap()
+    });
+    answered(stalled);
 }

@@ -8,6 +8,7 @@ use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -148,6 +149,19 @@ impl Call {
 
     pub(crate) fn what(&self) -> &What {
         &self.what
+    }
+
+    /// Whether the ring does it as a thread would. Reads and writes: of regular files, at positions. Of others, such as
+    /// pipes, the ring would take the next bytes, where the system refuses any position; and it would wait for more.
+    pub(crate) fn suits_ring(&self) -> bool {
+        match &self.what {
+            What::Job(_) => false,
+            What::Read(transfer) | What::Write(transfer) => {
+                transfer.has_place()
+                    && os::look(transfer.file.as_fd()).is_ok_and(|about| about.is_file)
+            }
+            _ => true,
+        }
     }
 
     /// In the form that the kernel reads, if it can do this by itself.
@@ -302,6 +316,11 @@ impl Transfer {
         &mut self.buffer[self.moved..]
     }
 
+    /// How long the rest is.
+    pub(crate) fn left(&self) -> usize {
+        self.buffer.len() - self.moved
+    }
+
     /// Where the rest is in the file; none: where the file's own position is.
     pub(crate) fn position(&self) -> Option<u64> {
         let position = self.position?;
@@ -311,7 +330,7 @@ impl Transfer {
     /// Whether the ring can do it: at a position, and one that the system can have. The file's own position is left to
     /// threads. After a write of which only a part had room (a full tmpfs, Linux 6.18) the ring had not moved it: the rest
     /// was written over the beginning, and nobody heard of the full disk.
-    pub(crate) fn has_place(&self) -> bool {
+    fn has_place(&self) -> bool {
         self.position()
             .is_some_and(|position| i64::try_from(position).is_ok())
     }
@@ -392,9 +411,9 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// Whether opening it so changes nothing in the file system.
+    /// Whether opening it so changes nothing in the file system. To open for writing may: an overlay copies the whole file.
     pub(crate) fn only_looks(&self) -> bool {
-        !(self.truncate || self.create || self.create_new)
+        self.read && !(self.write || self.append || self.truncate || self.create || self.create_new)
     }
 
     pub(crate) fn flags(&self) -> io::Result<i32> {

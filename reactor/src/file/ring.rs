@@ -10,27 +10,44 @@
 //!
 //! Whoever puts a call into the line looks, **after** that, whether a turn is asleep; if one is, he submits the line
 //! himself. A turn first announces that it goes to sleep and **then** takes the line. The line's lock orders the two: if
-//! the turn had it first, its announcement came before, and is seen; if it had it last, it finds the call. Nobody who
-//! leaves a call to "the next turn" is left without one: a thread that finds the turn claimed by another submits before it
-//! goes away, and every turn, also one that does not sleep, takes the line.
+//! the turn had it first, its announcement came before, and is seen; if it had it last, it finds the call. Every turn, also
+//! one that does not sleep, takes the line, and a thread that finds the turn claimed by another submits before it goes away.
+//! A call that is left to "the next turn" by a thread that takes none afterwards waits for that of another; in a
+//! runtime that is 10 ms at most, for then the watch takes one.
+//!
+//! # A kernel that takes only a part
+//!
+//! It stops at the first call that it finds wrong, and where it is out of memory, and says how many it took. So the kernel
+//! is told until its queue is empty, whoever had put the rest there. If it takes nothing, the ring is *stalled*: a turn then
+//! sleeps for 1 ms at most before it tries again, and new calls go to the pool.
 //!
 //! # A full ring
 //!
-//! At most [`IN_FLIGHT`] calls are with the kernel, as many as it has room to report. The others stay in the line, and
-//! move up when a turn has collected what is done. None is lost, and none is refused.
+//! At most [`IN_FLIGHT`] calls are with the kernel, as many as it has room to report. More go to the pool; where there is
+//! none they stay in the line, and move up when a turn has collected what is done. None is lost, and none is refused.
+//! Cancellations go before all calls and beyond that bound, because they are what makes room when nothing else does.
+//!
+//! # Long copies
+//!
+//! What is in the page cache is copied while the kernel is told, by the thread that has the turn. So one submission copies
+//! [`COPIED`] bytes at most; the reads and writes after that, and those that are longer than [`LONGEST`] anyway, are done by
+//! the kernel's own threads.
 //!
 //! # Memory
 //!
-//! A call in the ring is in the slab of events, with all that it owns, until the kernel has reported it: nobody else
-//! takes it out. Who drops the future that waits for it, or cancels it, makes the kernel end it, and no more. A reactor
-//! that is closed, or dropped, waits until the kernel has ended them all; after [`PATIENCE`] it leaves those behind that have
-//! not ended, with their memory, which is then never freed.
+//! A call in the ring is in the slab of events, with all that it owns, and only one may take it out: who has taken its entry
+//! out of the line, so that the kernel will never hear of it; or who has collected the kernel's report of it. Who drops the
+//! future that waits for it, or cancels it, makes the kernel end it, and no more. A reactor that is closed, or dropped, waits
+//! until the kernel has ended them all: a report counts as in flight until what it means is done, so when nothing is in
+//! flight, nothing is in the slab. After [`PATIENCE`] it leaves those behind that have not ended, with their memory, which is
+//! then never freed, and tells who waits. Whoever closes a second time meanwhile leaves all of them to the first.
 //!
 //! # A thread that ends
 //!
 //! The kernel may end the calls of a thread that exits (before 5.12 all of them, later those that wait for one of the
 //! kernel's own threads), and reports them as cancelled. A call that was cancelled by nobody here goes on to the pool.
 
+use super::now::LONGEST;
 use crate::events::Key;
 use crate::os::{self, Bell, Completion, Entry, Submission};
 use crate::park::Parking;
@@ -44,9 +61,13 @@ use std::time::Duration;
 /// a scheduler's local queue holds as many tasks.
 const ENTRIES: u32 = 256;
 
-/// Calls with the kernel at most: it has room to report twice as many as it can be told of at once. Measured, 64 in
-/// flight keep a fast disk busy.
+/// Calls with the kernel at most: it has room to report so many, and a cancellation for each. Measured, 64 in flight keep a
+/// fast disk busy.
 pub(crate) const IN_FLIGHT: usize = 2 * ENTRIES as usize;
+
+/// Bytes that one submission copies at most: at 5 to 9 µs for 128 KiB less than a tenth of a millisecond. As many as
+/// 256 reads of 4 KiB, which is a whole queue of those that a ring is good for.
+pub(crate) const COPIED: usize = 1 << 20;
 
 /// How long a reactor that is closed waits for the kernel to end calls: a thousand times what a disk takes. What takes
 /// longer hangs in a driver, and can't be ended by anyone.
@@ -64,7 +85,7 @@ impl Ring {
         let (submission, completion) = os::ring(registry, ENTRIES)?;
         Ok(Ring {
             bell: submission.bell(),
-            line: Line::new(submission),
+            line: Line::new(submission, IN_FLIGHT),
             done: Mutex::new(completion),
         })
     }
@@ -79,47 +100,62 @@ impl Ring {
         self.line.push(parking, enter)
     }
 
-    /// Tells the kernel of what waits in the line. Returns by how many system calls.
-    pub(crate) fn submit(&self) -> usize {
-        let mut calls = 0;
-        loop {
+    /// Takes a call out of the line, and with `leave` out of the slab. None: it is not there, so the kernel may have it.
+    pub(crate) fn take<T>(&self, key: Key, leave: impl FnOnce() -> Option<T>) -> Option<T> {
+        self.line.take(|entry| entry.key() == key, leave)
+    }
+
+    /// Tells the kernel of what waits in the line.
+    pub(crate) fn submit(&self) -> Submitted {
+        let (mut calls, mut copied) = (0, 0);
+        let mut put = |kernel: &mut Submission, entry: &Entry| {
+            copied += entry.bytes();
+            let aside = entry.bytes() > LONGEST || copied > COPIED;
             // SAFETY: an entry in the line points to what its call owns. The call is in the slab of events as one that is
-            // in the ring, and such a one is only taken out when the completion with its key was collected, or, when the
-            // reactor is closed, forgotten. A cancellation points to nothing.
-            let put = |kernel: &mut Submission, entry: &Entry| unsafe { kernel.push(entry) };
-            let loaded = self.line.load(IN_FLIGHT, put);
-            if !loaded.ring {
-                return calls;
-            }
+            // in the ring. From now on, because the entry has left the line, it is only taken out when the completion with
+            // its key was collected, or, when the reactor is closed, forgotten. A cancellation points to nothing.
+            unsafe { kernel.push(entry, aside) }
+        };
+        while self.line.load(&mut put, Submission::pending) > 0 {
             calls += 1;
-            if self.bell.ring().is_err() {
-                // The kernel is out of memory for calls. What was loaded stays in its queue; the next turn rings again.
-                self.line.stall();
-                return calls;
+            // An error: the kernel is out of memory for calls, or a filter forbids it to this thread. Nothing taken: the same,
+            // or another thread was faster. What the kernel did not take stays in its queue.
+            if self.bell.ring().unwrap_or(0) == 0 {
+                break;
             }
-            if !loaded.more {
-                return calls;
-            }
+        }
+        Submitted {
+            calls,
+            stalled: self.line.note(calls > 0, Submission::pending),
         }
     }
 
-    /// Collects what the kernel has done. `false`: nothing.
+    /// Collects what the kernel has done. `false`: nothing. Each is to be [`landed`](Self::landed).
     pub(crate) fn collect(&self, into: &mut Vec<(Key, i32)>) -> bool {
-        let count = self.done.lock().collect(into);
-        if count > 0 {
-            self.line.landed(count);
-        }
-        count > 0
+        self.done.lock().collect(into) > 0
     }
 
-    /// Lets no more calls in, and forgets those that the kernel does not know of. `false`: it was closed before.
-    pub(crate) fn close(&self) -> bool {
-        self.line.close()
+    /// What so many reports mean is done. `true`: calls for which there was no room can move up now.
+    #[must_use = "a turn that is asleep does not see that there is room: they have to be submitted now"]
+    pub(crate) fn landed(&self, count: usize) -> bool {
+        self.line.landed(count)
+    }
+
+    /// Whether another call would have to wait for room, or for a kernel that takes nothing.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.line.is_crowded()
+    }
+
+    /// Lets no more calls in, and hands out those that the kernel does not know of, which are the caller's then. None: it
+    /// was closed before.
+    pub(crate) fn close(&self) -> Option<Vec<Key>> {
+        let unsent = self.line.close()?;
+        Some(unsent.iter().map(Entry::key).collect())
     }
 
     /// Makes the kernel end these calls, also when the ring is closed.
     pub(crate) fn end(&self, keys: &[Key]) {
-        self.line.force(keys.iter().map(|key| Entry::cancel(*key)));
+        self.line.end(keys.iter().map(|key| Entry::cancel(*key)));
         self.submit();
     }
 
@@ -128,7 +164,7 @@ impl Ring {
         self.bell.wait(timeout);
     }
 
-    /// Calls that are with the kernel.
+    /// Calls that are with the kernel, or reported by it and not landed.
     pub(crate) fn in_flight(&self) -> usize {
         self.line.in_flight()
     }
@@ -142,16 +178,28 @@ impl fmt::Debug for Ring {
     }
 }
 
+/// What telling the kernel has come to.
+pub(crate) struct Submitted {
+    /// System calls.
+    pub(crate) calls: usize,
+    /// The kernel did not take all: it is to be told again, soon.
+    pub(crate) stalled: bool,
+}
+
 /// Calls on their way to the kernel's queue.
 pub(crate) struct Line<E, K>(Mutex<State<E, K>>);
 
 struct State<E, K> {
+    /// Cancellations.
+    ends: Vec<E>,
     waiting: VecDeque<E>,
     /// The kernel's queue.
     kernel: K,
-    /// Given to the kernel and not collected yet.
+    /// Given to the kernel and not landed yet.
     in_flight: usize,
-    /// There is something in the kernel's queue that it could not be told of.
+    /// How many may be.
+    most: usize,
+    /// There is something in the kernel's queue that it did not take.
     stalled: bool,
     closed: bool,
 }
@@ -166,20 +214,14 @@ pub(crate) enum Pushed {
     ToSubmit,
 }
 
-/// What has moved from the line to the kernel's queue.
-pub(crate) struct Loaded {
-    /// The kernel has to be told.
-    pub(crate) ring: bool,
-    /// More waits for room in its queue.
-    pub(crate) more: bool,
-}
-
 impl<E, K> Line<E, K> {
-    pub(crate) fn new(kernel: K) -> Line<E, K> {
+    pub(crate) fn new(kernel: K, most: usize) -> Line<E, K> {
         Line(Mutex::new(State {
+            ends: Vec::new(),
             waiting: VecDeque::new(),
             kernel,
             in_flight: 0,
+            most,
             stalled: false,
             closed: false,
         }))
@@ -210,24 +252,47 @@ impl<E, K> Line<E, K> {
         })
     }
 
-    /// Moves what waits into the kernel's queue, until `put` finds it full or `most` are with the kernel.
-    pub(crate) fn load(&self, most: usize, mut put: impl FnMut(&mut K, &E) -> bool) -> Loaded {
+    /// Takes out the one that waits and is meant; what `leave` does, who looks at the line next finds done.
+    pub(crate) fn take<T>(
+        &self,
+        is_meant: impl Fn(&E) -> bool,
+        leave: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
         let mut state = self.0.lock();
-        let mut ring = std::mem::take(&mut state.stalled);
-        while state.in_flight < most
-            && let Some(entry) = state.waiting.pop_front()
+        let place = state.waiting.iter().position(is_meant)?;
+        state.waiting.remove(place)?;
+        leave()
+    }
+
+    /// Moves what waits into the kernel's queue, cancellations first, until `put` finds it full, or as many calls as may be
+    /// are with the kernel. Returns how many are in the queue.
+    pub(crate) fn load(
+        &self,
+        mut put: impl FnMut(&mut K, &E) -> bool,
+        pending: impl FnOnce(&mut K) -> usize,
+    ) -> usize {
+        let mut state = self.0.lock();
+        let State {
+            ends,
+            waiting,
+            kernel,
+            in_flight,
+            most,
+            ..
+        } = &mut *state;
+        while let Some(end) = ends.last()
+            && put(kernel, end)
         {
-            if !put(&mut state.kernel, &entry) {
-                state.waiting.push_front(entry);
-                return Loaded {
-                    ring: true,
-                    more: true,
-                };
-            }
-            state.in_flight += 1;
-            ring = true;
+            ends.pop();
         }
-        Loaded { ring, more: false }
+        while *in_flight < *most
+            && let Some(entry) = waiting.front()
+            && put(kernel, entry)
+        {
+            waiting.pop_front();
+            *in_flight += 1;
+        }
+        pending(kernel)
     }
 
     /// What the kernel has, as far as the model's kernel can tell.
@@ -239,26 +304,42 @@ impl<E, K> Line<E, K> {
         self.0.lock().kernel
     }
 
-    fn stall(&self) {
-        self.0.lock().stalled = true;
+    /// Remembers whether the kernel, which was told, has left something. Not told: then there was nothing.
+    fn note(&self, was_told: bool, pending: impl FnOnce(&mut K) -> usize) -> bool {
+        if !was_told {
+            return false;
+        }
+        let mut state = self.0.lock();
+        state.stalled = pending(&mut state.kernel) > 0;
+        state.stalled
     }
 
-    /// The kernel has reported so many.
-    pub(crate) fn landed(&self, count: usize) {
-        self.0.lock().in_flight -= count;
+    /// So many have landed.
+    pub(crate) fn landed(&self, count: usize) -> bool {
+        let mut state = self.0.lock();
+        let was_full = state.in_flight >= state.most;
+        state.in_flight -= count;
+        was_full && !state.waiting.is_empty()
     }
 
-    fn in_flight(&self) -> usize {
+    fn is_crowded(&self) -> bool {
+        let state = self.0.lock();
+        state.stalled || state.in_flight + state.waiting.len() >= state.most
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
         self.0.lock().in_flight
     }
 
-    fn close(&self) -> bool {
+    pub(crate) fn close(&self) -> Option<Vec<E>> {
         let mut state = self.0.lock();
-        state.waiting.clear();
-        !std::mem::replace(&mut state.closed, true)
+        if std::mem::replace(&mut state.closed, true) {
+            return None;
+        }
+        Some(state.waiting.drain(..).collect())
     }
 
-    fn force(&self, entries: impl Iterator<Item = E>) {
-        self.0.lock().waiting.extend(entries);
+    fn end(&self, ends: impl Iterator<Item = E>) {
+        self.0.lock().ends.extend(ends);
     }
 }

@@ -5,7 +5,7 @@
 //! A call and its callback are one box, [`Pending`], and the box has one owner at a time. While it waits for a thread the
 //! slab has it, and whoever takes it out owns it: the thread, or the one who cancels. A thread that performs it leaves a
 //! mark in its place. While the kernel has it, it stays in the slab, and only a turn that has the kernel's report takes
-//! it out.
+//! it out; before that, who has taken it out of the line (`ring.rs`).
 
 use super::call::{Answer, Call, Step};
 use crate::error;
@@ -39,7 +39,7 @@ pub(crate) struct Landed {
 pub(crate) enum Landing {
     Over(Over),
     /// There is more to do.
-    Again(Entry),
+    Again,
     /// The kernel has ended it unasked; mostly because the thread that had submitted it has ended.
     Astray,
 }
@@ -66,15 +66,12 @@ impl Pending {
 
     /// `Err`: it is over, with this answer.
     fn land(&mut self, answer: i32) -> Result<Landing, io::Result<Answer>> {
-        if was_interrupted(answer) && !self.cancelled {
+        if is_no_answer(answer) && !self.cancelled {
             return Ok(Landing::Astray);
         }
         match self.call.conclude(answer) {
             Step::Over(answer) => Err(answer),
-            Step::Again => match self.call.entry() {
-                Some(entry) if !self.cancelled => Ok(Landing::Again(entry)),
-                _ => Err(Err(error::cancelled())),
-            },
+            Step::Again => Ok(Landing::Again),
         }
     }
 }
@@ -86,6 +83,13 @@ impl Over {
 
     pub(crate) fn cancelled(pending: Box<Pending>) -> Over {
         Over(pending, Err(error::cancelled()))
+    }
+
+    /// The kernel can't be made to let go of it: its memory is never freed, and who waits gets an empty call.
+    pub(crate) fn abandoned(mut pending: Box<Pending>) -> Over {
+        let empty = Call::job(|| ());
+        std::mem::forget(std::mem::replace(&mut pending.call, empty));
+        Over::cancelled(pending)
     }
 
     /// Calls the callback.
@@ -105,9 +109,12 @@ impl Over {
 
 /// The kernel has ended a call, or a part of it, for a reason that is not the call's. 512 to 516 are the kernel's own
 /// marks for "make this call again", which no system call shows; an open that waits for the other end of a pipe shows
-/// them here.
-fn was_interrupted(answer: i32) -> bool {
-    matches!(-answer, libc::ECANCELED | libc::EINTR | 512..=516)
+/// them here. Out of memory, or of whatever it lacks for the moment, it may be for the ring's sake alone.
+fn is_no_answer(answer: i32) -> bool {
+    matches!(
+        -answer,
+        libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::ENOMEM | 512..=516
+    )
 }
 
 /// What is done with calls in the slab, under its lock.
@@ -165,8 +172,8 @@ impl Events {
             return None;
         };
         let landed = pending.land(answer);
-        if let Ok(landing @ Landing::Again(_)) = landed {
-            return Some(landing);
+        if let Ok(Landing::Again) = landed {
+            return Some(Landing::Again);
         }
         let Event::CallInRing(pending) = std::mem::replace(event, Event::CallOnThread) else {
             return None;
@@ -183,6 +190,27 @@ impl Events {
         }
     }
 
+    /// The rest of a call that the kernel has done in part. None: it was cancelled meanwhile.
+    pub(crate) fn rest_of_call(&mut self, key: Key) -> Option<Entry> {
+        match self.get_mut(key)? {
+            Event::CallInRing(pending) if !pending.cancelled => {
+                Some(pending.call.entry()?.with_key(key))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes a call out that is in the ring, for who may: see `ring.rs`.
+    pub(crate) fn take_from_ring(&mut self, key: Key) -> Option<Box<Pending>> {
+        let Event::CallInRing(_) = self.get(key)? else {
+            return None;
+        };
+        match self.remove(key)? {
+            Event::CallInRing(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
     /// The keys of all calls that the kernel has, marked as cancelled.
     pub(crate) fn cancel_ring(&mut self) -> Vec<Key> {
         let mut keys = Vec::new();
@@ -193,14 +221,6 @@ impl Events {
             }
         }
         keys
-    }
-
-    /// Takes out all calls that the kernel has.
-    pub(crate) fn take_ring(&mut self) -> Vec<Event> {
-        let keys = self.cancel_ring();
-        keys.into_iter()
-            .filter_map(|key| self.remove(key))
-            .collect()
     }
 }
 
@@ -243,18 +263,18 @@ mod tests {
     fn a_part_is_followed_by_the_rest() {
         let mut events = Events::default();
         let (key, _) = read_in_ring(&mut events);
-        assert!(matches!(events.land_call(key, 60), Some(Landing::Again(_))));
+        assert!(matches!(events.land_call(key, 60), Some(Landing::Again)));
         assert_eq!(is_over(events.land_call(key, 40)), Some(100));
         assert!(events.land_call(key, 1).is_none(), "it has left");
         let (key, _) = read_in_ring(&mut events);
-        assert!(matches!(events.land_call(key, 60), Some(Landing::Again(_))));
+        assert!(matches!(events.land_call(key, 60), Some(Landing::Again)));
         assert_eq!(
             is_over(events.land_call(key, 0)),
             Some(60),
             "the end of the file"
         );
         let (key, _) = read_in_ring(&mut events);
-        assert!(matches!(events.land_call(key, 60), Some(Landing::Again(_))));
+        assert!(matches!(events.land_call(key, 60), Some(Landing::Again)));
         let error = -libc::EIO;
         assert_eq!(
             is_over(events.land_call(key, error)),
@@ -271,7 +291,7 @@ mod tests {
     /// The marks of the kernel's own as well: an exiting thread's calls bring them.
     #[test]
     fn what_the_kernel_ended_by_itself_waits_for_a_thread() {
-        for end in [libc::ECANCELED, libc::EINTR, 512, 516] {
+        for end in [libc::ECANCELED, libc::EINTR, libc::EAGAIN, 512, 516] {
             let mut events = Events::default();
             let (key, told) = read_in_ring(&mut events);
             assert!(matches!(events.land_call(key, -end), Some(Landing::Astray)));

@@ -1,11 +1,11 @@
 //! How a call is handed to a tier, how it comes back, and how it is cancelled.
 
 use super::call::{Answer, Call, What};
+use super::now::LONGEST;
 use super::ring::{PATIENCE, Pushed, Ring};
 use super::stage::{Landed, Landing, Over, Pending};
 use super::{Files, Tiers};
 use crate::events::{Event, Key};
-use crate::os::Entry;
 use crate::place::Place;
 use crate::reactor::{Inner, Reactor};
 use crate::{error, turn};
@@ -63,7 +63,7 @@ impl Reactor {
         match inner.ring_for(pending.call()) {
             Some(ring) => match inner.enter_ring(ring, pending) {
                 Ok(key) => Some(key),
-                Err((pending, error)) => inner.refuse(pending, error),
+                Err(pending) => self.onto_pool(pending),
             },
             None => self.onto_pool(pending),
         }
@@ -84,7 +84,7 @@ impl Reactor {
 
     fn onto_pool(&self, pending: Box<Pending>) -> Option<Key> {
         let inner = self.inner();
-        if !inner.has_threads() {
+        if !inner.has_threads() && !self.is_closed() {
             return inner.refuse(pending, error::no_threads());
         }
         let mut events = inner.events.lock();
@@ -101,7 +101,13 @@ impl Reactor {
 
     /// Has a thread do the call of this key.
     pub(crate) fn send_thread(&self, key: Key) {
-        self.inner().files.pool.add(1);
+        let inner = self.inner();
+        if !inner.has_threads() {
+            let unrun = inner.events.lock().take_waiting(key);
+            let over = unrun.map(|pending| Over::new(pending, Err(error::no_threads())));
+            return over.into_iter().for_each(|over| inner.tell(over));
+        }
+        inner.files.pool.add(1);
         let errand = Errand {
             reactor: self.clone(),
             key,
@@ -145,13 +151,13 @@ impl Errand {
     }
 }
 
-/// Dropped without having run: the pool is closed.
+/// Dropped without having run: the pool is closed, or can't start a thread.
 impl Drop for Errand {
     fn drop(&mut self) {
         let inner = self.reactor.inner();
         let unrun = inner.events.lock().take_waiting(self.key);
         if let Some(pending) = unrun {
-            inner.tell(Over::new(pending, Err(error::gone())));
+            inner.tell(Over::new(pending, Err(error::not_run())));
         }
     }
 }
@@ -163,28 +169,31 @@ impl Files {
     /// time). All other calls the ring hands to threads of the kernel's, at about the price of our own: measured, making, writing
     /// and syncing a file costs the same both ways. There the pool is preferred, because it has a bound. See
     /// `benches/README.md`.
+    ///
+    /// A long read or write is one copy, which takes a thread whoever does it.
     fn ring_pays(&self, call: &Call) -> bool {
-        !self.tiers.contains(Tiers::POOL) || matches!(call.what(), What::Read(_))
+        let alone = !self.tiers.contains(Tiers::POOL);
+        match call.what() {
+            What::Read(transfer) => transfer.left() <= LONGEST,
+            What::Write(transfer) => alone && transfer.left() <= LONGEST,
+            _ => alone,
+        }
     }
 }
 
 impl Inner {
     /// The ring, if this call is for it.
     fn ring_for(&self, call: &Call) -> Option<&Ring> {
-        let files = &self.files;
-        let suits = match call.what() {
-            What::Job(_) => false,
-            What::Read(transfer) | What::Write(transfer) => transfer.has_place(),
-            _ => true,
-        };
-        if !suits || !files.tiers.contains(Tiers::RING) {
-            return None;
-        }
-        if self.has_threads() && !files.ring_pays(call) {
+        let (files, has_threads) = (&self.files, self.has_threads());
+        let is_for_it = files.tiers.contains(Tiers::RING)
+            && call.suits_ring()
+            && (!has_threads || files.ring_pays(call));
+        if !is_for_it {
             return None;
         }
         let make = || Ring::new(&self.registry).map_err(|error| error.raw_os_error().unwrap_or(0));
-        files.ring.get_or_init(make).as_ref().ok()
+        let ring = files.ring.get_or_init(make).as_ref().ok()?;
+        (!has_threads || !ring.is_crowded()).then_some(ring)
     }
 
     /// The ring, if it was ever needed.
@@ -192,44 +201,39 @@ impl Inner {
         self.files.ring.get()?.as_ref().ok()
     }
 
-    fn enter_ring(
-        &self,
-        ring: &Ring,
-        pending: Box<Pending>,
-    ) -> Result<Key, (Box<Pending>, io::Error)> {
+    /// `Err`: the ring is closed, or the slab has no place for it.
+    fn enter_ring(&self, ring: &Ring, pending: Box<Pending>) -> Result<Key, Box<Pending>> {
         // Both under the line's lock, so that a reactor that closes finds the ring open and the call in the slab, or
         // neither.
         let mut outside = Some(pending);
         let enter = || {
-            let mut events = self.events.lock();
-            let entered = events.enter_ring(&mut outside);
-            let entry = entered.as_ref().ok().map(|(_, entry)| entry.clone());
+            let entered = self.events.lock().enter_ring(&mut outside).ok();
+            let entry = entered.as_ref().map(|(_, entry)| entry.clone());
             (entry, entered.map(|(key, _)| key))
         };
-        let entered = match ring.push(&self.parking, enter) {
-            Some((pushed, Ok(key))) => {
-                self.files.to_ring.add(1);
-                self.after_push(ring, &pushed);
-                return Ok(key);
-            }
-            Some((_, Err(error))) => error,
-            None => error::gone(),
+        if let Some((pushed, Some(key))) = ring.push(&self.parking, enter) {
+            self.files.to_ring.add(1);
+            self.after_push(&pushed);
+            return Ok(key);
+        }
+        Err(outside.expect("what did not enter is still outside"))
+    }
+
+    fn after_push(&self, pushed: &Pushed) {
+        if *pushed == Pushed::ToSubmit && self.submit_calls() {
+            // The turn that is asleep does not know that it has to try again soon.
+            self.unpark();
+        }
+    }
+
+    /// Tells the kernel of what waits in the line. `true`: it has not taken all, and is to be told again soon.
+    pub(crate) fn submit_calls(&self) -> bool {
+        let Some(ring) = self.made_ring() else {
+            return false;
         };
-        let pending = outside.expect("what did not enter is still outside");
-        Err((pending, entered))
-    }
-
-    fn after_push(&self, ring: &Ring, pushed: &Pushed) {
-        if *pushed == Pushed::ToSubmit {
-            self.files.submissions.add(ring.submit());
-        }
-    }
-
-    /// Tells the kernel of what waits in the line.
-    pub(crate) fn submit_calls(&self) {
-        if let Some(ring) = self.made_ring() {
-            self.files.submissions.add(ring.submit());
-        }
+        let submitted = ring.submit();
+        self.files.submissions.add(submitted.calls);
+        submitted.stalled
     }
 
     /// Collects the kernel's reports. `true`: there are some.
@@ -238,10 +242,12 @@ impl Inner {
             .is_some_and(|ring| ring.collect(&mut landed.reports))
     }
 
-    /// Finds out what the reports mean. No foreign code runs. Returns how many calls are over or go astray.
-    pub(crate) fn land(&self, landed: &mut Landed) -> usize {
-        if landed.reports.is_empty() {
-            return 0;
+    /// Finds out what the reports mean. No foreign code runs.
+    pub(crate) fn land(&self, landed: &mut Landed) {
+        let Some(ring) = self.made_ring() else { return };
+        let count = landed.reports.len();
+        if count == 0 {
+            return;
         }
         let mut again = Vec::new();
         let mut events = self.events.lock();
@@ -249,34 +255,55 @@ impl Inner {
             match events.land_call(key, answer) {
                 Some(Landing::Over(over)) => landed.over.push(over),
                 Some(Landing::Astray) => landed.astray.push(key),
-                Some(Landing::Again(entry)) => again.push(entry.with_key(key)),
+                Some(Landing::Again) => again.push(key),
                 None => {}
             }
         }
         drop(events);
-        self.push_again(again);
-        landed.over.len() + landed.astray.len()
-    }
-
-    /// The rest of calls that the kernel has done in part. In a ring that is closed they stay in the slab, for
-    /// [`Reactor::close`].
-    fn push_again(&self, again: Vec<Entry>) {
-        let Some(ring) = self.made_ring() else { return };
-        for entry in again {
-            if let Some((pushed, ())) = ring.push(&self.parking, || (Some(entry), ())) {
-                self.after_push(ring, &pushed);
-            }
+        let ended = again
+            .into_iter()
+            .filter_map(|key| self.push_rest(ring, key));
+        landed.over.extend(ended);
+        // Not earlier: who closes the ring takes it that nothing is in the slab when nothing is in flight.
+        if ring.landed(count) {
+            self.submit_calls();
         }
     }
 
-    /// Makes the kernel end a call. It reports it, sooner or later.
+    /// Hands in the rest of a call that the kernel has done in part. It is over if it was cancelled meanwhile, or the ring
+    /// is closed.
+    fn push_rest(&self, ring: &Ring, key: Key) -> Option<Over> {
+        // Under the line's lock, where who cancels looks for it after he has marked it.
+        let pushed = ring.push(&self.parking, || {
+            let rest = self.events.lock().rest_of_call(key);
+            let is_in = rest.is_some();
+            (rest, is_in)
+        });
+        if let Some((pushed, true)) = pushed {
+            self.after_push(&pushed);
+            return None;
+        }
+        let ended = self.events.lock().take_from_ring(key);
+        ended.map(Over::cancelled)
+    }
+
+    /// Ends a call that is in the ring. `true`: the kernel had not heard of it, and its callback was called. Else the kernel
+    /// is made to end it, and reports it, sooner or later.
     ///
     /// At once, not with the next turn: a worker that ends drops its tasks, and takes no turn after that. The kernel keeps
     /// a thread that exits until the calls that it has submitted, and that a thread of the kernel's works on, are over.
-    pub(crate) fn end_call(&self, key: Key) {
-        if let Some(ring) = self.made_ring() {
-            ring.end(&[key]);
+    pub(crate) fn end_call(&self, key: Key) -> bool {
+        let Some(ring) = self.made_ring() else {
+            return false;
+        };
+        match ring.take(key, || self.events.lock().take_from_ring(key)) {
+            Some(pending) => self.tell(Over::cancelled(pending)),
+            None => {
+                ring.end(&[key]);
+                return false;
+            }
         }
+        true
     }
 
     /// Calls a callback, with no lock held. A panic stops here.
@@ -289,14 +316,18 @@ impl Inner {
         None
     }
 
-    /// Ends what is in the ring, and waits for the kernel to let go of it.
+    /// Ends what is in the ring, and waits for the kernel to let go of it. Who comes second does not wait: it may be a
+    /// callback that the first one calls.
     pub(crate) fn close_ring(&self) {
         let Some(ring) = self.made_ring() else { return };
-        if !ring.close() {
-            return;
-        }
-        let keys = self.events.lock().cancel_ring();
+        let Some(unsent) = ring.close() else { return };
+        let mut events = self.events.lock();
+        let unsent = unsent.into_iter().map(|key| events.take_from_ring(key));
+        let unsent: Vec<_> = unsent.flatten().collect();
+        let keys = events.cancel_ring();
+        drop(events);
         ring.end(&keys);
+        self.tell_cancelled(unsent);
         let (mut landed, begin) = (Landed::default(), Instant::now());
         while ring.in_flight() > 0 && begin.elapsed() < PATIENCE {
             ring.submit();
@@ -307,14 +338,21 @@ impl Inner {
             self.land(&mut landed);
             landed.over.drain(..).for_each(|over| self.tell(over));
         }
-        if ring.in_flight() > 0 {
-            // The kernel may still write to their buffers, so they can't be freed.
-            std::mem::forget(self.events.lock().take_ring());
+        // The kernel may still write to the buffers of the others, so they can't be freed.
+        for key in keys {
+            let left = self.events.lock().take_from_ring(key);
+            left.into_iter()
+                .for_each(|pending| self.tell(Over::abandoned(pending)));
         }
+    }
+
+    pub(crate) fn tell_cancelled(&self, calls: impl IntoIterator<Item = Box<Pending>>) {
+        let cancelled = calls.into_iter().map(Over::cancelled);
+        cancelled.for_each(|over| self.tell(over));
     }
 }
 
-/// A reactor that nobody has closed still owes the kernel its memory.
+/// A reactor that nobody has closed still owes the kernel its memory, and those who wait a word.
 impl Drop for Inner {
     fn drop(&mut self) {
         self.close_ring();

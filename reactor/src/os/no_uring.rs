@@ -23,7 +23,11 @@ pub(crate) fn ring(_: &mio::Registry, _: u32) -> io::Result<(Submission, Complet
 impl Submission {
     /// # Safety
     /// It is never called.
-    pub(crate) unsafe fn push(&mut self, _: &Entry) -> bool {
+    pub(crate) unsafe fn push(&mut self, _: &Entry, _: bool) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn pending(&mut self) -> usize {
         match self.0 {}
     }
 
@@ -33,7 +37,7 @@ impl Submission {
 }
 
 impl Bell {
-    pub(crate) fn ring(&self) -> io::Result<()> {
+    pub(crate) fn ring(&self) -> io::Result<usize> {
         match self.0 {}
     }
 
@@ -58,6 +62,14 @@ impl Entry {
     }
 
     pub(crate) fn with_key(self, _: Key) -> Entry {
+        match self.0 {}
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        match self.0 {}
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
         match self.0 {}
     }
 }

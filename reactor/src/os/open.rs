@@ -6,11 +6,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
+/// Files of more than 2 GiB are opened too where the C library has to be told.
+#[cfg(target_os = "linux")]
+const LARGE: i32 = libc::O_LARGEFILE;
+#[cfg(not(target_os = "linux"))]
+const LARGE: i32 = 0;
+
 /// Opens a file.
 pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> io::Result<File> {
     loop {
         // SAFETY: `path` ends with a zero and outlives the call, which reads it and otherwise takes integers.
-        let number = unsafe { libc::open(path.as_ptr(), flags, mode) };
+        let number = unsafe { libc::open(path.as_ptr(), flags | LARGE, mode) };
         if number >= 0 {
             // SAFETY: the call has just opened it, and nobody else owns it.
             return Ok(unsafe { OwnedFd::from_raw_fd(number) }.into());
@@ -42,6 +48,7 @@ pub(crate) use none::{is_on_this_machine, look, open_cached, peek_cached, withou
 pub(crate) struct About {
     pub(crate) device: u64,
     pub(crate) size: u64,
+    pub(crate) is_file: bool,
     pub(crate) is_file_or_directory: bool,
 }
 
@@ -110,6 +117,7 @@ mod linux {
         Ok(About {
             device: u64::from(seen.stx_dev_major) << 32 | u64::from(seen.stx_dev_minor),
             size: seen.stx_size,
+            is_file: kind == libc::S_IFREG,
             is_file_or_directory: kind == libc::S_IFREG || kind == libc::S_IFDIR,
         })
     }
