@@ -54,13 +54,15 @@ async fn read_now(path: &Path) -> Option<Vec<u8>> {
         Whole::Rest(file, buffer, filled) => {
             let call = Call::read(Arc::new(file), buffer, filled, Some(0));
             let (call, answer) = perform(&runtime, call).await.ok()?;
-            let mut contents = call.into_buffer();
-            if let Answer::Bytes(count) = answer {
-                contents.truncate(count);
-            }
-            Some(contents)
+            all_of(call.into_buffer(), &answer)
         }
     }
+}
+
+/// What was read, if it is as much as the file has. Less may be for an error in its middle, which is told only to who reads
+/// on from there, or for its end, which has moved.
+fn all_of(contents: Vec<u8>, answer: &Answer) -> Option<Vec<u8>> {
+    matches!(answer, Answer::Bytes(count) if *count == contents.len()).then_some(contents)
 }
 
 /// Writes a whole file, and creates it or replaces what was in it.
@@ -166,4 +168,19 @@ fn create_temporary(folder: &Path) -> io::Result<(fs::File, PathBuf)> {
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As after an error behind a first page that was in memory, or for a file that was cut.
+    #[test]
+    fn half_of_a_file_is_no_file() {
+        let contents = || vec![7; 8192];
+        assert_eq!(all_of(contents(), &Answer::Bytes(8192)), Some(contents()));
+        for short in [0, 4096, 8191] {
+            assert_eq!(all_of(contents(), &Answer::Bytes(short)), None);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{folder, runtime};
 use futures_lite::AsyncReadExt;
-use peu::fs::{File, FileMetrics, Tiers};
+use peu::fs::{File, FileMetrics, OpenOptions, Tiers};
 use std::path::Path;
 use std::process::Command;
 
@@ -117,6 +117,22 @@ fn long_reads_go_elsewhere() {
         let after = runtime.metrics().files;
         assert_eq!((before.now, before.missed), (after.now, after.missed));
         assert_eq!(before.ring + before.pool + 1, after.ring + after.pool);
+    });
+}
+
+/// Opening a file for writing is work on some file systems: an overlay first copies all of it.
+#[test]
+fn what_is_opened_for_writing_is_opened_elsewhere() {
+    let folder = folder();
+    let path = folder.path().join("a");
+    std::fs::write(&path, "x").unwrap();
+    let runtime = runtime(Tiers::ALL);
+    runtime.block_on(async {
+        OpenOptions::new().write(true).open(&path).await.unwrap();
+        OpenOptions::new().append(true).open(&path).await.unwrap();
+        let files = runtime.metrics().files;
+        assert_eq!((files.now, files.missed), (0, 0), "{files:?}");
+        assert_eq!(files.ring + files.pool, 2, "{files:?}");
     });
 }
 
