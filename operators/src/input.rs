@@ -20,6 +20,10 @@ pub(crate) type Next<T, Time, M> = Result<Option<Element<T, Time, M>>, StageErro
 /// Tells elements from errors.
 pub(crate) type Parse<Item, T, Time, M> = fn(Item) -> Result<Element<T, Time, M>, BoxError>;
 
+/// How a stream is asked.
+pub(crate) type PollStream<S> =
+    fn(Pin<&mut S>, &mut Context<'_>) -> Poll<Option<<S as Stream>::Item>>;
+
 impl<S: Stream, T, Time, M> Input<S, T, Time, M> {
     pub(crate) fn new(stream: S, parse: Parse<S::Item, T, Time, M>) -> Self {
         Self {
@@ -40,10 +44,20 @@ impl<S: Stream, T, Time, M> Input<S, T, Time, M> {
 
     /// The next element. After its end, or the error that ended it, there is none.
     pub(crate) fn poll_next(&mut self, stage: &Arc<str>, waker: &Waker) -> Poll<Next<T, Time, M>> {
+        self.poll_by(S::poll_next, stage, waker)
+    }
+
+    /// As `poll_next`, but the stream is asked in this way.
+    pub(crate) fn poll_by(
+        &mut self,
+        poll: PollStream<S>,
+        stage: &Arc<str>,
+        waker: &Waker,
+    ) -> Poll<Next<T, Time, M>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(None));
         };
-        let polled = caught(|| stream.as_mut().poll_next(&mut Context::from_waker(waker)));
+        let polled = caught(|| poll(stream.as_mut(), &mut Context::from_waker(waker)));
         let stage = || Arc::clone(stage);
         let end = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

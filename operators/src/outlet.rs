@@ -12,9 +12,14 @@
 //! - The stage finds no room for a record, and is `starving`. A take that gives a place back clears that, and wakes
 //!   the stage through its signal for room. A stage that has room, or no record, is left alone.
 //!
+//! - The stage has told its end, and `lingers` for the sake of barriers until everything is taken. The take that leaves
+//!   nothing wakes it.
+//!
 //! Wakers are called, and outputs of a consumer that left are dropped, after the mutex is released.
 
 use crate::element::Element;
+#[cfg(feature = "pipeline")]
+use crate::element::MarkOf;
 use crate::error::{Cause, StageError};
 use crate::latency::{Latencies, Recent};
 use crate::metrics::{Measured, Metrics};
@@ -81,6 +86,8 @@ struct State<Out, Time, M> {
     returned: Room,
     /// The stage may have an element at hand, and has no room.
     starving: bool,
+    /// The stage has told its end, and waits until everything is taken.
+    lingers: bool,
     /// The consumer's task, while it waits.
     consumer: Option<Waker>,
     /// The consumer was dropped.
@@ -108,6 +115,8 @@ pub(crate) struct Offer<'a, Out, Time, M> {
     pub(crate) starving: bool,
     /// The end, behind these outputs.
     pub(crate) end: Option<Result<(), StageError>>,
+    /// It has told its end, and waits until everything is taken.
+    pub(crate) lingers: bool,
     pub(crate) metrics: Metrics,
     /// Empty afterwards.
     pub(crate) latencies: &'a mut Recent,
@@ -118,7 +127,7 @@ pub(crate) struct Offer<'a, Out, Time, M> {
 #[must_use]
 pub(crate) enum Consumer {
     Present,
-    /// The stage owes its end.
+    /// The stage owes its end. Or it has told that, and everything was taken.
     Left,
 }
 
@@ -128,6 +137,7 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             outputs: VecDeque::new(),
             returned: Room::default(),
             starving: false,
+            lingers: false,
             consumer: None,
             left: false,
             end: End::NotYet,
@@ -162,6 +172,8 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             Some(Err(error)) => state.end = End::Failed(error),
             None => {}
         }
+        state.lingers = offer.lingers;
+        let is_present = !offer.lingers || !state.outputs.is_empty();
         let consumer = if news && !twin("outlet-news-unrung") {
             state.consumer.take()
         } else {
@@ -171,7 +183,18 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         if let Some(consumer) = consumer {
             consumer.wake();
         }
-        Consumer::Present
+        match is_present {
+            true => Consumer::Present,
+            false => Consumer::Left,
+        }
+    }
+
+    /// The stage's side: takes back what the consumer has not taken, to stand in front of `outgoing`. It owes an exchange.
+    #[cfg(feature = "pipeline")]
+    pub(crate) fn take_back(&self, outgoing: &mut VecDeque<Element<Out, Time, M>>) {
+        let mut state = self.state.lock();
+        state.outputs.append(outgoing);
+        mem::swap(&mut state.outputs, outgoing);
     }
 
     /// The stage's side: its task is dropped. If it had not come to its end, the consumer is told.
@@ -192,23 +215,48 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
 
     /// The consumer's side: the next element, whose place is given back at once.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Polled<Out, Time, M> {
-        self.take(cx, 1)
+        self.take(cx, 1, |_| true)
     }
 
     /// As `poll_take`, but the place of a record stays taken until `release`.
     pub(crate) fn poll_borrow(&self, cx: &Context<'_>) -> Polled<Out, Time, M> {
-        self.take(cx, 0)
+        self.take(cx, 0, |_| true)
     }
 
-    fn take(&self, cx: &Context<'_>, records: usize) -> Polled<Out, Time, M> {
+    /// The barrier, if it is next, or the end: a barrier stands in front of all that the consumer has not taken. Else pending.
+    #[cfg(feature = "pipeline")]
+    pub(crate) fn poll_barrier(&self, cx: &Context<'_>) -> Polled<Out, Time, M>
+    where
+        M: MarkOf,
+    {
+        self.take(cx, 0, |output| match output {
+            Element::Mark(mark) => mark.barrier().is_some(),
+            Element::Record(..) => false,
+        })
+    }
+
+    /// The next element, if it is wanted; the place of a record gives so many places back.
+    fn take(
+        &self,
+        cx: &Context<'_>,
+        records: usize,
+        is_wanted: impl Fn(&Element<Out, Time, M>) -> bool,
+    ) -> Polled<Out, Time, M> {
         let mut state = self.state.lock();
+        if !state.outputs.front().is_none_or(is_wanted) {
+            let replaced = state.wait(cx);
+            drop(state);
+            drop(replaced);
+            return Poll::Pending;
+        }
         if let Some(output) = state.outputs.pop_front() {
             let starving = state.give_back(match output.is_mark() {
                 true => Room::new(0, 1),
                 false => Room::new(records, 0),
             });
+            let wakes = starving || (state.lingers && state.outputs.is_empty());
             drop(state);
-            if starving {
+            if wakes {
                 self.room.wake_by_ref();
             }
             return Poll::Ready(Some(Ok(output)));
@@ -222,11 +270,7 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
                     drop(state);
                     state = self.state.lock();
                 }
-                // Dropped behind the lock, as every waker: it may be the last reference to a task.
-                let replaced = match &state.consumer {
-                    Some(known) if known.will_wake(cx.waker()) => None,
-                    _ => state.consumer.replace(cx.waker().clone()),
-                };
+                let replaced = state.wait(cx);
                 drop(state);
                 drop(replaced);
                 Poll::Pending
@@ -260,6 +304,15 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
 type Polled<Out, Time, M> = Poll<Option<Result<Element<Out, Time, M>, StageError>>>;
 
 impl<Out, Time, M> State<Out, Time, M> {
+    /// The consumer waits. What is returned is dropped behind the lock, as every waker: it may be the last reference to a task.
+    #[must_use]
+    fn wait(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        match &self.consumer {
+            Some(known) if known.will_wake(cx.waker()) => None,
+            _ => self.consumer.replace(cx.waker().clone()),
+        }
+    }
+
     /// Whether the stage must be woken.
     #[must_use]
     fn give_back(&mut self, places: Room) -> bool {

@@ -6,7 +6,7 @@ use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::failure::Failure;
 use crate::guard::Guard as _;
-use crate::input::Input;
+use crate::input::{Input, PollStream};
 use crate::keys::{Entered, KeyBy as _, Lines};
 use crate::latency::Recent;
 use crate::metrics::Metrics;
@@ -50,13 +50,15 @@ pub(crate) enum Held<T, Time, Out> {
 }
 
 /// How a stage takes part in checkpoints.
-pub(crate) struct Keeper<Stage> {
-    /// What the stage holds, as bytes.
-    pub(crate) save: fn(&Stage) -> Result<Vec<u8>, BoxError>,
-    /// The number of the newest barrier that is to come, or came.
-    pub(crate) newest: Box<dyn Fn() -> u64 + Send>,
+pub(crate) struct Keeper<Stage, S: Stream, M> {
+    /// What the stage holds, as bytes, with what its consumer has not taken.
+    pub(crate) save: fn(&mut Stage) -> Result<Vec<u8>, BoxError>,
+    /// The newest barrier that is to come, or came, if its number is not this one.
+    pub(crate) newer: Box<dyn Fn(u64) -> Option<M> + Send>,
     /// The number of the newest barrier that came.
     pub(crate) passed: u64,
+    /// Asks the input for the barrier alone.
+    pub(crate) poll_barrier: PollStream<S>,
 }
 
 /// One async operator: input, requests in flight, entries on their way out.
@@ -85,7 +87,7 @@ where
     pub(crate) signals: Signals,
     /// Emitted, and not yet handed over.
     pub(crate) outgoing: VecDeque<Element<Out, Time, M>>,
-    outlet: Arc<Outlet<Out, Time, M>>,
+    pub(crate) outlet: Arc<Outlet<Out, Time, M>>,
     /// How many more records may be accepted: the capacity, less every record that has not left. An output leaves when
     /// the consumer takes it. And the same of marks.
     pub(crate) room: Room,
@@ -101,9 +103,11 @@ where
     pub(crate) last: Result<(), StageError>,
     /// Nothing is left to do but to tell this.
     end: Option<Result<(), StageError>>,
+    /// The end was told; the stage stays, for the sake of barriers, until the consumer has taken everything.
+    lingers: bool,
     over: bool,
     /// How the stage takes part in checkpoints. If it doesn't, a barrier is a mark like any other.
-    pub(crate) keeper: Option<Keeper<Self>>,
+    pub(crate) keeper: Option<Keeper<Self, S, M>>,
     /// `in_flight`, `queued`, `waiting` and what guards know are filled in when they are told.
     pub(crate) metrics: Metrics,
     /// How long the requests took that had their outcome since the last exchange.
@@ -157,6 +161,7 @@ where
             held_back: false,
             last: Ok(()),
             end: None,
+            lingers: false,
             over: false,
             metrics: Metrics::default(),
             latencies: Recent::default(),
@@ -180,6 +185,7 @@ where
             room: &mut self.room,
             starving: self.starving,
             end: self.end.take(),
+            lingers: self.lingers,
             metrics,
             latencies: &mut self.latencies,
         });
@@ -196,11 +202,10 @@ where
         self.lines.as_ref().map_or(0, |lines| lines.waiting())
     }
 
-    /// Whether a barrier is on its way: then what comes before it is taken and held, room or not, for the checkpoint must
-    /// not wait for requests. That is no more than what the stages further up hold.
-    pub(crate) fn awaits_barrier(&self) -> bool {
-        let keeper = self.keeper.as_ref();
-        keeper.is_some_and(|keeper| keeper.passed < (keeper.newest)())
+    /// The barrier that is on its way, if one is.
+    pub(crate) fn awaited_barrier(&self) -> Option<M> {
+        let keeper = self.keeper.as_ref()?;
+        (keeper.newer)(keeper.passed)
     }
 
     /// There is something to take in, perhaps, and no room: asks the consumer for some.
@@ -214,8 +219,14 @@ where
 
     /// Ends the stage if its input is over and all its entries have left.
     pub(crate) fn finish_if_drained(&mut self) {
-        if self.input.is_over() && self.order.len() == 0 && !self.over {
-            let last = std::mem::replace(&mut self.last, Ok(()));
+        if !self.input.is_over() || self.order.len() > 0 || self.lingers || self.over {
+            return;
+        }
+        let last = std::mem::replace(&mut self.last, Ok(()));
+        if self.keeper.is_some() && last.is_ok() {
+            self.end = Some(last);
+            self.lingers = true;
+        } else {
             self.finish(last);
         }
     }

@@ -1,18 +1,22 @@
 //! What a stage puts into a checkpoint, and how it goes on from there.
 //!
-//! A barrier does not wait in the stage. When it comes, everything that came before it and has not been emitted is in
-//! the stage, and nothing that comes after it is: so what the stage holds is what the checkpoint needs, and the barrier
-//! goes on at once, behind all that was emitted. A record whose request is unfinished is kept as it came, to be asked
-//! for again; one whose request has finished is kept as its output, so that no finished call is made twice. What the
-//! consumer has not taken is before the barrier, and its business.
+//! A barrier does not wait in the stage. When it comes, everything that came before it and that the consumer has not taken is in
+//! the stage or its outlet, and nothing that comes after it is: so what these hold is what the checkpoint needs, and the barrier
+//! goes on at once, in front of it all. A record whose request is unfinished is kept as it came, to be asked
+//! for again; one whose request has finished is kept as its output, so that no finished call is made twice.
 //!
 //! All is kept in the order in which it stands, marks included. A restored stage takes it in again in that order, as
 //! room allows, before it looks at its input; so the capacity may have changed in between.
 //!
-//! Nor does a barrier wait in front of the stage. Once one was sent, a stage without room takes what comes before it all
-//! the same, and holds it.
+//! Nor does a barrier wait in front of the stage. A stage without room asks for it alone, and since it stands in front of what
+//! the stages further up have ready, that stays where it is: checkpoints move no record, so however many are made, no
+//! stage holds more than its capacity, and what can't stay where it is: the outputs of a record that a `flat_map` has begun, and the few that are on
+//! their way to a lane. A stage whose
+//! input is over makes the barrier itself, until its consumer has taken everything: for the sources behind it have ended, and their
+//! positions are known.
 
-use crate::element::{EventTime, Mark, MarkOf};
+use crate::element::{Element, EventTime, Mark, MarkOf};
+use crate::error::BoxError;
 use crate::keys::Entered;
 use crate::order::{Place, Waiting};
 use crate::policies::StagePolicies;
@@ -21,7 +25,8 @@ use crate::signals::INPUT;
 use crate::stage::{Held, Keeper, Stage};
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// One thing that a stage held.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,31 +50,46 @@ enum Rank {
 
 type Timed = Option<EventTime>;
 
+/// A stream of which the barrier alone may be asked for.
+pub(crate) trait Barriers: Stream {
+    fn poll_barrier(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>>;
+}
+
 impl<S, T, F, Fut, Out, E, P, R> Stage<S, T, Timed, Mark, F, Fut, Out, E, P, R>
 where
-    S: Stream,
+    S: Barriers,
     T: Serialize,
     Out: Serialize,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
-    /// From now on a barrier takes along what the stage holds. `newest` tells the number of the newest that was asked for,
-    /// which now is `passed`; when it changes, the waker is to be called.
+    /// From now on a barrier takes along what the stage holds. When one is asked for, the waker is to be called.
+    /// `newer` is the newest that was asked for, if it has another number than the last to pass, which now is `passed`.
     pub(crate) fn keep_state(
         &mut self,
         passed: u64,
-        newest: impl Fn() -> u64 + Send + 'static,
+        newer: impl Fn(u64) -> Option<Mark> + Send + 'static,
     ) -> Waker {
         self.keeper = Some(Keeper {
-            save: |stage| Ok(postcard::to_stdvec(&stage.saved())?),
-            newest: Box::new(newest),
+            save: Self::save,
+            newer: Box::new(newer),
             passed,
+            poll_barrier: S::poll_barrier,
         });
         self.signals.waker(INPUT).clone()
     }
 
-    /// Everything that came in and was not emitted, in order.
+    fn save(&mut self) -> Result<Vec<u8>, BoxError> {
+        self.outlet.take_back(&mut self.outgoing);
+        Ok(postcard::to_stdvec(&self.saved())?)
+    }
+
+    /// Everything that came in and was not taken, in order.
     fn saved(&self) -> Vec<Saved<&T, &Out>> {
+        let emitted = self.outgoing.iter().filter_map(|element| match element {
+            Element::Record(output, time) => Some(Saved::Output(output, *time)),
+            Element::Mark(mark) => saved_mark(mark),
+        });
         let mut saved: Vec<(Place, Rank, Saved<&T, &Out>)> = Vec::new();
         let mut add = |place, rank, thing: Option<_>| {
             saved.extend(thing.map(|thing| (place, rank, thing)));
@@ -101,7 +121,9 @@ where
         }
         // Stable: what has the same place and rank keeps the order in which it was shown.
         saved.sort_by_key(|(place, rank, _)| (*place, *rank));
-        saved.into_iter().map(|(_, _, thing)| thing).collect()
+        emitted
+            .chain(saved.into_iter().map(|(_, _, thing)| thing))
+            .collect()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::attempts::Outcome;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::guard::Ending;
+use crate::input::Next;
 use crate::keys::{Arrival, Entered};
 use crate::order::Verdict;
 use crate::policies::StagePolicies;
@@ -112,18 +113,15 @@ where
             let held = self.held.pop_front()?;
             return self.let_in(held);
         }
-        let looks = match self.held.is_empty() {
-            true => has_room || M::EXIST,
-            false => self.awaits_barrier(),
-        };
-        if !looks {
+        if self.input.is_over() {
+            let barrier = self.awaited_barrier()?;
+            self.take_in_mark(barrier);
             return None;
         }
-        if self.input.is_over() || self.room.marks == 0 {
+        if self.room.marks == 0 {
             return None;
         }
-        let waker = self.signals.waker(INPUT);
-        match self.input.poll_next(&self.name, waker) {
+        match self.look_ahead(has_room)? {
             Poll::Pending => None,
             Poll::Ready(Ok(Some(element))) => {
                 self.signals.raise(INPUT);
@@ -136,6 +134,18 @@ where
                 None
             }
         }
+    }
+
+    /// The next element, or of those that are held over room only the barrier. None: there is no reason to look.
+    fn look_ahead(&mut self, has_room: bool) -> Option<Poll<Next<T, Time, M>>> {
+        let is_barrier_awaited = self.awaited_barrier().is_some();
+        let waker = self.signals.waker(INPUT);
+        if self.held.is_empty() {
+            let looks = has_room || M::EXIST;
+            return looks.then(|| self.input.poll_next(&self.name, waker));
+        }
+        let keeper = self.keeper.as_ref().filter(|_| is_barrier_awaited)?;
+        Some(self.input.poll_by(keeper.poll_barrier, &self.name, waker))
     }
 
     fn has_room_for_a_record(&self) -> bool {
@@ -174,9 +184,9 @@ where
         self.arrive(entered)
     }
 
-    /// A mark waits in line, but for a barrier: the checkpoint gets what the line holds, so there is nothing to wait for.
+    /// A mark waits in line, but for a barrier: the checkpoint gets all that is in its way, so there is nothing to wait for.
     fn take_in_mark(&mut self, mark: M) {
-        self.room.marks -= 1;
+        self.room.marks = self.room.marks.saturating_sub(1);
         let (Some(barrier), Some(keeper)) = (mark.barrier(), &mut self.keeper) else {
             self.order.mark(mark);
             return self.emit();
@@ -186,7 +196,7 @@ where
         match save(self) {
             Ok(state) => {
                 barrier.put(&self.name, state);
-                self.outgoing.push_back(Element::Mark(mark));
+                self.outgoing.push_front(Element::Mark(mark));
             }
             Err(error) => {
                 let (stage, cause) = (Arc::clone(&self.name), Cause::Snapshot(error));

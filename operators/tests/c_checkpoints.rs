@@ -353,6 +353,105 @@ fn c03_restored_with_less_room_everything_still_comes_out_once() {
 }
 
 #[test]
+fn c03_a05_checkpoints_move_no_records_however_many_are_made() {
+    for lanes in [0, 2] {
+        let lasting = Lasting::with_records(1..=2_000);
+        let (world, calls) = (World::new(), Calls::new());
+        let f = calls.clone();
+        let options = || AsyncOptions::ordered().capacity(4);
+        let pass = |n: u64| async move { Ok::<_, kit::Refused>(n) };
+        let first = Pipeline::source(lasting.log.reader()).async_map("first", pass, options());
+        let checkpoints = every(ms(100)).restore();
+        let running = match lanes {
+            0 => {
+                let job = first.async_map("second", move |n| f.call(n), options());
+                let job = job.sink(lasting.disk.sink());
+                start(&world, job.checkpoint(checkpoints, lasting.folder.path()))
+            }
+            lanes => {
+                let job = first.parallelism(lanes, |lane| {
+                    let f = f.clone();
+                    lane.async_map("second", move |n| f.call(n), options())
+                });
+                let job = job.sink(lasting.disk.sink());
+                start(&world, job.checkpoint(checkpoints, lasting.folder.path()))
+            }
+        };
+        let process = Process {
+            world,
+            calls,
+            running: running.unwrap(),
+        };
+        let mut sizes = Vec::new();
+        for number in 1..=50 {
+            process.checkpoint();
+            assert_eq!(lasting.disk.commits(), number, "nothing holds it up");
+            let newest = lasting.files().pop().unwrap();
+            sizes.push(fs::metadata(newest).unwrap().len());
+        }
+        // The first has less: the queues of the lanes fill once more when they have been emptied.
+        assert_eq!(sizes[2], sizes[49], "{sizes:?}");
+        let bound = if lanes == 0 { 12 } else { 300 };
+        assert!(
+            lasting.log.position() <= bound,
+            "{}",
+            lasting.log.position()
+        );
+        process.crash();
+    }
+}
+
+#[test]
+fn c03_x8_checkpoints_go_on_while_what_an_ended_source_gave_is_drained() {
+    let (lasting, other) = (Lasting::with_records(1..=5), Log::new());
+    lasting.log.end();
+    let process = || {
+        let (world, calls) = (World::new(), Calls::new());
+        let (f, g) = (calls.clone(), calls.clone());
+        let options = || AsyncOptions::ordered().capacity(3);
+        let ended = Pipeline::source(lasting.log.reader())
+            .async_map("ended", move |n| f.call(n), options())
+            .async_map("stalled", move |n| g.call(n), options().capacity(1));
+        let job = ended
+            .union(Pipeline::source(other.reader()))
+            .sink(lasting.disk.sink())
+            .checkpoint(every(ms(100)).restore(), lasting.folder.path());
+        let running = start(&world, job).unwrap();
+        Process {
+            world,
+            calls,
+            running,
+        }
+    };
+    let first = process();
+    // The source has ended, and then the first stage, whose outputs the second has no room for.
+    (1..=5).for_each(|n| first.calls.answer(n, Answer::Output(n)));
+    first.world.run();
+    assert_eq!(first.calls.live(), [1], "that of the second stage");
+    for number in 1..=3 {
+        other.add(100 * number);
+        first.world.run();
+        first.checkpoint();
+        assert_eq!(lasting.disk.commits() as u64, number, "nothing holds it up");
+        assert_eq!(lasting.disk.visible().last(), Some(&(100 * number)));
+    }
+    first.crash();
+    let mut second = process();
+    other.end();
+    second.world.run();
+    (1..=5).for_each(|n| second.complete(n));
+    (1..=5).for_each(|n| second.complete(n));
+    second.checkpoint();
+    outcome(&mut second.running).expect("it has ended").unwrap();
+    assert_eq!(
+        lasting.disk.visible(),
+        [100, 200, 300, 1, 2, 3, 4, 5],
+        "{:?}",
+        second.calls.made()
+    );
+}
+
+#[test]
 fn c05_x5_in_key_ordered_mode_what_was_emitted_is_never_reissued() {
     let options = || AsyncOptions::key_ordered(|record: &u64| record % 10);
     let lasting = Lasting::with_records([1, 11, 21, 2, 12]);

@@ -319,6 +319,35 @@ fn e02_a_runtime_that_ends_first_is_an_error_and_no_hang() {
 }
 
 #[test]
+fn e02_a_runtime_that_drops_any_one_task_never_makes_a_part_of_the_output_pass_for_all() {
+    let tasks = 5;
+    for dropped in 0..tasks {
+        let (world, log, disk) = (World::new(), Log::new(), Disk::new());
+        let folder = tempfile::tempdir().unwrap();
+        let pass = |n: u64| async move { Ok::<_, Infallible>(n) };
+        let job = Pipeline::source(log.reader())
+            .parallelism(2, |lane| {
+                lane.async_map("pass", pass, AsyncOptions::ordered())
+            })
+            .sink(disk.sink())
+            .checkpoint(every(ms(100)).restore(), folder.path());
+        let mut running = start(&world, job).unwrap();
+        (1..=4).for_each(|n: u64| log.add(n));
+        world.run();
+        assert_eq!(world.tasks(), tasks, "router, lanes, sink, checkpoints");
+        world.drop_task(dropped);
+        world.run();
+        (5..=8).for_each(|n| log.add(n));
+        log.end();
+        world.run();
+        match outcome(&mut running).expect("it ends") {
+            Ok(report) => assert_eq!((report.written, disk.visible().len()), (8, 8)),
+            Err(error) => assert_eq!(disk.visible().len(), 0, "{error}"),
+        }
+    }
+}
+
+#[test]
 fn two_stages_of_one_name_are_refused_before_anything_begins() {
     let (world, log, disk) = (World::new(), Log::new(), Disk::new());
     let pass = |n: u64| async move { Ok::<_, Infallible>(n) };

@@ -1,7 +1,7 @@
 //! The async stage as an operator: a task of its own, and the outlet that it fills.
 
 use super::opening::{Opening, name_of};
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
 use crate::error::BoxError;
 use crate::input::Input;
@@ -10,7 +10,7 @@ use crate::options::AsyncOptions;
 use crate::outlet::Outlet;
 use crate::policies::StagePolicies;
 use crate::stage::Stage;
-use crate::stage_state::Saved;
+use crate::stage_state::{Barriers, Saved};
 use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,7 +99,7 @@ where
     let (mut stage, outlet) = Stage::new(Arc::clone(&name), input, function, options, host);
     stage.restore(saved.unwrap_or_default());
     let requests = Arc::clone(&opening.requests);
-    let waker = stage.keep_state(opening.requests.newest(), move || requests.newest());
+    let waker = stage.keep_state(requests.newest(), move |passed| requests.newer(passed));
     opening.requests.add_stage(waker);
     opening.task(stage);
     opening.monitors.push((name, Monitor::new(outlet.clone())));
@@ -113,7 +113,13 @@ impl<O: Operator> Stream for Elements<O> {
     type Item = Result<Element<O::Item>, crate::StageError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().0.poll_next(cx)
+        self.get_mut().0.poll_next(cx, Ask::Next)
+    }
+}
+
+impl<O: Operator> Barriers for Elements<O> {
+    fn poll_barrier(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().0.poll_next(cx, Ask::OnlyBarrier)
     }
 }
 
@@ -130,8 +136,11 @@ where
         self.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Out>> {
-        self.outlet().poll_take(cx)
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
+        match ask {
+            Ask::Next => self.outlet().poll_take(cx),
+            Ask::OnlyBarrier => self.outlet().poll_barrier(cx),
+        }
     }
 }
 
@@ -162,7 +171,7 @@ where
         self.stage.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Outs::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Outs::Item>> {
         loop {
             if let Some((outputs, time)) = &mut self.current {
                 if let Some(output) = outputs.next() {
@@ -171,7 +180,11 @@ where
                 self.current = None;
                 self.stage.outlet().release();
             }
-            match ready!(self.stage.outlet().poll_borrow(cx)) {
+            let polled = match ask {
+                Ask::Next => self.stage.outlet().poll_borrow(cx),
+                Ask::OnlyBarrier => self.stage.outlet().poll_barrier(cx),
+            };
+            match ready!(polled) {
                 Some(Ok(Element::Record(outputs, time))) => {
                     self.current = Some((outputs.into_iter(), time));
                 }

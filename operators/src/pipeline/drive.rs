@@ -9,7 +9,7 @@ use super::budget::Budget;
 use super::checkpoint::{Checkpoint, Part, Requests, Store};
 use super::error::PipelineError;
 use super::host::Host;
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use super::sink::Sink;
 use crate::barrier::States;
 use crate::element::{Element, Mark};
@@ -143,7 +143,7 @@ fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
 
 /// A panic in an operator is its failure.
 fn poll_caught<O: Operator>(input: &mut O, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
-    let polled = caught(|| input.poll_next(cx));
+    let polled = caught(|| input.poll_next(cx, Ask::Next));
     polled.unwrap_or_else(|message| {
         let cause = Cause::InputPanicked(message);
         Poll::Ready(Some(Err(StageError::of_stage(Arc::from("sink"), cause))))

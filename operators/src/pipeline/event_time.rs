@@ -6,7 +6,7 @@
 
 use super::host::Host;
 use super::opening::{Opening, name_of};
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use crate::alarm::Alarm;
 use crate::element::{Element, EventTime, Mark};
 use crate::error::{Cause, StageError};
@@ -240,7 +240,7 @@ where
         });
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
         loop {
             if let Some(held) = self.held.take() {
                 return Poll::Ready(Some(Ok(held)));
@@ -248,7 +248,7 @@ where
             if self.is_over {
                 return Poll::Ready(None);
             }
-            let element = match self.input.poll_next(cx) {
+            let element = match self.input.poll_next(cx, ask) {
                 Poll::Ready(Some(Ok(Element::Record(record, _)))) => {
                     let time = (self.time_of)(&record);
                     self.stamp(record, time)

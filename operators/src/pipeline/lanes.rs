@@ -1,34 +1,32 @@
 //! Parallelism: one stream becomes several lanes, each with tasks of its own, which come together again.
 //!
 //! ```text
-//!                      ┌─ channel ─ operators of lane 0 ─┐
+//!                      ┌─ queue ─ operators of lane 0 ─┐
 //!     input ─ router ──┤                                 ├─ merge ─
-//!                      └─ channel ─ operators of lane 1 ─┘
+//!                      └─ queue ─ operators of lane 1 ─┘
 //! ```
 //!
-//! The router is a task. It gives each record to one lane, in turn or by its key, and each mark to all of them. The channels
-//! are bounded: a lane that is slow holds the router up, and that the input. Records of one lane stay in order; those of
+//! The router is a task. It gives each record to one lane, in turn or by its key, and each mark to all of them. The queues
+//! are bounded (`lane_queue.rs`): a lane that is slow holds the router up, and that the input. Records of one lane stay in order; those of
 //! different lanes don't, but for what the marks keep apart.
 
 use super::budget::Budget;
 use super::checkpoint::Requests;
+use super::lane_queue::{Entry, Exit, LaneClosed, lane_queue};
 use super::merge::Merge;
 use super::opening::Opening;
-use super::operator::{Operator, Step};
-use crate::element::{Element, Mark};
+use super::operator::{Ask, Operator, Step};
+use crate::element::{Element, MarkOf as _};
 use crate::error::{Cause, StageError};
 use crate::panics::caught;
-use futures_channel::mpsc::{Receiver, Sender, channel};
-use futures_core::Stream;
 use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// How many elements a lane's channel holds: enough that router and lane seldom wait for each other, few enough that a
+/// How many records a lane's queue holds: enough that router and lane seldom wait for each other, few enough that a
 /// checkpoint, which waits behind them, does not wait long.
-const CHANNEL: usize = 64;
+const PLACES: usize = 64;
 
 /// How a router chooses the lane of a record.
 pub(super) trait Route<T>: Send + 'static {
@@ -87,17 +85,15 @@ impl Hasher for Fnv {
 }
 
 /// The beginning of a lane: what the router gives it.
-pub struct Lane<T>(Receiver<Routed<T>>);
-
-type Routed<T> = Result<Element<T>, StageError>;
+pub struct Lane<T>(Exit<T>);
 
 impl<T: Send + 'static> Operator for Lane<T> {
     type Item = T;
 
     fn open(&mut self, _opening: &mut Opening) {}
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<T>> {
-        Pin::new(&mut self.0).poll_next(cx)
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<T>> {
+        self.0.poll_take(cx, ask)
     }
 }
 
@@ -117,14 +113,14 @@ impl<O: Operator> Parallel<O> {
         count: usize,
         lane: impl FnMut(Lane<I::Item>) -> O,
     ) -> Self {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| channel(CHANNEL)).unzip();
-        let lanes = receivers.into_iter().map(Lane).map(lane).collect();
+        let (entries, exits): (Vec<_>, Vec<_>) = (0..count).map(|_| lane_queue(PLACES)).unzip();
+        let lanes = exits.into_iter().map(Lane).map(lane).collect();
         Self {
             router: Some(Box::new(|opening| {
                 let mut input = input;
                 input.open(opening);
                 let requests = Arc::clone(&opening.requests);
-                opening.task(run_router(input, route, senders, requests));
+                opening.task(run_router(input, route, entries, requests));
             })),
             lanes: Merge::of_lanes(lanes),
         }
@@ -141,67 +137,93 @@ impl<O: Operator> Operator for Parallel<O> {
         self.lanes.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
-        self.lanes.poll_next(cx)
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
+        self.lanes.poll_next(cx, ask)
     }
 }
 
-/// Until the input has ended or failed, or the pipeline has.
+/// Until the input has ended or failed, or the pipeline has. Dropped before that, it leaves lanes that tell so.
 async fn run_router<I: Operator>(
     mut input: I,
     mut route: impl Route<I::Item>,
-    mut lanes: Vec<Sender<Routed<I::Item>>>,
+    mut lanes: Vec<Entry<I::Item>>,
     requests: Arc<Requests>,
 ) {
+    let mut passed = requests.newest();
     let mut budget = Budget::default();
-    let mut poll = |cx: &mut Context<'_>| match budget.poll(cx, |cx| poll_caught(&mut input, cx)) {
-        // Lanes that have ended tell only those who send.
-        Poll::Pending => requests.poll_end(cx).map(|()| None),
-        step => step,
-    };
-    while let Some(step) = poll_fn(&mut poll).await {
-        let sent = match step {
-            Ok(Element::Record(record, time)) => {
-                match caught(|| route.lane(&record, lanes.len())) {
-                    Ok(lane) => send(&mut lanes[lane], Ok(Element::Record(record, time))).await,
-                    Err(message) => {
-                        let error = failure(Cause::Panicked(message));
-                        return drop(send(&mut lanes[0], Err(error)).await);
-                    }
-                }
+    loop {
+        let poll = |cx: &mut Context<'_>| {
+            let step = match poll_room(&mut lanes, &requests, passed, cx) {
+                Poll::Ready(Ok(ask)) => budget.poll(cx, |cx| poll_caught(&mut input, cx, ask)),
+                Poll::Ready(Err(closed)) => return Poll::Ready(Err(closed)),
+                Poll::Pending => Poll::Pending,
+            };
+            match step {
+                // Lanes that have ended tell only those who need a place.
+                Poll::Pending => requests.poll_end(cx).map(|()| Err(LaneClosed)),
+                Poll::Ready(step) => Poll::Ready(Ok(step)),
             }
-            Ok(Element::Mark(mark)) => send_to_all(&mut lanes, &mark).await,
-            Err(error) => return drop(send(&mut lanes[0], Err(error)).await),
         };
-        if sent.is_err() {
+        let Ok(step) = poll_fn(poll).await else {
             return;
+        };
+        let routed = match step {
+            Some(Ok(Element::Record(record, time))) => caught(|| route.lane(&record, lanes.len()))
+                .map(|lane| lanes[lane].put(Element::Record(record, time)))
+                .map_err(|message| failure(Cause::Panicked(message))),
+            Some(Ok(Element::Mark(mark))) => {
+                if let Some(barrier) = mark.barrier() {
+                    passed = barrier.number();
+                }
+                lanes
+                    .iter_mut()
+                    .for_each(|lane| lane.put(Element::Mark(mark.clone())));
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => return end(lanes, Ok(())),
+        };
+        if let Err(error) = routed {
+            return end(lanes, Err(error));
         }
     }
 }
 
+/// The first lane tells the error. The others just end: what they tell would be told earlier.
+fn end<T>(lanes: Vec<Entry<T>>, mut end: Result<(), StageError>) {
+    for lane in lanes {
+        lane.end(std::mem::replace(&mut end, Ok(())));
+    }
+}
+
+/// Ready if every lane has a place, for nobody knows which the next record is for; and when a barrier is to come, which
+/// needs none. An error: somebody listens no more, for the pipeline has ended.
+fn poll_room<T>(
+    lanes: &mut [Entry<T>],
+    requests: &Requests,
+    passed: u64,
+    cx: &Context<'_>,
+) -> Poll<Result<Ask, LaneClosed>> {
+    let mut has_room = true;
+    for lane in lanes {
+        match lane.poll_place(cx) {
+            Poll::Ready(place) => place?,
+            Poll::Pending => has_room = false,
+        }
+    }
+    match has_room {
+        true => Poll::Ready(Ok(Ask::Next)),
+        false if requests.wait(passed, cx.waker()) => Poll::Pending,
+        false => Poll::Ready(Ok(Ask::OnlyBarrier)),
+    }
+}
+
 /// A panic of the input is an error of it.
-fn poll_caught<I: Operator>(input: &mut I, cx: &mut Context<'_>) -> Poll<Step<I::Item>> {
-    let polled = caught(|| input.poll_next(cx));
+fn poll_caught<I: Operator>(input: &mut I, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<I::Item>> {
+    let polled = caught(|| input.poll_next(cx, ask));
     polled.unwrap_or_else(|message| Poll::Ready(Some(Err(failure(Cause::InputPanicked(message))))))
 }
 
 fn failure(cause: Cause) -> StageError {
     StageError::of_stage(Arc::from("parallelism"), cause)
-}
-
-/// Nobody listens in this lane any more.
-struct LaneClosed;
-
-async fn send<T>(lane: &mut Sender<T>, item: T) -> Result<(), LaneClosed> {
-    let ready = poll_fn(|cx| lane.poll_ready(cx)).await;
-    ready
-        .and_then(|()| lane.start_send(item))
-        .map_err(|_| LaneClosed)
-}
-
-async fn send_to_all<T>(lanes: &mut [Sender<Routed<T>>], mark: &Mark) -> Result<(), LaneClosed> {
-    for lane in lanes {
-        send(lane, Ok(Element::Mark(mark.clone()))).await?;
-    }
-    Ok(())
 }

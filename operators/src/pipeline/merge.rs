@@ -8,7 +8,7 @@
 //!   records from behind the barrier would get in front of it.
 
 use super::opening::Opening;
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
 use std::task::{Context, Poll};
 
@@ -134,7 +134,7 @@ impl<O: Operator> Operator for Merge<O> {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
         loop {
             if self.is_stale {
                 if let Some(mark) = self.news() {
@@ -142,7 +142,7 @@ impl<O: Operator> Operator for Merge<O> {
                 }
                 self.is_stale = false;
             }
-            let Poll::Ready((index, step)) = self.poll_inputs(cx) else {
+            let Poll::Ready((index, step)) = self.poll_inputs(cx, ask) else {
                 let is_over = self.inputs.iter().all(|input| input.is_over);
                 return if is_over {
                     Poll::Ready(None)
@@ -168,14 +168,14 @@ impl<O: Operator> Operator for Merge<O> {
 
 impl<O: Operator> Merge<O> {
     /// What the first input has that has anything, beginning with the one whose turn it is.
-    fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Step<O::Item>)> {
+    fn poll_inputs(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<(usize, Step<O::Item>)> {
         let count = self.inputs.len();
         for index in (0..count).map(|offset| (self.next + offset) % count) {
             let input = &mut self.inputs[index];
             if input.is_held || input.is_over {
                 continue;
             }
-            if let Poll::Ready(step) = input.operator.poll_next(cx) {
+            if let Poll::Ready(step) = input.operator.poll_next(cx, ask) {
                 self.next = index + 1;
                 return Poll::Ready((index, step));
             }
@@ -206,10 +206,10 @@ where
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<A::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<A::Item>> {
         match self {
-            Self::One(one) => one.poll_next(cx),
-            Self::Other(other) => other.poll_next(cx),
+            Self::One(one) => one.poll_next(cx, ask),
+            Self::Other(other) => other.poll_next(cx, ask),
         }
     }
 }

@@ -64,7 +64,7 @@
 //! A barrier flows from each source to the sink, behind the last record that the source gave. An operator with several inputs
 //! waits for the barrier from all of them. So, when the barrier reaches an operator, that has seen all records before it
 //! and none behind it; and what it holds then goes into the checkpoint. With an async stage these are the inputs of requests that are
-//! unfinished, and the outputs of those that have finished and wait for their turn; the barrier does not wait for them. When the
+//! unfinished, and the outputs of those that have finished and were not taken; the barrier does not wait for them. When the
 //! barrier reaches the sink, each record before the sources' positions is either in the sink or in the checkpoint.
 //!
 //! Then the sink *prepares*: what it was given becomes safe, but not visible. The checkpoint is written, and counts from the instant
@@ -91,6 +91,7 @@ mod error;
 mod event_time;
 mod host;
 mod job;
+mod lane_queue;
 mod lanes;
 mod merge;
 mod opening;

@@ -21,7 +21,17 @@ pub trait Operator: Send + 'static {
 
     /// The next element. After the end, or an error, which is an end, it is not asked again.
     #[doc(hidden)]
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Self::Item>>;
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>>;
+}
+
+/// What an operator is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Whatever comes next.
+    Next,
+    /// The barrier, by one who has no room for records: of those, only what can't stay where it is, because no one could put
+    /// it into the checkpoint there. It keeps its place there until the next element is asked for.
+    OnlyBarrier,
 }
 
 /// An element; none at the end; or what ended the stream early.

@@ -3,7 +3,7 @@
 use super::checkpoint::Requests;
 use super::host::Host;
 use super::opening::{Opening, name_of};
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, Mark};
 use crate::error::{BoxError, Cause, StageError};
 use serde::Serialize;
@@ -124,7 +124,7 @@ impl<S: Source> Operator for FromSource<S> {
         });
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<S::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<S::Item>> {
         let Some(opened) = &mut self.opened else {
             return Poll::Ready(None);
         };
@@ -132,7 +132,11 @@ impl<S: Source> Operator for FromSource<S> {
             if opened.requests.newest() != opened.sent {
                 return Poll::Ready(Some(opened.barrier(self.source.position())));
             }
-            return Poll::Ready(match self.source.poll_next(cx) {
+            let polled = match ask {
+                Ask::Next => self.source.poll_next(cx),
+                Ask::OnlyBarrier => Poll::Pending,
+            };
+            return Poll::Ready(match polled {
                 Poll::Ready(Some(Ok(record))) => Some(Ok(Element::Record(record, None))),
                 Poll::Ready(Some(Err(error))) => {
                     Some(Err(opened.error(Cause::Input(error.into()))))

@@ -1,7 +1,7 @@
 //! Operators that look at one record at a time and remember nothing. Marks pass them in their places.
 
 use super::opening::Opening;
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime};
 use std::task::{Context, Poll, ready};
 
@@ -24,8 +24,8 @@ where
         self.input.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<U>> {
-        let step = ready!(self.input.poll_next(cx));
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<U>> {
+        let step = ready!(self.input.poll_next(cx, ask));
         Poll::Ready(step.map(|element| match element? {
             Element::Record(record, time) => Ok(Element::Record((self.function)(record), time)),
             Element::Mark(mark) => Ok(Element::Mark(mark)),
@@ -51,9 +51,9 @@ where
         self.input.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
         loop {
-            match ready!(self.input.poll_next(cx)) {
+            match ready!(self.input.poll_next(cx, ask)) {
                 Some(Ok(Element::Record(record, _))) if !(self.keeps)(&record) => {}
                 step => return Poll::Ready(step),
             }
@@ -79,8 +79,8 @@ where
         self.input.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
-        let step = ready!(self.input.poll_next(cx));
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
+        let step = ready!(self.input.poll_next(cx, ask));
         if let Some(Ok(Element::Record(record, _))) = &step {
             (self.look)(record);
         }
@@ -110,7 +110,7 @@ where
         self.input.open(opening);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Outs::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Outs::Item>> {
         loop {
             if let Some((outputs, time)) = &mut self.current {
                 match outputs.next() {
@@ -118,7 +118,7 @@ where
                     None => self.current = None,
                 }
             }
-            match ready!(self.input.poll_next(cx)) {
+            match ready!(self.input.poll_next(cx, ask)) {
                 Some(Ok(Element::Record(record, time))) => {
                     self.current = Some(((self.function)(record).into_iter(), time));
                 }

@@ -7,7 +7,7 @@
 //! What is kept is one value for each key and each window that is open, and a checkpoint holds it.
 
 use super::opening::{Opening, name_of};
-use super::operator::{Operator, Step};
+use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
 use crate::error::{Cause, StageError};
 use serde::de::DeserializeOwned;
@@ -211,12 +211,12 @@ where
         self.name = Some(name);
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step<Self::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
         loop {
             if let Some(element) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(element)));
             }
-            let passed = match ready!(self.input.poll_next(cx)) {
+            let passed = match ready!(self.input.poll_next(cx, ask)) {
                 Some(Ok(Element::Record(record, Some(time)))) => {
                     self.take(record, time);
                     Ok(())

@@ -13,6 +13,8 @@ struct LogState<T> {
     records: Vec<T>,
     over: bool,
     polls: usize,
+    /// How many records any of its readers has given, at most.
+    position: usize,
     wakers: Vec<Waker>,
 }
 
@@ -22,6 +24,7 @@ impl<T: Clone + Send + 'static> Log<T> {
             records: Vec::new(),
             over: false,
             polls: 0,
+            position: 0,
             wakers: Vec::new(),
         })))
     }
@@ -48,6 +51,11 @@ impl<T: Clone + Send + 'static> Log<T> {
     /// How often any of its readers was polled.
     pub(crate) fn polls(&self) -> usize {
         self.state().polls
+    }
+
+    /// How far the reader that came furthest is.
+    pub(crate) fn position(&self) -> usize {
+        self.state().position
     }
 
     pub(crate) fn reader(&self) -> LogReader<T> {
@@ -84,6 +92,7 @@ impl<T: Clone + Send + 'static> Source for LogReader<T> {
         match state.records.get(self.position).cloned() {
             Some(record) => {
                 self.position += 1;
+                state.position = state.position.max(self.position);
                 Poll::Ready(Some(Ok(record)))
             }
             None if state.over => Poll::Ready(None),

@@ -103,6 +103,12 @@ impl World {
         drop(tasks);
     }
 
+    /// Drops one task alone, as a runtime may that is being shut down.
+    pub(crate) fn drop_task(&self, index: usize) {
+        let task = self.state().tasks.remove(index);
+        drop(task);
+    }
+
     /// How many tasks have not ended.
     pub(crate) fn tasks(&self) -> usize {
         self.state().tasks.len()

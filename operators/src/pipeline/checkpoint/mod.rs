@@ -7,7 +7,8 @@
 //! channel, and an operator that has several inputs waits until it has the barrier from each: it takes nothing from an input
 //! whose barrier came, until the others' came too. (An input that has ended has given all it had.) So when the barrier
 //! reaches an operator, that has seen all records before the barrier, and none behind it; and what it then holds, it
-//! gives to the barrier. An async stage gives the records that it works on, which lets the barrier pass at once.
+//! gives to the barrier. An async stage gives the records that it works on, and those that wait in the queue behind it, in front of which
+//! it puts the barrier: so the barrier waits for none of them. A stage whose input is over makes the barrier itself.
 //!
 //! When the barrier reaches the sink, it has passed everything. It has the positions of all sources, and for each
 //! record before these positions either the sink has what came of it, or some operator held it and the barrier has it from

@@ -1,12 +1,13 @@
 //! Who asks for checkpoints, and who answers.
 //!
-//! A timer asks; the sources answer, each with a barrier as its next element; stages without room hear of it too, and
-//! take what comes before the barrier. The sink tells when the checkpoint is complete: there is at most one at a time,
+//! A timer asks; the sources answer, each with a barrier as its next element; whoever has no room for records hears of it too, and
+//! asks for the barrier alone. The sink tells when the checkpoint is complete: there is at most one at a time,
 //! so slow checkpoints come less often and never pile up.
 //!
 //! A source looks at one number for each record. Everything else is under the lock.
 
 use crate::barrier::{CheckpointBarrier, States};
+use crate::element::Mark;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::mem;
 use std::sync::Arc;
@@ -68,6 +69,11 @@ impl Requests {
         self.state.lock().barrier.clone()
     }
 
+    /// The newest barrier, if its number is not this one.
+    pub(in crate::pipeline) fn newer(&self, passed: u64) -> Option<Mark> {
+        (self.newest() != passed).then(|| Mark::Checkpoint(self.barrier()))
+    }
+
     /// Asks for a checkpoint.
     pub(in crate::pipeline) fn ask(&self) {
         let wakers = {
@@ -87,7 +93,7 @@ impl Requests {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// A source that has no record waits: true, and it is woken when a barrier is asked for. False: one newer than `seen`
+    /// A source that has no record waits, or a router that has no room: true, and it is woken when a barrier is asked for. False: one newer than `seen`
     /// was.
     #[must_use]
     pub(in crate::pipeline) fn wait(&self, seen: u64, waker: &Waker) -> bool {
