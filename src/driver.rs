@@ -30,6 +30,10 @@ impl Driver for ReactorDriver {
         self.0.unpark();
     }
 
+    fn flush(&self) {
+        self.0.flush();
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }

@@ -5,7 +5,8 @@ use peu_operators::{Offload, Spawn, Timer};
 use peu_reactor::time::Sleep;
 use peu_reactor::{Entered, Reactor};
 use peu_scheduler::task::JoinHandle;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Instant;
 
 /// Spawns tasks on a runtime and enters it. Cheap to clone; any thread may keep one, also beyond the runtime's end.
@@ -101,7 +102,15 @@ impl Handle {
     /// future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _inside = self.enter();
-        self.scheduler.block_on(future)
+        let mut future = pin!(future);
+        self.scheduler.block_on(poll_fn(|context| {
+            let polled = future.as_mut().poll(context);
+            if polled.is_pending() {
+                // This thread takes no turn, and the workers, who do, may be busy.
+                self.reactor.flush();
+            }
+            polled
+        }))
     }
 
     /// The runtime's reactor, for its callback interface: see [`Reactor::submit`].

@@ -213,6 +213,37 @@ impl ModelLine {
     pub fn submitted(&self) -> usize {
         self.line.kernel()
     }
+
+    /// As a turn that has collected a report, and finds out what it means: `leave` takes the call out of the slab.
+    pub fn land(&self, leave: impl FnOnce()) {
+        if twin("ring-landed-early") {
+            self.landed();
+            return leave();
+        }
+        leave();
+        self.landed();
+    }
+
+    /// As a turn that hands in the rest of a call. `false`: it is not handed in.
+    pub fn push_rest(&self, parking: &ModelParking, is_cancelled: impl Fn() -> bool) -> bool {
+        let early = twin("ring-rest-unlooked").then(&is_cancelled);
+        let pushed = self.line.push(&parking.0, || {
+            let goes_on = !early.unwrap_or_else(is_cancelled);
+            (goes_on.then_some(()), goes_on)
+        });
+        pushed.is_some_and(|(_, goes_on)| goes_on)
+    }
+
+    /// As who cancels a call that is in the line.
+    pub fn take(&self) -> bool {
+        self.line.take(|()| true, || Some(())).is_some()
+    }
+
+    /// Returns how many the kernel has not heard of, and how many are with it.
+    pub fn close(&self) -> (usize, usize) {
+        let unsent = self.line.close().expect("it is closed once");
+        (unsent.len(), self.line.in_flight())
+    }
 }
 
 /// The word that a turn sleeps by.

@@ -67,6 +67,10 @@ pub trait Driver: Send + Sync + 'static {
     /// Ends the poll under way, or the next one. Any thread may call it, at any time.
     fn unpark(&self);
 
+    /// A worker goes to sleep outside of the driver, and leaves the next turn to others, who may be busy. What the driver has
+    /// put off to that turn, and should not wait so long, it does now. By default there is nothing.
+    fn flush(&self) {}
+
     /// The time, by the clock that the driver's timers run on.
     fn now(&self) -> Instant;
 

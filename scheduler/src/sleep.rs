@@ -61,6 +61,7 @@ impl Worker {
 
     /// Sleeps with a bound, and looks at the others each time that it ends.
     fn keep_watch(&self) {
+        self.shared.driver.flush();
         let mut watch = self.watch.borrow_mut();
         watch.begin(&self.shared, self.index);
         self.stats().rescues.add(usize::from(watch.has_driver()));

@@ -3,7 +3,7 @@
 use crate::{SETS, assert_error, folder, names, on_each_tier, runtime};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use peu::fs::{self, File};
-use std::io::ErrorKind::{OutOfMemory, StorageFull};
+use std::io::ErrorKind::StorageFull;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,28 +61,6 @@ fn a_file_that_grows_and_shrinks_under_many_readers() {
             reader.await.unwrap();
         }
     });
-}
-
-/// A file without contents may be longer than all memory.
-#[test]
-fn a_file_that_has_no_room_in_memory_is_an_error() {
-    // More than an address space, so that no system promises the memory.
-    let length = 1 << 50;
-    let disk = folder();
-    let folders = [Some(disk), tempfile::tempdir_in("/dev/shm").ok()];
-    let huge = folders.into_iter().flatten().find(|folder| {
-        let file = std::fs::File::create(folder.path().join("a")).unwrap();
-        file.set_len(length).is_ok()
-    });
-    let Some(folder) = huge else {
-        eprintln!("no file system here has files of {length} bytes: the test of one is left out");
-        return;
-    };
-    for tiers in SETS {
-        let path = folder.path().join("a");
-        let read = runtime(tiers).block_on(fs::read(&path));
-        assert_error(read, OutOfMemory, "cannot read", &path);
-    }
 }
 
 /// A tmpfs of 256 KiB, unmounted when it is dropped.

@@ -2,9 +2,12 @@
 
 use crate::{SETS, folder, runtime};
 use futures_lite::future::poll_once;
+use peu::Runtime;
 use peu::fs::{self, File, Tiers};
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 
 /// Property P1 holds for files: a worker that has handed calls in, and is stuck then, keeps nobody else from his, and not
 /// even the kernel from its own.
@@ -43,6 +46,44 @@ fn a_stuck_worker_holds_back_no_file() {
         let (count, buffer) = runtime.block_on(prisoner).unwrap().unwrap();
         assert_eq!((count, buffer[199_999]), (200_000, 7));
     }
+}
+
+/// The worker is busy, so its next turn may be far away: a thread that waits for one future tells the kernel by itself.
+#[test]
+fn a_thread_beside_the_workers_waits_for_no_turn() {
+    let folder = folder();
+    let path = folder.path().join("a");
+    std::fs::write(&path, [7; 100]).unwrap();
+    let builder = Runtime::builder().workers(1).file_tiers(Tiers::RING);
+    let runtime = builder.build().unwrap();
+    let file = runtime.block_on(File::open(path)).unwrap();
+    if runtime.metrics().files.no_ring.is_some() {
+        eprintln!("no io_uring here: the test of who tells the kernel is left out");
+        return;
+    }
+    let (release, stuck) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    runtime.spawn(async move {
+        begun.send(()).unwrap();
+        let _ = stuck.recv();
+    });
+    has_begun.recv().unwrap();
+    let submissions = || runtime.metrics().files.ring_submissions;
+    let before = submissions();
+    let mut read = pin!(file.read_at(vec![0; 100], 0));
+    let mut polls = 0;
+    runtime.block_on(poll_fn(|context| {
+        polls += 1;
+        if polls == 2 {
+            assert_eq!(submissions(), before + 1);
+            return Poll::Ready(());
+        }
+        assert!(read.as_mut().poll(context).is_pending());
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }));
+    drop(release);
+    assert_eq!(runtime.block_on(read).unwrap().0, 100);
 }
 
 #[test]

@@ -6,8 +6,12 @@
 //! | tier | what it is | where it fails |
 //! |---|---|---|
 //! | now | [`Files::read_now`], [`Files::open_now`], [`Files::look_now`]: the call itself, in the calling task, if all of it is in memory | it misses: it is not |
-//! | ring | `io_uring`: the kernel does it by itself and reports to the reactor | where the system has none, or forbids it |
+//! | ring | `io_uring`: the kernel does it by itself and reports to the reactor | where the system has none, or forbids it, or is out of memory for more |
 //! | pool | a thread that may block, by whoever drives the reactor | nowhere; it costs a hand-over and back |
+//!
+//! As long as the pool is allowed, the ring gets what it is better at: reads of regular files, at positions, of at most 128
+//! KiB. A longer one is a copy that takes a thread whoever makes it, and the rest costs the kernel a thread of its own. Without the
+//! pool (`PEU_FILE_TIER=ring`) it gets all that it can do: also writes, syncs, opens, and changes of names.
 //!
 //! # One slab
 //!
@@ -49,7 +53,8 @@ pub struct FileMetrics {
     pub ring: u64,
     /// System calls by which they were.
     pub ring_submissions: u64,
-    /// The number of the system's error for which there is no ring. None: there is one, or it was not needed yet.
+    /// The number of the system's error for which there is no ring. None: there is one, or it was not needed yet, or no
+    /// descriptor was left for it.
     pub no_ring: Option<i32>,
     /// Operations that were handed to the pool, whatever the reason.
     pub pool: u64,

@@ -12,8 +12,7 @@
 //! himself. A turn first announces that it goes to sleep and **then** takes the line. The line's lock orders the two: if
 //! the turn had it first, its announcement came before, and is seen; if it had it last, it finds the call. Every turn, also
 //! one that does not sleep, takes the line, and a thread that finds the turn claimed by another submits before it goes away.
-//! A call that is left to "the next turn" by a thread that takes none afterwards waits for that of another; in a
-//! runtime that is 10 ms at most, for then the watch takes one.
+//! A thread that sleeps without having tried for a turn [flushes](crate::Reactor::flush) the line before.
 //!
 //! # A kernel that takes only a part
 //!

@@ -82,6 +82,15 @@ impl Reactor {
         answered
     }
 
+    /// Tells the kernel of the calls that wait for the next turn. For a thread that goes to sleep elsewhere than in one, and
+    /// leaves the next turn to others, who may be busy.
+    ///
+    /// # Cost
+    /// A lock, where there is a ring; a system call, if a call waits.
+    pub fn flush(&self) {
+        self.inner().flush();
+    }
+
     fn onto_pool(&self, pending: Box<Pending>) -> Option<Key> {
         let inner = self.inner();
         if !inner.has_threads() && !self.is_closed() {
@@ -191,9 +200,22 @@ impl Inner {
         if !is_for_it {
             return None;
         }
-        let make = || Ring::new(&self.registry).map_err(|error| error.raw_os_error().unwrap_or(0));
-        let ring = files.ring.get_or_init(make).as_ref().ok()?;
+        let ring = self.made_ring().or_else(|| self.make_ring())?;
         (!has_threads || !ring.is_crowded()).then_some(ring)
+    }
+
+    fn make_ring(&self) -> Option<&Ring> {
+        if self.files.ring.get().is_none() {
+            let made = Ring::new(&self.registry);
+            let made = made.map_err(|error| error.raw_os_error().unwrap_or(0));
+            // No descriptor is left: another call may find one, and all others work without.
+            if let Err(libc::EMFILE | libc::ENFILE) = made {
+                return None;
+            }
+            // If another thread was faster, its ring is the one.
+            drop(self.files.ring.set(made));
+        }
+        self.made_ring()
     }
 
     /// The ring, if it was ever needed.
@@ -220,8 +242,14 @@ impl Inner {
     }
 
     fn after_push(&self, pushed: &Pushed) {
-        if *pushed == Pushed::ToSubmit && self.submit_calls() {
-            // The turn that is asleep does not know that it has to try again soon.
+        if *pushed == Pushed::ToSubmit {
+            self.flush();
+        }
+    }
+
+    /// A turn that is asleep does not know that it has to try again soon.
+    fn flush(&self) {
+        if self.submit_calls() {
             self.unpark();
         }
     }
