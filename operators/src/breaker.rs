@@ -180,7 +180,9 @@ impl<OnError> CircuitBreaker<OnError> {
         self.window.add(now, has_failed);
         let (calls, failures) = self.window.sums();
         let is_enough = calls >= u64::from(self.minimum.max(1));
-        if is_enough && failures as f64 >= self.rate * calls as f64 {
+        // A rate such as 0.55 is a little more than that as a sum of powers of two.
+        const SLACK: f64 = 1e-9;
+        if is_enough && failures as f64 + SLACK >= self.rate * calls as f64 {
             self.open(now);
         }
     }
@@ -263,7 +265,7 @@ impl<OnError> CircuitBreaker<OnError> {
     /// A probe that was dropped said nothing: another takes its place.
     fn forget(&mut self) {
         if let State::HalfOpen { begun, .. } = &mut self.state {
-            *begun -= 1;
+            *begun = begun.saturating_sub(1);
         }
     }
 }

@@ -239,7 +239,8 @@ const ROUNDS_PER_PROBE: u32 = 200;
 /// half of the root of the limit, so that there is always something to learn, and little of a queue. Every 200
 /// rounds, it drops to its floor for one, to learn anew how long calls take: a floor of about 3 makes that cheap.
 ///
-/// A call that timed out counts with the time it took; errors and panics say nothing about latency, and don't count.
+/// A call that timed out counts with the time it took; errors and panics say nothing about latency, and don't count, nor do calls
+/// that were ready at once, as those that a cache answers.
 ///
 /// The idea is that of Netflix's concurrency limits and of Envoy's adaptive concurrency, which come from TCP Vegas.
 ///
@@ -348,7 +349,9 @@ impl<Out, E> Guard<Out, E> for Gradient {
     }
 
     fn end(&mut self, call: &Call<'_, Out, E>) {
-        let tells = matches!(call.ending, Ending::Result(Ok(_)) | Ending::TimedOut);
+        // A call that was ready at its first poll asked no service.
+        let tells = matches!(call.ending, Ending::Result(Ok(_)) | Ending::TimedOut)
+            && call.took() > Duration::ZERO;
         if tells && self.round.is_some_and(|round| call.began >= round) {
             self.sample(call.took(), call.ended);
         }
@@ -362,6 +365,8 @@ impl<Out, E> Guard<Out, E> for Gradient {
 #[cfg(test)]
 mod tests {
     use super::{Aimd, FixedLimit, Gradient};
+    use crate::guard::{Admission, Call, Ending, Guard};
+    use std::time::{Duration, Instant};
 
     #[test]
     #[should_panic(expected = "at least 1 call")]
@@ -373,6 +378,29 @@ mod tests {
     #[should_panic(expected = "a floor of at least 1")]
     fn a_floor_of_none_is_refused() {
         let _ = Aimd::between(0..=10);
+    }
+
+    #[test]
+    fn d03_calls_that_take_no_time_say_nothing_of_the_service() {
+        let mut gradient = Gradient::between(5..=100);
+        let mut now = Instant::now();
+        let mut round = |took: Duration| {
+            for _ in 0..200 {
+                let result = Ok::<(), ()>(());
+                let began = now;
+                let admission = Guard::<(), ()>::admit(&mut gradient, began, 100);
+                assert_ne!(admission, Admission::Go);
+                Guard::<(), ()>::begin(&mut gradient, began);
+                now += took;
+                gradient.end(&Call::new(began, now, Ending::Result(&result)));
+            }
+            gradient.limit
+        };
+        let before = round(Duration::from_millis(10));
+        assert!(before > 5.0);
+        round(Duration::ZERO);
+        let after = round(Duration::from_millis(10));
+        assert!(after > before, "{after}");
     }
 
     #[test]

@@ -234,6 +234,66 @@ fn c01_a_stream_that_stays_silent_after_a_restart_does_not_take_its_watermark_ba
 }
 
 #[test]
+fn c01_a_stream_that_was_idle_before_a_restart_says_when_it_speaks_again() {
+    let lasting = Lasting::new();
+    let other = Log::new();
+    let process = || {
+        let (world, calls, gate) = (World::new(), Calls::new(), Calls::new());
+        let (f, g) = (calls.clone(), gate.clone());
+        let time_of = |n: &u64| EventTime::from_millis(*n as i64);
+        let watermarks = Watermarks::ascending().every(ms(1));
+        let idle = Pipeline::source(lasting.log.reader())
+            .event_time(time_of, watermarks.idle_after(ms(10)))
+            .async_map("held", move |n| f.call(n), AsyncOptions::ordered());
+        let live = Pipeline::source(other.reader()).event_time(time_of, watermarks);
+        let job = idle
+            .union(live)
+            .async_map("gate", move |n| g.call(n), AsyncOptions::unordered())
+            .sink(lasting.disk.sink())
+            .checkpoint(every(ms(100)).restore(), lasting.folder.path());
+        let running = start(&world, job).unwrap();
+        let process = Process {
+            world,
+            calls,
+            running,
+        };
+        (process, gate)
+    };
+    let done = |process: &Process, calls: &Calls, record| {
+        calls.answer(record, Answer::Output(record));
+        process.world.run();
+    };
+    let (first, _) = process();
+    lasting.log.add(1);
+    first.world.run();
+    first.world.advance(ms(20));
+    first.world.run();
+    first.checkpoint();
+    assert_eq!(lasting.files().len(), 1, "with the idle marker behind 1");
+    first.crash();
+
+    let (second, gate) = process();
+    done(&second, &second.calls, 1);
+    lasting.log.add(2);
+    second.world.run();
+    done(&second, &second.calls, 2);
+    for record in [40, 50, 60] {
+        other.add(record);
+        second.world.run();
+        second.world.advance(ms(2));
+        second.world.run();
+    }
+    for record in [1, 2, 40, 60] {
+        done(&second, &gate, record);
+    }
+    assert_eq!(
+        lasting.disk.written(),
+        [1, 2, 40, 60],
+        "the watermark is still 2: none is between 50 and 60"
+    );
+}
+
+#[test]
 fn c01_the_position_is_that_of_the_barrier_and_an_ended_source_stays_ended() {
     let lasting = Lasting::with_records(1..=2);
     let other = Log::new();

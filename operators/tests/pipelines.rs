@@ -2,10 +2,12 @@
 
 mod kit;
 
+use futures_lite::future::block_on;
 use kit::jobs::{Disk, Log, outcome, start};
 use kit::{Answer, Calls, World, ms};
 use peu_operators::pipeline::{
-    Pipeline, PipelineError, Watermarks, collect, every, for_each, generate, iterate,
+    Operator, Pipeline, PipelineError, Running, Watermarks, Windows, collect, every, for_each,
+    generate, iterate,
 };
 use peu_operators::{AsyncOptions, EventTime, OnError};
 use std::collections::BTreeMap;
@@ -344,6 +346,68 @@ fn e02_a_runtime_that_drops_any_one_task_never_makes_a_part_of_the_output_pass_f
             Ok(report) => assert_eq!((report.written, disk.visible().len()), (8, 8)),
             Err(error) => assert_eq!(disk.visible().len(), 0, "{error}"),
         }
+    }
+}
+
+#[test]
+fn a11_dropping_a_job_whose_sink_hangs_stops_it() {
+    let (world, log) = (World::new(), Log::new());
+    log.add(1_u64);
+    let hangs = |_| std::future::pending::<Result<(), Infallible>>();
+    let calls = Calls::new();
+    let f = calls.clone();
+    let job = Pipeline::source(log.reader())
+        .async_map("stage", move |n| f.call(n), AsyncOptions::ordered())
+        .sink(for_each(hangs));
+    let running = start(&world, job).unwrap();
+    log.add(2);
+    calls.answer(1, Answer::Output(1));
+    world.run();
+    assert_eq!((world.tasks(), calls.live()), (2, vec![2]));
+    drop(running);
+    world.run();
+    assert_eq!((world.tasks(), calls.live()), (0, vec![]));
+}
+
+#[test]
+fn an_operator_that_gives_nothing_for_its_records_lets_other_tasks_run() {
+    fn records(seen: &Arc<AtomicUsize>) -> Pipeline<impl Operator<Item = u64>> {
+        let seen = Arc::clone(seen);
+        // One that never rests would take them all.
+        Pipeline::source(iterate(0..100_000)).inspect(move |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+    type Barren = fn(&World, &Arc<AtomicUsize>) -> Running;
+    let begin = |job: usize| -> Barren {
+        match job {
+            0 => |world, seen| {
+                let job = records(seen).filter(|_| false).sink(collect().0);
+                block_on(job.start(world)).unwrap()
+            },
+            1 => |world, seen| {
+                let job = records(seen).flat_map(|_| None::<u64>).sink(collect().0);
+                block_on(job.start(world)).unwrap()
+            },
+            _ => |world, seen| {
+                let times = |n: &u64| EventTime::from_millis(*n as i64);
+                let hours = Windows::tumbling(ms(3_600_000));
+                let job = records(seen).event_time(times, Watermarks::ascending());
+                let job = job
+                    .key_by(|_| 0_u8)
+                    .aggregate(hours, |sum: &mut u64, n| *sum += n, drop);
+                block_on(job.sink(collect().0).start(world)).unwrap()
+            },
+        }
+    };
+    for job in 0..3 {
+        let (world, seen) = (World::new(), Arc::new(AtomicUsize::new(0)));
+        let mut running = begin(job)(&world, &seen);
+        assert!(world.poll_one());
+        assert!(seen.load(Ordering::Relaxed) < 20_000);
+        world.run();
+        outcome(&mut running).expect("it ends").unwrap();
+        assert_eq!(seen.load(Ordering::Relaxed), 100_000);
     }
 }
 

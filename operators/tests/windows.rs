@@ -87,6 +87,34 @@ fn a_record_is_in_every_window_that_slides_over_it() {
 }
 
 #[test]
+fn the_end_of_the_input_completes_all_windows_of_streams_that_were_idle() {
+    for lanes in [1, 2] {
+        let (world, log, disk) = (World::new(), Log::new(), Results::new());
+        let watermarks = Watermarks::ascending().every(ms(1)).idle_after(ms(10));
+        let job = Pipeline::source(log.reader())
+            .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
+            .parallelism(lanes, |lane| lane)
+            .key_by(|n| n % 2)
+            .aggregate(
+                Windows::tumbling(ms(10)),
+                |sum: &mut u64, n| *sum += n,
+                |late| panic!("{late} is not late"),
+            )
+            .map(|window| (window.start.as_millis(), window.key, window.value))
+            .sink(disk.sink());
+        let mut running = start(&world, job).unwrap();
+        log.add(3);
+        world.run();
+        world.advance(ms(20));
+        world.run();
+        log.end();
+        world.run();
+        outcome(&mut running).unwrap().unwrap();
+        assert_eq!(disk.visible(), [(0, 1, 3)]);
+    }
+}
+
+#[test]
 fn a_late_record_is_given_away_and_changes_nothing() {
     let (log, disk, folder) = (Log::new(), Disk::new(), tempfile::tempdir().unwrap());
     let windows = Windows::sliding(ms(10), ms(5));

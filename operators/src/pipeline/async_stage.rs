@@ -1,5 +1,6 @@
 //! The async stage as an operator: a task of its own, and the outlet that it fills.
 
+use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
@@ -172,7 +173,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Outs::Item>> {
-        loop {
+        for _ in 0..ELEMENTS_PER_POLL {
             if let Some((outputs, time)) = &mut self.current {
                 if let Some(output) = outputs.next() {
                     return Poll::Ready(Some(Ok(Element::Record(output, *time))));
@@ -193,5 +194,6 @@ where
                 None => return Poll::Ready(None),
             }
         }
+        rest(cx)
     }
 }

@@ -3,7 +3,13 @@
 use std::task::{Context, Poll};
 
 /// How many elements a task takes before other tasks of its worker have their turn: as many as a stage takes turns.
-const ELEMENTS_PER_POLL: u32 = 128;
+pub(super) const ELEMENTS_PER_POLL: u32 = 128;
+
+/// Pending, with a wake-up on its way: for an operator that has taken so many elements and has none to give.
+pub(super) fn rest<V>(cx: &Context<'_>) -> Poll<V> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
 
 /// Counts the elements of one poll of a task.
 #[derive(Default)]
@@ -18,8 +24,7 @@ impl Budget {
     ) -> Poll<V> {
         if self.0 == ELEMENTS_PER_POLL {
             self.0 = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return rest(cx);
         }
         let polled = poll(cx);
         match polled.is_ready() {

@@ -54,30 +54,34 @@ where
     /// To the end of the input, to a failure, or until nobody waits for the end any more.
     pub(super) async fn run(mut self, mut waits: Waits) {
         let requests = Closing(Arc::clone(&self.requests));
-        let outcome = Unwinding(pin!(self.work(&mut waits))).await;
+        let outcome = {
+            let mut work = Unwinding(pin!(self.work()));
+            // Whatever it waits for, a sink that hangs too: when nobody waits for the end any more, this is it.
+            let outcome = poll_fn(|cx| match waits.poll_canceled(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(Err(PipelineError::Cancelled))),
+                Poll::Pending => Pin::new(&mut work).poll(cx),
+            });
+            outcome.await
+        };
         let outcome = outcome.unwrap_or_else(|message| {
             Err(PipelineError::Sink(format!("panicked: {message}").into()))
         });
+        // Whoever waits shall find that nothing goes on: the stages before the sink are told to end first.
+        drop((self.input, requests));
         if outcome.is_err() {
             let _ = Unwinding(pin!(self.sink.abort())).await;
         }
-        // Whoever waits shall find that nothing goes on: the stages before the sink are told to end first.
-        drop((self.input, self.sink, requests));
+        drop(self.sink);
         // An error means that nobody waits.
         let _ = waits.send(outcome.map(|()| self.counts));
     }
 
-    async fn work(&mut self, waits: &mut Waits) -> Result<(), PipelineError> {
+    async fn work(&mut self) -> Result<(), PipelineError> {
         let mut budget = Budget::default();
         loop {
             let input = &mut self.input;
-            let step = poll_fn(|cx| match budget.poll(cx, |cx| poll_caught(input, cx)) {
-                Poll::Pending => waits
-                    .poll_canceled(cx)
-                    .map(|()| Err(PipelineError::Cancelled)),
-                Poll::Ready(step) => Poll::Ready(Ok(step)),
-            });
-            match step.await?.transpose()? {
+            let step = poll_fn(|cx| budget.poll(cx, |cx| poll_caught(input, cx)));
+            match step.await.transpose()? {
                 None => return self.checkpoint_at_end().await,
                 Some(Element::Record(record, _)) => {
                     self.sink.write(record).await.map_err(sink_error)?;

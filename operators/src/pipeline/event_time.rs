@@ -207,12 +207,14 @@ impl<O: Operator, F> EventTimes<O, F> {
         watermark.into_iter().chain(self.silence()).min()
     }
 
-    /// A barrier passes: the watermarks of a restored job do not go back.
+    /// A barrier passes: the watermarks of a restored job do not go back, and who was told that the source is idle is told
+    /// when it no longer is.
     fn save(&self, mark: &Mark) -> Result<(), StageError> {
         let (Mark::Checkpoint(barrier), Some(clock)) = (mark, &self.clock) else {
             return Ok(());
         };
-        let state = postcard::to_stdvec(&self.highest).map_err(|error| {
+        let told = (self.highest, self.sent, self.is_idle);
+        let state = postcard::to_stdvec(&told).map_err(|error| {
             StageError::of_stage(Arc::clone(&clock.name), Cause::Snapshot(error.into()))
         })?;
         barrier.put(&clock.name, state);
@@ -231,7 +233,8 @@ where
         self.input.open(opening);
         let what = format!("event times of {}", name_of::<O::Item>());
         let name = opening.enter_unnamed("event time", what);
-        self.highest = opening.state(&name).flatten();
+        let told = opening.state(&name).unwrap_or_default();
+        (self.highest, self.sent, self.is_idle) = told;
         self.clock = Some(Clock {
             name,
             alarm: Alarm::new(opening.host.clone()),
@@ -265,7 +268,15 @@ where
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => {
                     self.is_over = true;
-                    Element::Mark(Mark::Watermark(EventTime::MAX))
+                    let last = Element::Mark(Mark::Watermark(EventTime::MAX));
+                    // The watermark of an idle stream counts for nothing.
+                    match std::mem::take(&mut self.is_idle) {
+                        true => {
+                            self.held = Some(last);
+                            Element::Mark(Mark::Active)
+                        }
+                        false => last,
+                    }
                 }
                 Poll::Pending => match self.poll_clock(cx) {
                     Poll::Ready(mark) => Element::Mark(mark),

@@ -2,7 +2,7 @@
 //!
 //! Records come as they come, from each input in turn. Marks are about one stream, so they are worked out anew:
 //!
-//! - the watermark is the lowest of all inputs, of those that are neither idle nor over;
+//! - the watermark is the lowest of all inputs, of those that are neither idle nor over; when all are over, the last is the highest;
 //! - the stream is idle when all inputs are;
 //! - a barrier passes when every input that is not over has brought it. An input whose barrier came is not asked until then, or
 //!   records from behind the barrier would get in front of it.
@@ -10,11 +10,14 @@
 use super::opening::Opening;
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
+use crate::error::{Cause, StageError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// What [`Pipeline::union`](super::Pipeline::union) and
 /// [`Pipeline::parallelism`](super::Pipeline::parallelism) make.
 pub struct Merge<O> {
+    name: Option<Arc<str>>,
     inputs: Vec<Input<O>>,
     /// Whose turn it is.
     next: usize,
@@ -38,6 +41,15 @@ struct Input<O> {
     is_held: bool,
 }
 
+/// What an input has told of itself: its watermark, and whether it is idle.
+type Told = (EventTime, bool);
+
+impl<O> Input<O> {
+    fn told(&self) -> Told {
+        (self.watermark, self.is_idle)
+    }
+}
+
 impl<O: Operator> Merge<O> {
     pub(super) fn of_streams(operators: Vec<O>) -> Self {
         Self::new(operators, false)
@@ -56,6 +68,7 @@ impl<O: Operator> Merge<O> {
             is_held: false,
         };
         Self {
+            name: None,
             inputs: operators.into_iter().map(input).collect(),
             next: 0,
             watermark: EventTime::MIN,
@@ -95,11 +108,30 @@ impl<O: Operator> Merge<O> {
         self.barrier.take()
     }
 
+    /// The barrier passes.
+    fn save(&self, mark: &Mark) -> Result<(), StageError> {
+        if let (Mark::Checkpoint(barrier), Some(name)) = (mark, &self.name) {
+            let told: Vec<Told> = self.inputs.iter().map(Input::told).collect();
+            let state = postcard::to_stdvec(&(told, (self.watermark, self.is_idle)));
+            barrier.put(
+                name,
+                state.map_err(|error| {
+                    StageError::of_stage(Arc::clone(name), Cause::Snapshot(error.into()))
+                })?,
+            );
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, (inputs, own): (Vec<Told>, Told)) {
+        for (input, (watermark, is_idle)) in self.inputs.iter_mut().zip(inputs) {
+            (input.watermark, input.is_idle) = (watermark, is_idle);
+        }
+        (self.watermark, self.is_idle) = own;
+    }
+
     /// A mark that tells what has changed for all inputs together.
     fn news(&mut self) -> Option<Mark> {
-        if let Some(barrier) = self.barrier() {
-            return Some(barrier);
-        }
         let mut live = self.inputs.iter().filter(|input| !input.is_over).peekable();
         let is_idle = live.peek().is_some() && live.all(|input| input.is_idle);
         if is_idle != self.is_idle {
@@ -109,11 +141,15 @@ impl<O: Operator> Merge<O> {
                 false => Mark::Active,
             });
         }
-        let awaited = self
-            .inputs
-            .iter()
-            .filter(|input| !input.is_idle && !input.is_over);
-        let lowest = awaited.map(|input| input.watermark).min()?;
+        let is_over = self.inputs.iter().all(|input| input.is_over);
+        let inputs = self.inputs.iter();
+        let lowest = match is_over {
+            true => inputs.map(|input| input.watermark).max()?,
+            false => inputs
+                .filter(|input| !input.is_idle && !input.is_over)
+                .map(|input| input.watermark)
+                .min()?,
+        };
         if lowest <= self.watermark {
             return None;
         }
@@ -132,6 +168,15 @@ impl<O: Operator> Operator for Merge<O> {
                 false => input.operator.open(opening),
             }
         }
+        let (kind, count) = match self.are_lanes {
+            true => ("lanes", self.inputs.len()),
+            false => ("union", self.inputs.len()),
+        };
+        let name = opening.enter_unnamed(kind, format!("{kind} of {count}"));
+        if let Some(told) = opening.state(&name) {
+            self.restore(told);
+        }
+        self.name = Some(name);
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
@@ -141,6 +186,10 @@ impl<O: Operator> Operator for Merge<O> {
                     return Poll::Ready(Some(Ok(Element::Mark(mark))));
                 }
                 self.is_stale = false;
+                if let Some(barrier) = self.barrier() {
+                    let saved = self.save(&barrier);
+                    return Poll::Ready(Some(saved.map(|()| Element::Mark(barrier))));
+                }
             }
             let Poll::Ready((index, step)) = self.poll_inputs(cx, ask) else {
                 let is_over = self.inputs.iter().all(|input| input.is_over);

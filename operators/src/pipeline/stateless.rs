@@ -1,5 +1,6 @@
 //! Operators that look at one record at a time and remember nothing. Marks pass them in their places.
 
+use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::Opening;
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime};
@@ -52,12 +53,13 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
-        loop {
+        for _ in 0..ELEMENTS_PER_POLL {
             match ready!(self.input.poll_next(cx, ask)) {
                 Some(Ok(Element::Record(record, _))) if !(self.keeps)(&record) => {}
                 step => return Poll::Ready(step),
             }
         }
+        rest(cx)
     }
 }
 
@@ -111,7 +113,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Outs::Item>> {
-        loop {
+        for _ in 0..ELEMENTS_PER_POLL {
             if let Some((outputs, time)) = &mut self.current {
                 match outputs.next() {
                     Some(output) => return Poll::Ready(Some(Ok(Element::Record(output, *time)))),
@@ -127,5 +129,6 @@ where
                 None => return Poll::Ready(None),
             }
         }
+        rest(cx)
     }
 }

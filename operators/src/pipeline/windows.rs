@@ -6,6 +6,7 @@
 //!
 //! What is kept is one value for each key and each window that is open, and a checkpoint holds it.
 
+use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
@@ -212,7 +213,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
-        loop {
+        for _ in 0..ELEMENTS_PER_POLL {
             if let Some(element) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(element)));
             }
@@ -234,6 +235,7 @@ where
                 return Poll::Ready(Some(Err(error)));
             }
         }
+        rest(cx)
     }
 }
 
