@@ -7,6 +7,7 @@
 //! twin: ring-line-before-sleep
 //! twin: ring-landed-early
 //! twin: ring-rest-unlooked
+//! twin: ring-returned-at-once
 
 #![cfg(loom)]
 
@@ -140,5 +141,22 @@ fn a_cancelled_call_against_its_rest() {
         let taken = line.take();
         let pushed = turner.join().unwrap();
         assert!(!pushed || taken, "it goes on although it was cancelled");
+    });
+}
+
+/// The kernel takes a call from one thread while it refuses another: the call is the kernel's, or is returned, never both.
+#[test]
+fn a_kernel_that_refuses_one_of_two() {
+    model(|| {
+        let (line, parking) = (Arc::new(ModelLine::new()), Arc::new(ModelParking::new()));
+        line.push(&parking);
+        let heard = thread::spawn({
+            let line = line.clone();
+            move || line.submit()
+        });
+        line.submit_refused();
+        let early = line.returned();
+        heard.join().unwrap();
+        assert_eq!(early + line.returned() + line.submitted(), 1);
     });
 }

@@ -9,7 +9,7 @@
 
 use crate::Direction;
 use crate::events::{Event, Events, Key};
-use crate::file::ring::{Line, Pushed};
+use crate::file::ring::{Line, Pushed, Queue, Refused};
 use crate::park::Parking;
 use crate::readiness::{Edge, Readiness};
 use crate::state::{Gathered, State};
@@ -157,7 +157,23 @@ impl ModelEvents {
 
 /// Calls on their way to a kernel that only counts them.
 pub struct ModelLine {
-    line: Line<(), usize>,
+    line: Line<(), ModelKernel>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct ModelKernel {
+    queued: usize,
+    taken: usize,
+}
+
+impl Queue for ModelKernel {
+    fn len(&mut self) -> usize {
+        self.queued
+    }
+
+    fn is_wanted(&mut self) -> bool {
+        false
+    }
 }
 
 impl ModelLine {
@@ -167,7 +183,7 @@ impl ModelLine {
 
     pub fn with_room(room: usize) -> ModelLine {
         ModelLine {
-            line: Line::new(0, room),
+            line: Line::new(ModelKernel::default(), room),
         }
     }
 
@@ -184,12 +200,37 @@ impl ModelLine {
 
     /// Tells the kernel.
     pub fn submit(&self) {
-        let put = |count: &mut usize, (): &()| {
-            *count += 1;
+        while self.load() {
+            self.tell();
+        }
+    }
+
+    fn load(&self) -> bool {
+        self.line.load(|kernel, ()| {
+            kernel.queued += 1;
             true
-        };
-        // To tell the kernel is a system call, which orders nothing here.
-        let _ = self.line.load(put, |_| 0);
+        })
+    }
+
+    /// The kernel takes all that is in its queue.
+    fn tell(&self) {
+        let taken = self.line.model(|kernel| {
+            kernel.taken += kernel.queued;
+            std::mem::take(&mut kernel.queued)
+        });
+        let _ = self.line.told(Ok(taken));
+    }
+
+    /// As `submit`, by a thread that the kernel refuses.
+    pub fn submit_refused(&self) {
+        if self.load() {
+            let _ = self.line.told(Err(Refused));
+        }
+    }
+
+    /// How many the kernel has not taken, which are handed out once.
+    pub fn returned(&self) -> usize {
+        self.line.returned().len()
     }
 
     /// As a turn does. `false`: it does not sleep.
@@ -211,7 +252,7 @@ impl ModelLine {
     }
 
     pub fn submitted(&self) -> usize {
-        self.line.kernel()
+        self.line.model(|kernel| kernel.taken)
     }
 
     /// As a turn that has collected a report, and finds out what it means: `leave` takes the call out of the slab.

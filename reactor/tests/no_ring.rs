@@ -6,6 +6,7 @@ use peu_reactor::file::{Answer, Call, Tiers};
 use peu_reactor::{Offload, Reactor};
 use std::fs::File;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use std::{io, thread};
 
 struct Threads;
@@ -73,6 +74,16 @@ fn assert_read((buffer, answer): (Vec<u8>, io::Result<Answer>)) {
     assert_eq!(buffer, b"[package]");
 }
 
+/// Takes turns until it is answered.
+fn take_turns(reactor: &Reactor, answer: &mpsc::Receiver<(Vec<u8>, io::Result<Answer>)>) {
+    loop {
+        match answer.try_recv() {
+            Ok(answer) => break assert_read(answer),
+            Err(_) => _ = reactor.turn(Some(Duration::from_millis(5))).unwrap(),
+        }
+    }
+}
+
 fn reactor() -> Reactor {
     let builder = Reactor::builder().offload(Arc::new(Threads));
     builder.file_tiers(Tiers::RING).build().unwrap()
@@ -115,12 +126,7 @@ fn a_kernel_that_takes_nothing_is_asked_again() {
         eprintln!("no io_uring here: the test of one that takes nothing is left out");
         return;
     }
-    let answered = |answer: mpsc::Receiver<_>| loop {
-        match answer.try_recv() {
-            Ok(answer) => break assert_read(answer),
-            Err(_) => _ = reactor.turn(None).unwrap(),
-        }
-    };
+    let answered = |answer| take_turns(&reactor, &answer);
     answered(first);
     let stalled = thread::scope(|scope| {
         let forbidden = scope.spawn(|| {
@@ -136,4 +142,30 @@ fn a_kernel_that_takes_nothing_is_asked_again() {
         forbidden.join().unwrap()
     });
     answered(stalled);
+}
+
+/// As of a process that locks itself in after it has used the ring: threads do what the kernel has not taken.
+#[test]
+fn a_kernel_that_refuses_later_means_threads() {
+    let reactor = reactor();
+    take_turns(&reactor, &submit(&reactor));
+    if reactor.files().metrics().no_ring.is_some() {
+        eprintln!("no io_uring here: the test of one that is forbidden later is left out");
+        return;
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            forbid(libc::SYS_io_uring_enter, libc::EPERM);
+            let before = reactor.files().metrics();
+            let answers: Vec<_> = (0..5).map(|_| submit(&reactor)).collect();
+            for answer in answers {
+                take_turns(&reactor, &answer);
+            }
+            take_turns(&reactor, &submit(&reactor));
+            let after = reactor.files().metrics();
+            assert_eq!(after.pool, before.pool + 6);
+            assert_eq!(after.ring_submissions, before.ring_submissions + 1);
+            reactor.close();
+        });
+    });
 }

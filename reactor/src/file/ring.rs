@@ -20,6 +20,12 @@
 //! is told until its queue is empty, whoever had put the rest there. If it takes nothing, the ring is *stalled*: a turn then
 //! sleeps for 1 ms at most before it tries again, and new calls go to the pool.
 //!
+//! # A kernel that refuses
+//!
+//! A process may lock itself in after it has used the ring, with a filter that forbids the system call. Then the kernel is never
+//! told again, and what it has not taken goes to the pool: not before the last of those who are telling it is back, for
+//! until then it may take it.
+//!
 //! # A full ring
 //!
 //! At most [`IN_FLIGHT`] calls are with the kernel, as many as it has room to report. More go to the pool; where there is
@@ -107,31 +113,44 @@ impl Ring {
     /// Tells the kernel of what waits in the line.
     pub(crate) fn submit(&self) -> Submitted {
         let (mut calls, mut copied) = (0, 0);
+        let mut outcome = Told::Taken;
         let mut put = |kernel: &mut Submission, entry: &Entry| {
             copied += entry.bytes();
             let aside = entry.bytes() > LONGEST || copied > COPIED;
-            // SAFETY: an entry in the line points to what its call owns. The call is in the slab of events as one that is
-            // in the ring. From now on, because the entry has left the line, it is only taken out when the completion with
-            // its key was collected, or, when the reactor is closed, forgotten. A cancellation points to nothing.
+            // SAFETY: an entry in the line points to what its call owns. The call is in the slab of events as one that is in
+            // the ring. From now on, because the entry has left the line, it is only taken out when the completion with its
+            // key was collected; or when the line has returned it, because the kernel has not taken it and is not told any more;
+            // or, when the reactor is closed, forgotten. A cancellation points to nothing.
             unsafe { kernel.push(entry, aside) }
         };
-        while self.line.load(&mut put, Submission::pending) > 0 {
+        while outcome == Told::Taken && self.line.load(&mut put) {
             calls += 1;
-            // An error: the kernel is out of memory for calls, or a filter forbids it to this thread. Nothing taken: the same,
-            // or another thread was faster. What the kernel did not take stays in its queue.
-            if self.bell.ring().unwrap_or(0) == 0 {
-                break;
-            }
+            outcome = self.line.told(match self.bell.ring() {
+                Err(error) if is_refusal(&error) => Err(Refused),
+                taken => Ok(taken.unwrap_or(0)),
+            });
         }
         Submitted {
             calls,
-            stalled: self.line.note(calls > 0, Submission::pending),
+            again: outcome == Told::Again,
         }
     }
 
     /// Collects what the kernel has done. `false`: nothing. Each is to be [`landed`](Self::landed).
     pub(crate) fn collect(&self, into: &mut Vec<(Key, i32)>) -> bool {
-        self.done.lock().collect(into) > 0
+        let before = into.len();
+        self.done.lock().collect(into);
+        let returned = self.line.returned();
+        let returned = returned.iter().map(Entry::key);
+        // As the kernel would report what it has not done.
+        let returned = returned.map(|key| (key, -libc::ECANCELED));
+        into.extend(returned.filter(|(key, _)| *key != Key::RING));
+        into.len() > before
+    }
+
+    /// Whether the kernel will never be told again.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.line.is_refused()
     }
 
     /// What so many reports mean is done. `true`: calls for which there was no room can move up now.
@@ -181,8 +200,50 @@ impl fmt::Debug for Ring {
 pub(crate) struct Submitted {
     /// System calls.
     pub(crate) calls: usize,
-    /// The kernel did not take all: it is to be told again, soon.
-    pub(crate) stalled: bool,
+    /// A turn is to come back, soon: the kernel did not take all and is to be told again, or has refused.
+    pub(crate) again: bool,
+}
+
+/// What became of the kernel's queue.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    /// The kernel has taken something: there may be room for more.
+    Taken,
+    /// It has taken all, or another thread tells it.
+    Over,
+    /// A turn is to come back.
+    Again,
+}
+
+/// The kernel does not listen to this thread, for a reason that does not pass.
+#[derive(Debug)]
+pub(crate) struct Refused;
+
+/// Out of memory, or of room for reports, the kernel is for the moment. Whatever else it says is the end.
+fn is_refusal(error: &io::Error) -> bool {
+    let passes = [libc::EAGAIN, libc::EBUSY, libc::ENOMEM];
+    !error
+        .raw_os_error()
+        .is_some_and(|number| passes.contains(&number))
+}
+
+/// The kernel's queue, seen from this side.
+pub(crate) trait Queue {
+    /// What is in it that the kernel has not taken.
+    fn len(&mut self) -> usize;
+
+    /// Whether the kernel is to be told although nothing is in it.
+    fn is_wanted(&mut self) -> bool;
+}
+
+impl Queue for Submission {
+    fn len(&mut self) -> usize {
+        self.pending()
+    }
+
+    fn is_wanted(&mut self) -> bool {
+        self.keeps_reports()
+    }
 }
 
 /// Calls on their way to the kernel's queue.
@@ -194,6 +255,14 @@ struct State<E, K> {
     waiting: VecDeque<E>,
     /// The kernel's queue.
     kernel: K,
+    /// What is in it, after what the kernel has taken since somebody looked.
+    told: VecDeque<E>,
+    /// Threads that are telling the kernel.
+    tellers: usize,
+    /// The kernel is not to be told any more.
+    refused: bool,
+    /// What it did not take.
+    returned: Vec<E>,
     /// Given to the kernel and not landed yet.
     in_flight: usize,
     /// How many may be.
@@ -213,12 +282,16 @@ pub(crate) enum Pushed {
     ToSubmit,
 }
 
-impl<E, K> Line<E, K> {
+impl<E, K: Queue> Line<E, K> {
     pub(crate) fn new(kernel: K, most: usize) -> Line<E, K> {
         Line(Mutex::new(State {
             ends: Vec::new(),
             waiting: VecDeque::new(),
             kernel,
+            told: VecDeque::new(),
+            tellers: 0,
+            refused: false,
+            returned: Vec::new(),
             in_flight: 0,
             most,
             stalled: false,
@@ -234,7 +307,7 @@ impl<E, K> Line<E, K> {
     ) -> Option<(Pushed, T)> {
         let early = twin("ring-looked-too-early") && parking.is_asleep();
         let mut state = self.0.lock();
-        if state.closed {
+        if state.closed || state.refused {
             return None;
         }
         let (entry, value) = enter();
@@ -264,53 +337,74 @@ impl<E, K> Line<E, K> {
     }
 
     /// Moves what waits into the kernel's queue, cancellations first, until `put` finds it full, or as many calls as may be
-    /// are with the kernel. Returns how many are in the queue.
-    pub(crate) fn load(
-        &self,
-        mut put: impl FnMut(&mut K, &E) -> bool,
-        pending: impl FnOnce(&mut K) -> usize,
-    ) -> usize {
+    /// are with the kernel. `true`: the kernel is to be told now, and then [`told`](Self::told) is.
+    pub(crate) fn load(&self, mut put: impl FnMut(&mut K, &E) -> bool) -> bool {
         let mut state = self.0.lock();
+        if state.refused {
+            return false;
+        }
         let State {
             ends,
             waiting,
             kernel,
+            told,
             in_flight,
             most,
             ..
         } = &mut *state;
-        while let Some(end) = ends.last()
-            && put(kernel, end)
-        {
-            ends.pop();
+        while let Some(end) = ends.pop_if(|end| put(kernel, end)) {
+            told.push_back(end);
         }
         while *in_flight < *most
             && let Some(entry) = waiting.front()
             && put(kernel, entry)
         {
-            waiting.pop_front();
+            told.extend(waiting.pop_front());
             *in_flight += 1;
         }
-        pending(kernel)
+        let is_due = kernel.len() > 0 || kernel.is_wanted();
+        state.tellers += usize::from(is_due);
+        is_due
     }
 
-    /// What the kernel has, as far as the model's kernel can tell.
-    #[cfg(loom)]
-    pub(crate) fn kernel(&self) -> K
-    where
-        K: Copy,
-    {
-        self.0.lock().kernel
-    }
-
-    /// Remembers whether the kernel, which was told, has left something. Not told: then there was nothing.
-    fn note(&self, was_told: bool, pending: impl FnOnce(&mut K) -> usize) -> bool {
-        if !was_told {
-            return false;
-        }
+    /// This thread has told the kernel, which has taken so many.
+    pub(crate) fn told(&self, taken: Result<usize, Refused>) -> Told {
         let mut state = self.0.lock();
-        state.stalled = pending(&mut state.kernel) > 0;
-        state.stalled
+        let left = state.kernel.len();
+        let gone = state.told.len().saturating_sub(left);
+        state.told.drain(..gone);
+        state.tellers -= 1;
+        state.refused |= taken.is_err();
+        let taken = taken.unwrap_or(0);
+        if state.refused {
+            if state.tellers == 0 || twin("ring-returned-at-once") {
+                state.give_back();
+            }
+            return Told::Again;
+        }
+        state.stalled = left > 0 && taken == 0;
+        if taken > 0 {
+            Told::Taken
+        } else if left > 0 || state.kernel.is_wanted() {
+            Told::Again
+        } else {
+            Told::Over
+        }
+    }
+
+    /// What the kernel did not take, once. It is in flight until it has landed.
+    pub(crate) fn returned(&self) -> Vec<E> {
+        std::mem::take(&mut self.0.lock().returned)
+    }
+
+    fn is_refused(&self) -> bool {
+        self.0.lock().refused
+    }
+
+    /// For a model, whose kernel is in this struct.
+    #[cfg(loom)]
+    pub(crate) fn model<T>(&self, look: impl FnOnce(&mut K) -> T) -> T {
+        look(&mut self.0.lock().kernel)
     }
 
     /// So many have landed.
@@ -323,7 +417,7 @@ impl<E, K> Line<E, K> {
 
     fn is_crowded(&self) -> bool {
         let state = self.0.lock();
-        state.stalled || state.in_flight + state.waiting.len() >= state.most
+        state.stalled || state.refused || state.in_flight + state.waiting.len() >= state.most
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -340,5 +434,14 @@ impl<E, K> Line<E, K> {
 
     fn end(&self, ends: impl Iterator<Item = E>) {
         self.0.lock().ends.extend(ends);
+    }
+}
+
+impl<E, K> State<E, K> {
+    fn give_back(&mut self) {
+        self.in_flight += self.waiting.len();
+        self.returned.extend(self.told.drain(..));
+        self.returned.extend(self.waiting.drain(..));
+        self.ends.clear();
     }
 }

@@ -200,6 +200,23 @@ impl Events {
         }
     }
 
+    /// A call that is in the ring waits for a thread from now on, unless it was cancelled.
+    pub(crate) fn send_astray(&mut self, key: Key) -> bool {
+        let Some(event) = self.get_mut(key) else {
+            return false;
+        };
+        match std::mem::replace(event, Event::CallOnThread) {
+            Event::CallInRing(pending) if !pending.cancelled => {
+                *event = Event::CallWaiting(pending);
+                true
+            }
+            other => {
+                *event = other;
+                false
+            }
+        }
+    }
+
     /// Takes a call out that is in the ring, for who may: see `ring.rs`.
     pub(crate) fn take_from_ring(&mut self, key: Key) -> Option<Box<Pending>> {
         let Event::CallInRing(_) = self.get(key)? else {

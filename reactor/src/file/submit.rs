@@ -261,7 +261,7 @@ impl Inner {
         };
         let submitted = ring.submit();
         self.files.submissions.add(submitted.calls);
-        submitted.stalled
+        submitted.again
     }
 
     /// Collects the kernel's reports. `true`: there are some.
@@ -288,10 +288,9 @@ impl Inner {
             }
         }
         drop(events);
-        let ended = again
-            .into_iter()
-            .filter_map(|key| self.push_rest(ring, key));
-        landed.over.extend(ended);
+        for key in again {
+            self.push_rest(ring, key, landed);
+        }
         // Not earlier: who closes the ring takes it that nothing is in the slab when nothing is in flight.
         if ring.landed(count) {
             self.submit_calls();
@@ -299,8 +298,8 @@ impl Inner {
     }
 
     /// Hands in the rest of a call that the kernel has done in part. It is over if it was cancelled meanwhile, or the ring
-    /// is closed.
-    fn push_rest(&self, ring: &Ring, key: Key) -> Option<Over> {
+    /// is closed; and goes astray if the kernel is not to be told any more.
+    fn push_rest(&self, ring: &Ring, key: Key, landed: &mut Landed) {
         // Under the line's lock, where who cancels looks for it after he has marked it.
         let pushed = ring.push(&self.parking, || {
             let rest = self.events.lock().rest_of_call(key);
@@ -308,11 +307,15 @@ impl Inner {
             (rest, is_in)
         });
         if let Some((pushed, true)) = pushed {
-            self.after_push(&pushed);
-            return None;
+            return self.after_push(&pushed);
         }
-        let ended = self.events.lock().take_from_ring(key);
-        ended.map(Over::cancelled)
+        let mut events = self.events.lock();
+        if pushed.is_none() && ring.is_refused() && events.send_astray(key) {
+            landed.astray.push(key);
+        } else {
+            let ended = events.take_from_ring(key);
+            landed.over.extend(ended.map(Over::cancelled));
+        }
     }
 
     /// Ends a call that is in the ring. `true`: the kernel had not heard of it, and its callback was called. Else the kernel

@@ -31,6 +31,10 @@ impl Submission {
         match self.0 {}
     }
 
+    pub(crate) fn keeps_reports(&mut self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn bell(&self) -> Bell {
         match self.0 {}
     }

@@ -72,7 +72,7 @@ pub(crate) fn ring(registry: &Registry, entries: u32) -> io::Result<(Submission,
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
     let params = ring.params();
-    let complete = params.is_feature_nodrop() && params.is_feature_ext_arg();
+    let complete = params.is_feature_nodrop();
     if !complete || !NEEDED.iter().all(|code| probe.is_supported(*code)) {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     }
@@ -109,12 +109,16 @@ impl Submission {
         unsafe { queue.push(entry) }.is_ok()
     }
 
-    /// For how much the kernel is to be told: what it has not taken, and reports that it keeps because its queue of them was
-    /// full, and puts there when it is told of anything.
+    /// How many are in the queue that the kernel has not taken.
     pub(crate) fn pending(&mut self) -> usize {
         // SAFETY: as in `push`.
-        let queue = unsafe { self.0.submission_shared() };
-        queue.len() + usize::from(queue.cq_overflow())
+        unsafe { self.0.submission_shared() }.len()
+    }
+
+    /// Whether the kernel keeps reports, because its queue of them was full, and puts them there when it is told of anything.
+    pub(crate) fn keeps_reports(&mut self) -> bool {
+        // SAFETY: as in `push`.
+        unsafe { self.0.submission_shared() }.cq_overflow()
     }
 
     /// What tells the kernel to look. Any thread may, at any time: it is a descriptor.
@@ -138,18 +142,17 @@ impl Bell {
         }
     }
 
-    /// Submits, and waits until a completion is there, for at most `timeout`.
+    /// Waits until a completion is there, for at most `timeout`. It submits nothing.
     pub(crate) fn wait(&self, timeout: Duration) {
-        let limit = types::Timespec::from(timeout);
-        let arguments = types::SubmitArgs::new().timespec(&limit);
-        // Whether time ran out or a signal came: the caller looks, and knows how long it wants to wait. If the kernel refuses
-        // to wait, its work goes on nevertheless.
-        let waited = self.0.submitter().submit_with_args(1, &arguments);
-        let is_over =
-            |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR));
-        if waited.is_err_and(|error| !is_over(&error)) {
-            std::thread::sleep(timeout);
-        }
+        let mut ring = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let limit = timeout.as_millis().try_into().unwrap_or(i32::MAX);
+        // SAFETY: it is given one struct, which outlives the call, and whose descriptor is open. Whether time ran out or a
+        // signal came: the caller looks, and knows how long it wants to wait.
+        unsafe { libc::poll(&mut ring, 1, limit) };
     }
 }
 
