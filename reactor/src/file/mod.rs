@@ -85,7 +85,7 @@ impl Files {
         Files {
             tiers,
             reads_now: now && os::can_read_now(),
-            opens_now: now,
+            opens_now: now && os::can_open_now(),
             local: AtomicU64::new(u64::MAX),
             remote: AtomicU64::new(u64::MAX),
             ring: OnceLock::new(),

@@ -14,8 +14,8 @@
 //! were slower than they had to be. A file system that can't tell (tmpfs) says so at the first try, which is the last
 //! for that file.
 
-use super::Files;
 use super::call::{OpenOptions, Path};
+use super::{Files, Tiers};
 use crate::os;
 use crate::sync::{AtomicU32, Ordering};
 use std::fs::{File, Metadata};
@@ -99,7 +99,8 @@ impl Files {
         Now::Rest(filled)
     }
 
-    /// Opens a file without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if it can't be.
+    /// Opens a file without waiting for a disk, if it is opened for nothing but reading. `None`: it is to be opened elsewhere,
+    /// and fails there if it can't be.
     ///
     /// # Cost
     /// Six system calls, together 2 µs.
@@ -170,7 +171,11 @@ impl Files {
 
     /// Looks at an open file, as [`look_now`](Self::look_now) does.
     pub fn look_at_now(&self, file: &File) -> Option<Metadata> {
-        if !self.opens_now || !self.is_on_this_machine(file, &os::look(file.as_fd()).ok()?) {
+        if !self.tiers.contains(Tiers::NOW) {
+            return None;
+        }
+        let about = os::look(file.as_fd()).ok()?;
+        if !self.is_on_this_machine(file, &about) {
             return None;
         }
         let about = file.metadata().ok()?;

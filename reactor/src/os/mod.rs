@@ -33,7 +33,8 @@ mod uring;
 
 pub(crate) use descriptor::set_nonblocking;
 pub(crate) use open::{
-    About, is_on_this_machine, look, open, open_cached, opened, peek_cached, without_nonblocking,
+    About, can_open_now, is_on_this_machine, look, open, open_cached, opened, peek_cached,
+    without_nonblocking,
 };
 pub(crate) use pidfd::{pidfd, wait as wait_for_process};
 pub(crate) use read_now::{can_read_now, read_now};

@@ -38,10 +38,14 @@ pub(crate) unsafe fn opened(number: u32) -> File {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{is_on_this_machine, look, open_cached, peek_cached, without_nonblocking};
+pub(crate) use linux::{
+    can_open_now, is_on_this_machine, look, open_cached, peek_cached, without_nonblocking,
+};
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use none::{is_on_this_machine, look, open_cached, peek_cached, without_nonblocking};
+pub(crate) use none::{
+    can_open_now, is_on_this_machine, look, open_cached, peek_cached, without_nonblocking,
+};
 
 /// What memory knows about a file.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +61,14 @@ mod linux {
     use super::*;
     use std::mem::MaybeUninit;
     use std::os::fd::{AsRawFd, BorrowedFd};
+
+    /// Whether this kernel can, and no filter forbids it.
+    pub(crate) fn can_open_now() -> bool {
+        let lacks = [libc::ENOSYS, libc::EINVAL, libc::EPERM];
+        let error = peek_cached(c"/", true).err();
+        let number = error.and_then(|error| error.raw_os_error());
+        !number.is_some_and(|number| lacks.contains(&number))
+    }
 
     /// Opens a file if the way to it is in memory. It has the flag `O_NONBLOCK`, because otherwise opening what has just
     /// become a pipe would wait for its other end. `WouldBlock`, or another error: open it elsewhere.
@@ -163,6 +175,10 @@ mod linux {
 mod none {
     use super::*;
     use std::os::fd::BorrowedFd;
+
+    pub(crate) fn can_open_now() -> bool {
+        false
+    }
 
     pub(crate) fn open_cached(_: &CStr, _: i32) -> io::Result<File> {
         Err(io::ErrorKind::Unsupported.into())
