@@ -6,8 +6,8 @@ use kit::jobs::{Disk, outcome, start};
 use kit::{World, ms};
 use peu_operators::AsyncOptions;
 use peu_operators::pipeline::{
-    CsvFile, CsvWriter, JsonLines, Lines, Operator, Pipeline, PipelineError, Running, every,
-    generate,
+    CsvFile, CsvWriter, Job, JsonLines, Lines, Operator, Pipeline, PipelineError, Report, Running,
+    every, generate,
 };
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -231,6 +231,159 @@ fn s06_a_file_that_was_cut_since_the_checkpoint_is_refused() {
         error.to_string().contains("it was changed since"),
         "{error}"
     );
+}
+
+/// A whole job: from a file to a file, through a stage, with checkpoints.
+fn file_job(folder: &Folder) -> Job<impl Operator<Item = Row>, JsonLines> {
+    let pass = |row: Row| async move { Ok::<_, Infallible>(row) };
+    Pipeline::source(CsvFile::<Row>::open(folder.path("rows.csv")))
+        .async_map("pass", pass, AsyncOptions::ordered())
+        .sink(JsonLines::create(folder.path("rows.jsonl")))
+        .checkpoint(every(ms(100)).restore(), folder.path("state"))
+}
+
+fn with_csv(rows: u64) -> Folder {
+    let folder = Folder::new();
+    let mut writer = csv::Writer::from_path(folder.path("rows.csv")).unwrap();
+    (0..rows).for_each(|number| writer.serialize(row(number)).unwrap());
+    writer.flush().unwrap();
+    folder
+}
+
+/// Runs the job to its end, or to that of the world, with a checkpoint now and then.
+fn run(world: &World, folder: &Folder) -> Option<Result<Report, PipelineError>> {
+    let mut running = match futures_lite::future::block_on(file_job(folder).start(world)) {
+        Ok(running) => running,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut polls = 0;
+    while world.poll_one() {
+        polls += 1;
+        if polls % 2 == 0 {
+            world.advance(ms(100));
+        }
+    }
+    let end = outcome(&mut running);
+    world.close();
+    end
+}
+
+#[test]
+fn c04_killed_before_or_behind_any_access_to_a_file_the_output_is_the_same() {
+    let rows = 1_000;
+    let line = |number| serde_json::to_string(&row(number)).unwrap() + "\n";
+    let expected: String = (0..rows).map(line).collect();
+    for runs in [false, true] {
+        let mut number = 0;
+        loop {
+            let folder = with_csv(rows);
+            let world = World::new();
+            world.close_with_offload(number, runs);
+            let first = run(&world, &folder);
+            let is_over = matches!(first, Some(Ok(_)));
+            let checkpoints = match &first {
+                Some(Ok(report)) => report.checkpoints,
+                _ => 0,
+            };
+            assert!(is_over || !folder.path("rows.jsonl").exists() || runs);
+            run(&World::new(), &folder).expect("it ends").unwrap();
+            assert!(folder.read("rows.jsonl") == expected, "{number}, {runs}");
+            if is_over {
+                assert!(checkpoints > 3, "{checkpoints}");
+                break;
+            }
+            number += 1;
+        }
+    }
+}
+
+fn refused(folder: &Folder) -> String {
+    let started = start(&World::new(), file_job(folder));
+    started.err().expect("it does not begin").to_string()
+}
+
+/// A job that was killed behind a checkpoint, half-way.
+fn killed() -> Folder {
+    let folder = with_csv(5_000);
+    crash_behind_a_checkpoint(&folder, |world| without_running(world, file_job(&folder)));
+    folder
+}
+
+/// A job that has ended.
+fn ended() -> Folder {
+    let folder = with_csv(1_000);
+    run(&World::new(), &folder).unwrap().unwrap();
+    folder
+}
+
+#[test]
+fn s06_what_another_job_has_written_is_not_gone_on_with() {
+    let folder = killed();
+    let part = folder.path("rows.jsonl.part");
+    let others = "x".repeat(fs::metadata(&part).unwrap().len() as usize + 100);
+    fs::write(&part, &others).unwrap();
+    let error = refused(&folder);
+    assert!(
+        error.contains("bytes are not those of the checkpoint"),
+        "{error}"
+    );
+    assert!(folder.read("rows.jsonl.part") == others, "it is left alone");
+}
+
+#[test]
+fn s06_an_output_that_is_gone_or_cut_does_not_pass_for_complete() {
+    let folder = ended();
+    fs::write(folder.path("rows.jsonl"), "").unwrap();
+    let error = refused(&folder);
+    assert!(error.contains("it has 0 bytes, and had "), "{error}");
+    fs::remove_file(folder.path("rows.jsonl")).unwrap();
+    let error = refused(&folder);
+    assert!(error.contains("cannot open "), "{error}");
+}
+
+#[test]
+fn c06_s06_with_the_last_checkpoint_damaged_a_complete_output_is_left_alone_and_it_is_said() {
+    let folder = ended();
+    let output = folder.read("rows.jsonl");
+    let entries = fs::read_dir(folder.path("state")).unwrap();
+    let newest = entries.map(|entry| entry.unwrap().path()).max().unwrap();
+    fs::write(newest, "").unwrap();
+    let error = refused(&folder);
+    assert!(error.contains("a job has completed it"), "{error}");
+    assert!(folder.read("rows.jsonl") == output);
+}
+
+#[test]
+fn c07_a_position_in_one_file_is_not_used_in_another() {
+    let folder = killed();
+    fs::copy(folder.path("rows.csv"), folder.path("others.csv")).unwrap();
+    let pass = |row: Row| async move { Ok::<_, Infallible>(row) };
+    let job = Pipeline::source(CsvFile::<Row>::open(folder.path("others.csv")))
+        .async_map("pass", pass, AsyncOptions::ordered())
+        .sink(JsonLines::create(folder.path("rows.jsonl")))
+        .checkpoint(every(ms(100)).restore(), folder.path("state"));
+    let error = start(&World::new(), job).err().unwrap().to_string();
+    assert!(
+        error.contains("rows.csv") && error.contains("others.csv"),
+        "{error}"
+    );
+}
+
+#[test]
+fn c06_a_checkpoint_that_cannot_be_read_is_as_a_damaged_one_and_one_that_cannot_be_removed_stays() {
+    let folder = killed();
+    let newest = "state/checkpoint-00000000000000000099";
+    let oldest = "state/checkpoint-00000000000000000000";
+    for name in [newest, oldest] {
+        fs::create_dir(folder.path(name)).unwrap();
+    }
+    let world = World::new();
+    let mut running = start(&world, file_job(&folder)).unwrap();
+    let restored = running.restored().unwrap();
+    assert_eq!(restored.refused.len(), 1);
+    assert!(restored.refused[0].why.starts_with("it cannot be read: "));
+    outcome(&mut running).unwrap().unwrap();
+    assert!(folder.path(oldest).exists());
 }
 
 #[test]

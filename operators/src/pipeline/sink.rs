@@ -64,6 +64,10 @@ pub trait Sink<T>: Send + 'static {
 
     /// Makes itself ready, before any record is read. `restored` is what was prepared for the checkpoint from which
     /// the job goes on: all that was written later is to be forgotten. It is committed next, whether or not it had been.
+    ///
+    /// When the newest checkpoint is damaged, the one before it is used: then what is to be forgotten may have been *committed*. A
+    /// sink whose commits set what is visible takes that back, as a file does that is cut. One whose commits add to what is
+    /// visible, or hand it on, can't, and must refuse if it finds that it has committed more than it is told here.
     fn open(
         &mut self,
         host: &Host,

@@ -67,6 +67,12 @@ pub trait Source: Send + 'static {
 
     /// The position behind the last record that was given; also asked for at the end.
     fn position(&self) -> Self::Position;
+
+    /// What it reads, if that has a name: a file's path. A checkpoint holds it, and with that a job whose source reads something else
+    /// is refused: a position means nothing there.
+    fn reads(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A source as the first operator: what [`Pipeline::source`](super::Pipeline::source) makes.
@@ -113,7 +119,11 @@ impl<S: Source> Operator for FromSource<S> {
     type Item = S::Item;
 
     fn open(&mut self, opening: &mut Opening) {
-        let what = format!("a source of {}", name_of::<S::Item>());
+        let item = name_of::<S::Item>();
+        let what = match self.source.reads() {
+            Some(what) => format!("a source of {item} from {what}"),
+            None => format!("a source of {item}"),
+        };
         let name = opening.enter_unnamed("source", what);
         let from = opening.state(&name);
         self.source.open(&opening.host, from);

@@ -22,6 +22,9 @@ struct State {
     sleeps: BTreeMap<(Instant, u64), Option<Waker>>,
     next_sleep: u64,
     closed: bool,
+    offloads: usize,
+    /// With this job that blocks the world ends; whether that runs.
+    last_offload: Option<(usize, bool)>,
 }
 
 struct Task {
@@ -38,6 +41,8 @@ impl World {
             sleeps: BTreeMap::new(),
             next_sleep: 0,
             closed: false,
+            offloads: 0,
+            last_offload: None,
         })))
     }
 
@@ -63,6 +68,9 @@ impl World {
             let Some(woken) = woken else {
                 return false;
             };
+            if state.closed {
+                return false;
+            }
             state.polls += 1;
             // Not `swap_remove`: whoever is woken has its turn, however busy the others are.
             state.tasks.remove(woken)
@@ -73,6 +81,7 @@ impl World {
             .as_mut()
             .poll(&mut Context::from_waker(&waker))
             .is_pending()
+            && !self.is_closed()
         {
             self.state().tasks.push(Task { future, woken });
         }
@@ -109,6 +118,15 @@ impl World {
         drop(task);
     }
 
+    /// Ends the world, as `close`, with the job that blocks which has this number, counted from 0; before or behind it.
+    pub(crate) fn close_with_offload(&self, number: usize, runs: bool) {
+        self.state().last_offload = Some((number, runs));
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// How many tasks have not ended.
     pub(crate) fn tasks(&self) -> usize {
         self.state().tasks.len()
@@ -138,7 +156,18 @@ impl Spawn for World {
 /// What blocks is done at once.
 impl Offload for World {
     fn offload<F: FnOnce() + Send + 'static>(&self, job: F) {
-        job();
+        let mut state = self.state();
+        let number = state.offloads;
+        state.offloads += 1;
+        let (is_last, runs) = match state.last_offload {
+            Some((last, runs)) => (number == last, number < last || runs),
+            None => (false, true),
+        };
+        state.closed |= is_last;
+        drop(state);
+        if runs {
+            job();
+        }
     }
 }
 

@@ -37,14 +37,15 @@ impl Store {
 
     /// Makes the folder if it is not there, and looks what it has.
     pub(in crate::pipeline) fn open(&self) -> Result<Found, CheckpointError> {
-        let made = fs::create_dir_all(&self.folder);
-        made.map_err(|error| io_error("create", &self.folder, error))?;
+        create_synced(&self.folder).map_err(|error| io_error("create", &self.folder, error))?;
         let numbers = self.numbers()?;
         let mut refused = Vec::new();
         for number in numbers.iter().rev() {
             let path = self.path(*number);
-            let bytes = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
-            match format::decode(&bytes) {
+            let read = fs::read(&path).map_err(|error| format!("it cannot be read: {error}"));
+            let decoded =
+                read.and_then(|bytes| format::decode(&bytes).map_err(|damage| damage.to_string()));
+            match decoded {
                 Ok(checkpoint) => {
                     return Ok(Found {
                         newest: Some((checkpoint, path)),
@@ -52,10 +53,7 @@ impl Store {
                         highest: numbers.last().copied().unwrap_or(0),
                     });
                 }
-                Err(damage) => refused.push(Refused {
-                    path,
-                    why: damage.to_string(),
-                }),
+                Err(why) => refused.push(Refused { path, why }),
             }
         }
         match refused.is_empty() {
@@ -83,16 +81,15 @@ impl Store {
         let path = self.path(checkpoint.number);
         fs::rename(&unfinished, &path).map_err(|error| io_error("name", &path, error))?;
         sync_folder(&self.folder).map_err(|error| io_error("sync", &self.folder, error))?;
-        self.remove_old()
+        self.remove_old();
+        Ok(())
     }
 
-    fn remove_old(&self) -> Result<(), CheckpointError> {
-        let numbers = self.numbers()?;
-        for number in numbers.iter().rev().skip(self.keep) {
-            let path = self.path(*number);
-            fs::remove_file(&path).map_err(|error| io_error("remove", &path, error))?;
+    /// Best effort: the new one counts, and what stays now goes with the next.
+    fn remove_old(&self) {
+        for number in self.numbers().iter().flatten().rev().skip(self.keep) {
+            let _ = fs::remove_file(self.path(*number));
         }
-        Ok(())
     }
 
     /// The numbers of the checkpoints, whatever is in them, in ascending order.
@@ -129,6 +126,23 @@ fn number(path: &Path) -> Option<u64> {
 fn io_error(what: &'static str, path: &Path, error: io::Error) -> CheckpointError {
     let path = path.to_owned();
     CheckpointError::Io { what, path, error }
+}
+
+/// Makes the folder and those that it is in, each with a name that is safe.
+fn create_synced(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    create_synced(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        made => made?,
+    }
+    sync_folder(parent)
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

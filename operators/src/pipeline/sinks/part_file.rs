@@ -1,8 +1,9 @@
 //! A file that has its name only when it is complete.
 //!
 //! Until then it is beside its name, with `.part` behind it. A checkpoint holds how long it was when all before the barrier had
-//! been written and synced. After a crash the file is cut to that length, and what follows is written again; so at the
-//! rename, which ends the job, every record is in it once.
+//! been written and synced, and the checksum of that much. After a crash the file is cut to that length, and what follows is written
+//! again; so at the rename, which ends the job, every record is in it once. A file whose beginning is not what the checkpoint
+//! tells is left alone, for then another job has written to it.
 
 use crate::error::BoxError;
 use crate::pipeline::checkpoint::sync_folder;
@@ -10,7 +11,7 @@ use crate::pipeline::host::Host;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +25,36 @@ pub(super) const GATHER: usize = 64 * 1024;
 pub struct PreparedFile {
     /// How long the file is up to here.
     length: u64,
+    /// The CRC-32 of that much.
+    checksum: u32,
     /// It is complete: a commit gives it its name.
     is_last: bool,
+}
+
+impl PreparedFile {
+    /// Whether a file begins with what was prepared; it has just that if that is all there is.
+    fn compare(&self, file: &File) -> io::Result<()> {
+        let (told, found) = (self.length, file.metadata()?.len());
+        if found < told {
+            return Err(io::Error::other(format!(
+                "it has {found} bytes, and had {told} at the checkpoint: it was changed since"
+            )));
+        }
+        let mut checksum = crc32fast::Hasher::new();
+        let (mut beginning, mut bytes) = (file.take(told), vec![0; GATHER]);
+        loop {
+            match beginning.read(&mut bytes)? {
+                0 => break,
+                count => checksum.update(&bytes[..count]),
+            }
+        }
+        match checksum.finalize() == self.checksum {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "its first {told} bytes are not those of the checkpoint: it was changed since"
+            ))),
+        }
+    }
 }
 
 /// The file, and what was not written to it yet.
@@ -35,6 +64,8 @@ pub(super) struct PartFile {
     buffer: Vec<u8>,
     /// Written, the buffer included.
     length: u64,
+    /// Of what was written, the buffer excluded.
+    checksum: crc32fast::Hasher,
     /// A checkpoint may speak of it.
     is_wanted: bool,
 }
@@ -54,6 +85,7 @@ impl PartFile {
             opened: None,
             buffer: Vec::new(),
             length: 0,
+            checksum: crc32fast::Hasher::new(),
             is_wanted: false,
         }
     }
@@ -75,6 +107,11 @@ impl PartFile {
     ) -> Result<(), BoxError> {
         let (paths, restored) = (Arc::clone(&self.paths), restored.cloned());
         self.length = restored.as_ref().map_or(0, |restored| restored.length);
+        self.checksum = restored
+            .as_ref()
+            .map_or_else(crc32fast::Hasher::new, |restored| {
+                crc32fast::Hasher::new_with_initial_len(restored.checksum, restored.length)
+            });
         self.is_wanted = restored.is_some();
         let opened = host.offload(move || match restored {
             None => paths.create().map(Some),
@@ -98,8 +135,11 @@ impl PartFile {
     pub(super) async fn prepare(&mut self, is_last: bool) -> Result<PreparedFile, BoxError> {
         self.write(true).await?;
         self.is_wanted = true;
-        let length = self.length;
-        Ok(PreparedFile { length, is_last })
+        Ok(PreparedFile {
+            length: self.length,
+            checksum: self.checksum.clone().finalize(),
+            is_last,
+        })
     }
 
     async fn write(&mut self, sync: bool) -> Result<(), BoxError> {
@@ -108,6 +148,7 @@ impl PartFile {
         };
         let (mut buffer, file) = (mem::take(&mut self.buffer), Arc::clone(file));
         self.length += buffer.len() as u64;
+        self.checksum.update(&buffer);
         let paths = Arc::clone(&self.paths);
         let written = host.offload(move || -> Result<Vec<u8>, BoxError> {
             let write = (&*file).write_all(&buffer);
@@ -147,35 +188,56 @@ impl Paths {
     }
 
     fn create(&self) -> Result<File, BoxError> {
-        File::create(&self.part).map_err(|error| self.error("create", error))
+        let file = File::create(&self.part).map_err(|error| self.error("create", error))?;
+        // Else a loss of power could leave a checkpoint that speaks of a file without a name.
+        self.sync_folder()?;
+        Ok(file)
+    }
+
+    fn sync_folder(&self) -> Result<(), BoxError> {
+        sync_folder(folder(&self.whole)).map_err(|error| self.error("sync the folder of", error))
     }
 
     /// The file as it was at the checkpoint; none if it has got its name since, as only a complete one does.
     fn cut(&self, restored: &PreparedFile) -> Result<Option<File>, BoxError> {
-        let mut file = match File::options().write(true).open(&self.part) {
-            Err(error) if error.kind() == ErrorKind::NotFound && restored.is_last => {
-                return Ok(None);
+        let file = match File::options().read(true).write(true).open(&self.part) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.renamed(restored, error).map(|()| None);
             }
             opened => opened.map_err(|error| self.error("open", error))?,
         };
-        let mut cut = || {
-            let found = file.metadata()?.len();
-            if found < restored.length {
-                let told = restored.length;
-                return Err(io::Error::other(format!(
-                    "it has {found} bytes, and had {told} at the checkpoint: it was changed since"
-                )));
-            }
+        let cut = || {
+            restored.compare(&file)?;
             file.set_len(restored.length)?;
-            file.seek(SeekFrom::Start(restored.length))
+            (&file).seek(SeekFrom::Start(restored.length))
         };
         cut().map_err(|error| self.error("go on with", error))?;
         Ok(Some(file))
     }
 
+    /// There is no unfinished file. That is well if it was complete, and has its name.
+    fn renamed(&self, restored: &PreparedFile, missing: io::Error) -> Result<(), BoxError> {
+        let whole = self.whole.display();
+        let file = match File::open(&self.whole) {
+            Ok(file) if restored.is_last => file,
+            Ok(_) => {
+                let missing = self.error("open", missing);
+                return Err(format!(
+                    "{missing}; {whole} is there: a job has completed it, and the checkpoint to go on from is an earlier one"
+                )
+                .into());
+            }
+            Err(_) => return Err(self.error("open", missing)),
+        };
+        let compared = restored.compare(&file);
+        compared.map_err(|error| format!("cannot go on with {whole}: {error}"))?;
+        // Whoever renamed it may not have come to this.
+        self.sync_folder()
+    }
+
     fn rename(&self) -> Result<(), BoxError> {
         fs::rename(&self.part, &self.whole).map_err(|error| self.error("rename", error))?;
-        sync_folder(folder(&self.whole)).map_err(|error| self.error("sync the folder of", error))
+        self.sync_folder()
     }
 }
 

@@ -113,4 +113,8 @@ impl<T: DeserializeOwned + Send + 'static> Reader for CsvFile<T> {
             Err(error) => Err(self.error(error)),
         }
     }
+
+    fn reads(&self) -> Option<String> {
+        Some(self.path.display().to_string())
+    }
 }

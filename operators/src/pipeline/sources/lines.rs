@@ -95,4 +95,8 @@ impl Reader for Lines {
         }
         Ok(Some((line, self.position.clone())))
     }
+
+    fn reads(&self) -> Option<String> {
+        Some(self.path.display().to_string())
+    }
 }

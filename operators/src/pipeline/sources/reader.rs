@@ -39,6 +39,11 @@ pub trait Reader: Send + 'static {
     ///
     /// As above; it should name the place in the file.
     fn read(&mut self) -> Result<Option<Read<Self>>, BoxError>;
+
+    /// What it reads, if that has a name: see [`Source::reads`].
+    fn reads(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A record, and the position behind it.
@@ -201,5 +206,12 @@ impl<R: Reader> Source for ReadAhead<R> {
 
     fn position(&self) -> Self::Position {
         self.position.clone()
+    }
+
+    fn reads(&self) -> Option<String> {
+        match &self.state {
+            State::Unopened(reader) => reader.reads(),
+            State::Reading(_) | State::Failed(_) | State::Over => None,
+        }
     }
 }
