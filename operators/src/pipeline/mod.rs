@@ -97,10 +97,12 @@ mod merge;
 mod opening;
 mod operator;
 mod report;
+mod sessions;
 mod sink;
 mod sinks;
 mod source;
 mod sources;
+mod state;
 mod stateless;
 mod windows;
 
@@ -114,6 +116,7 @@ pub use lanes::{Lane, Parallel};
 pub use merge::{Either, Merge};
 pub use operator::Operator;
 pub use report::{Report, Restored};
+pub use sessions::AggregateSessions;
 pub use sink::Sink;
 pub use sinks::{
     Collect, Collected, CsvWriter, ForEach, JsonLines, PreparedFile, collect, for_each,
@@ -337,7 +340,8 @@ impl<O: Operator> Pipeline<O> {
         self.then(|input| Parallel::new(input, route, count, lane))
     }
 
-    /// Names the key of each record, for what follows: [`Keyed::aggregate`], [`Keyed::parallelism`].
+    /// Names the key of each record, for what follows: [`Keyed::aggregate`], [`Keyed::aggregate_sessions`],
+    /// [`Keyed::parallelism`].
     pub fn key_by<K, F>(self, key: F) -> Keyed<O, F>
     where
         F: FnMut(&O::Item) -> K + Send + 'static,

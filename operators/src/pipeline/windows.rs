@@ -9,8 +9,9 @@
 use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
+use super::state::{save, without_time};
 use crate::element::{Element, EventTime, Mark};
-use crate::error::{Cause, StageError};
+use crate::error::StageError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -76,7 +77,8 @@ impl Windows {
 
 /// The result of a window, for one key. Its event time is the window's last millisecond.
 ///
-/// It is what [`Keyed::aggregate`](super::Keyed::aggregate) gives.
+/// It is what [`Keyed::aggregate`](super::Keyed::aggregate) and
+/// [`Keyed::aggregate_sessions`](super::Keyed::aggregate_sessions) give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Windowed<K, A> {
     /// The key.
@@ -173,20 +175,11 @@ where
         match mark {
             Mark::Watermark(time) => self.complete(time),
             mark => {
-                if let (Mark::Checkpoint(barrier), Some(name)) = (&mark, &self.name) {
-                    let state = postcard::to_stdvec(&self.open);
-                    let state = state.map_err(|error| self.error(Cause::Snapshot(error.into())))?;
-                    barrier.put(name, state);
-                }
+                save(&mark, self.name.as_ref(), &self.open)?;
                 self.ready.push_back(Element::Mark(mark));
             }
         }
         Ok(())
-    }
-
-    fn error(&self, cause: Cause) -> StageError {
-        let name = self.name.clone();
-        StageError::of_stage(name.unwrap_or_else(|| Arc::from("windows")), cause)
     }
 }
 
@@ -223,9 +216,7 @@ where
                     Ok(())
                 }
                 Some(Ok(Element::Record(_, None))) => {
-                    let why =
-                        "a record has no event time; put `event_time` in front of the windows";
-                    Err(self.error(Cause::Input(why.into())))
+                    Err(without_time(self.name.as_ref(), "windows"))
                 }
                 Some(Ok(Element::Mark(mark))) => self.pass(mark),
                 Some(Err(error)) => Err(error),
