@@ -96,6 +96,7 @@ mod lanes;
 mod merge;
 mod opening;
 mod operator;
+mod reduce;
 mod report;
 mod sessions;
 mod sink;
@@ -115,6 +116,7 @@ pub use job::{Checkpoints, Job, Running, every};
 pub use lanes::{Lane, Parallel};
 pub use merge::{Either, Merge};
 pub use operator::Operator;
+pub use reduce::Reduce;
 pub use report::{Report, Restored};
 pub use sessions::AggregateSessions;
 pub use sink::Sink;
@@ -341,7 +343,7 @@ impl<O: Operator> Pipeline<O> {
     }
 
     /// Names the key of each record, for what follows: [`Keyed::aggregate`], [`Keyed::aggregate_sessions`],
-    /// [`Keyed::parallelism`].
+    /// [`Keyed::reduce`], [`Keyed::parallelism`].
     pub fn key_by<K, F>(self, key: F) -> Keyed<O, F>
     where
         F: FnMut(&O::Item) -> K + Send + 'static,

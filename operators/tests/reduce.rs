@@ -1,0 +1,164 @@
+//! Keyed reduce: what leaves for each record, and what a checkpoint holds of it.
+
+mod kit;
+
+use kit::jobs::{Disk, Log, outcome, start};
+use kit::{World, ms};
+use peu_operators::EventTime;
+use peu_operators::pipeline::{Pipeline, Running, Watermarks, Windows, every};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// A key, and the numbers that it has come to.
+type Record = (u64, Vec<u64>);
+
+struct Lasting {
+    log: Log<Record>,
+    disk: Disk<Record>,
+    folder: tempfile::TempDir,
+}
+
+impl Lasting {
+    fn new() -> Self {
+        Self {
+            log: Log::new(),
+            disk: Disk::new(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn process(&self) -> (World, Running) {
+        let world = World::new();
+        let job = Pipeline::source(self.log.reader())
+            .key_by(|(key, _): &Record| *key)
+            .reduce(|(_, so_far), (_, numbers)| so_far.extend(numbers))
+            .sink(self.disk.sink())
+            .checkpoint(every(ms(100)).restore(), self.folder.path());
+        let running = start(&world, job).unwrap();
+        (world, running)
+    }
+
+    fn add(&self, world: &World, key: u64, number: u64) {
+        self.log.add((key, vec![number]));
+        world.run();
+    }
+}
+
+fn checkpoint(world: &World) {
+    world.advance(ms(100));
+    world.run();
+}
+
+#[test]
+fn each_record_becomes_what_its_key_has_come_to() {
+    let lasting = Lasting::new();
+    let (world, mut running) = lasting.process();
+    for (key, number) in [(1, 5), (2, 7), (1, 6), (1, 8)] {
+        lasting.add(&world, key, number);
+    }
+    lasting.log.end();
+    world.run();
+    outcome(&mut running).unwrap().unwrap();
+    let expected = [
+        (1, vec![5]),
+        (2, vec![7]),
+        (1, vec![5, 6]),
+        (1, vec![5, 6, 8]),
+    ];
+    assert_eq!(lasting.disk.visible(), expected);
+}
+
+#[test]
+fn an_outcome_has_the_event_time_of_its_record() {
+    let (world, log, disk) = (World::new(), Log::new(), Disk::new());
+    for number in [12_u64, 3, 14] {
+        log.add(number);
+    }
+    log.end();
+    let job = Pipeline::source(log.reader())
+        .event_time(
+            |n: &u64| EventTime::from_millis(*n as i64),
+            Watermarks::bounded(ms(20)),
+        )
+        .key_by(|_| ())
+        .reduce(|sum, n| *sum += n)
+        .key_by(|_| ())
+        .aggregate(
+            Windows::tumbling(ms(10)),
+            |sums: &mut Vec<u64>, sum| sums.push(sum),
+            |_| {},
+        )
+        .map(|window| (window.start.as_millis(), window.value))
+        .sink(disk.sink());
+    let mut running = start(&world, job).unwrap();
+    outcome(&mut running).unwrap().unwrap();
+    assert_eq!(disk.visible(), [(0, vec![15]), (10, vec![12, 29])]);
+}
+
+#[test]
+fn c01_what_keys_have_come_to_is_part_of_the_checkpoint() {
+    let lasting = Lasting::new();
+    let (world, running) = lasting.process();
+    lasting.add(&world, 1, 5);
+    checkpoint(&world);
+    lasting.add(&world, 1, 6);
+    world.close();
+    drop(running);
+
+    let (world, _running) = lasting.process();
+    lasting.add(&world, 1, 7);
+    assert_eq!(
+        lasting.disk.written(),
+        [(1, vec![5]), (1, vec![5, 6]), (1, vec![5, 6, 7])],
+        "6 came again, once"
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(u64),
+    Checkpoint,
+    Crash,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Each record's outcome is all records of its key up to it, in order, however often the job crashes.
+    #[test]
+    fn random_crashes_change_nothing(
+        steps in vec(
+            prop_oneof![
+                8 => (0_u64..4).prop_map(Step::Add),
+                1 => Just(Step::Checkpoint),
+                1 => Just(Step::Crash),
+            ],
+            1..80,
+        ),
+    ) {
+        let lasting = Lasting::new();
+        let (mut world, mut running) = lasting.process();
+        let (mut records, mut expected) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Add(key) => {
+                    let number = records.len() as u64;
+                    records.push((key, number));
+                    let of_key = records.iter().filter(|record| record.0 == key);
+                    expected.push((key, of_key.map(|record| record.1).collect::<Vec<_>>()));
+                    lasting.add(&world, key, number);
+                }
+                Step::Checkpoint => checkpoint(&world),
+                Step::Crash => {
+                    world.close();
+                    (world, running) = lasting.process();
+                }
+            }
+            prop_assert_eq!(lasting.disk.written(), expected.clone());
+        }
+        lasting.log.end();
+        world.run();
+        outcome(&mut running).unwrap().unwrap();
+        prop_assert_eq!(lasting.disk.visible(), expected);
+    }
+}
