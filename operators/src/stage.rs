@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Bounds, Mode};
 use crate::order::{Order, Place};
 use crate::outlet::{Consumer, Offer, Outlet, Room};
+use crate::panics::caught;
 use crate::policies::{Asked, StagePolicies};
 use crate::requests::Requests;
 
@@ -25,12 +26,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// How many turns a stage takes before it lets other tasks of its worker run.
-///
-/// A turn is a call of the user's function or a poll of its future: some ten nanoseconds to a few microseconds. 128 of
-/// them spread the cost of a pause thin, and are done well before another task of the worker would notice.
-const TURNS_PER_POLL: usize = 128;
 
 /// How many marks a stage holds at most, those included that its consumer has not taken.
 ///
@@ -177,7 +172,7 @@ where
         metrics.in_flight = self.requests.len();
         metrics.waiting = self.waiting();
         metrics.running = self.requests.running();
-        self.policies.guard.report(&mut metrics);
+        let _ = caught(|| self.policies.guard.report(&mut metrics));
         let unfinished = self.requests.len() + self.waiting() + self.held.len();
         metrics.queued = self.order.len() - unfinished;
         let consumer = self.outlet.exchange(Offer {
@@ -272,10 +267,10 @@ where
         let stage = self.get_mut();
         stage.alarm.forget_now();
         stage.signals.gather();
-        for _ in 0..TURNS_PER_POLL {
-            if !stage.turn() {
-                break;
-            }
+        if let Err(message) = caught(|| stage.turns()) {
+            // What is called for a record is caught there; this was a guard, a policy, or what writes a checkpoint.
+            let cause = Cause::Panicked(message);
+            stage.finish(Err(StageError::of_stage(Arc::clone(&stage.name), cause)));
         }
         stage.exchange();
         if stage.over {

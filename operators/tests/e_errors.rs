@@ -4,9 +4,11 @@ mod kit;
 
 use kit::{Answer, Bench, ms};
 use peu_operators::{
-    AsyncOptions, Cause, DeadLetters, Failure, Fallback, OnError, Recovery, Retry, StageError,
+    Admission, AsyncOptions, Call, Cause, DeadLetters, Failure, Fallback, Guard, OnError, Recovery,
+    Retry, StageError,
 };
 use std::sync::mpsc;
+use std::time::Instant;
 
 #[test]
 fn e01_fail_is_the_default() {
@@ -242,4 +244,20 @@ fn e03_a_fallback_that_panics_has_failed_its_record() {
     bench.advance(10);
     let error = bench.take_error();
     assert!(matches!(error.cause(), Cause::Panicked(said) if said == "no fallback"));
+}
+
+#[test]
+fn e03_a_panic_of_a_guard_ends_the_stage_with_its_message() {
+    struct Broken;
+    impl<Out, E> Guard<Out, E> for Broken {
+        fn admit(&mut self, _now: Instant, _running: usize) -> Admission {
+            panic!("broken guard")
+        }
+        fn begin(&mut self, _now: Instant) {}
+        fn end(&mut self, _call: &Call<'_, Out, E>) {}
+    }
+    let mut bench = Bench::new(AsyncOptions::unordered().guard(Broken));
+    bench.push([1]);
+    let error = bench.take_error().to_string();
+    assert!(error.ends_with("panicked: broken guard"), "{error}");
 }

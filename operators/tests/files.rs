@@ -6,11 +6,12 @@ use kit::jobs::{Disk, outcome, start};
 use kit::{World, ms};
 use peu_operators::AsyncOptions;
 use peu_operators::pipeline::{
-    CsvFile, CsvWriter, Job, JsonLines, Lines, Operator, Pipeline, PipelineError, Report, Running,
-    every, generate,
+    CsvFile, CsvWriter, Job, JsonLines, Lines, Operator, Pipeline, PipelineError, ReadAhead,
+    Reader, Report, Running, every, generate,
 };
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
@@ -150,6 +151,28 @@ fn a_source_that_cannot_go_on_says_where() {
         "{error}"
     );
     assert_eq!(world.tasks(), 0);
+}
+
+#[test]
+fn e03_a_reader_that_panics_ends_the_job_with_its_message() {
+    struct Broken;
+    impl Reader for Broken {
+        type Item = u64;
+        type Position = u64;
+
+        fn open(&mut self, _from: Option<&u64>) -> Result<(), Box<dyn Error + Send + Sync>> {
+            Ok(())
+        }
+
+        fn read(&mut self) -> Result<Option<(u64, u64)>, Box<dyn Error + Send + Sync>> {
+            panic!("broken reader")
+        }
+    }
+    let world = World::new();
+    let job = Pipeline::source(ReadAhead::new(Broken)).sink(Disk::new().sink());
+    let mut running = start(&world, job).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(error.ends_with("panicked: broken reader"), "{error}");
 }
 
 /// Writes some thousand rows to both kinds of file.

@@ -31,7 +31,8 @@ impl Display for PipelineError {
             Self::Checkpoint(error) => Display::fmt(error, f),
             Self::SameName(name) => write!(
                 f,
-                "two stages have the name `{name}`, which tells their states apart: give one of them another"
+                "two operators have the name `{name}`, which tells their states apart: give a stage another \
+                 (a source, a sink and others without names of their own are called by their kinds)"
             ),
             Self::Cancelled => f.write_str(
                 "the runtime ended before the pipeline: keep it alive until the pipeline has ended",

@@ -70,7 +70,7 @@
 //! Then the sink *prepares*: what it was given becomes safe, but not visible. The checkpoint is written, and counts from the instant
 //! at which it has its name. Then the sink *commits*. A job killed before that instant goes on from the checkpoint before, and what
 //! was prepared since is forgotten. Killed after it, it commits first, perhaps a second time. Calls are made at least once: those that
-//! were unfinished are made again.
+//! were unfinished are made again, with their timeouts, attempts and numbers from the start.
 //!
 //! A checkpoint that is torn or has a flipped bit is found by its checksum, and the one before is used, which the job's
 //! [`Restored`] tells. One of another pipeline is refused, and the difference named.

@@ -6,6 +6,7 @@
 //! pipeline seldom waits.
 
 use crate::error::BoxError;
+use crate::panics::caught;
 use crate::pipeline::host::{Host, Offloaded};
 use crate::pipeline::source::Source;
 use serde::Serialize;
@@ -109,6 +110,15 @@ struct Batch<R: Reader> {
     end: Result<Option<R>, BoxError>,
 }
 
+impl<R: Reader> Batch<R> {
+    fn failed(error: BoxError) -> Self {
+        Self {
+            records: VecDeque::new(),
+            end: Err(error),
+        }
+    }
+}
+
 impl<R: Reader> ReadAhead<R> {
     /// The reader is opened in the background, when its first record is asked for.
     pub fn new(reader: R) -> Self {
@@ -132,7 +142,7 @@ impl<R: Reader> ReadAhead<R> {
     /// Reads on in the background.
     fn begin(&mut self, reader: R) {
         if let Some(host) = &self.host {
-            self.state = State::Reading(host.offload(|| read_batch(reader)));
+            self.state = State::Reading(host.offload(|| unless_it_panics(|| read_batch(reader))));
         }
     }
 
@@ -140,15 +150,19 @@ impl<R: Reader> ReadAhead<R> {
     fn begin_at_start(&mut self, mut reader: R) {
         let from = self.position.clone();
         if let Some(host) = &self.host {
-            self.state = State::Reading(host.offload(move || match reader.open(from.as_ref()) {
+            let begin = move || match reader.open(from.as_ref()) {
                 Ok(()) => read_batch(reader),
-                Err(error) => Batch {
-                    records: VecDeque::new(),
-                    end: Err(error),
-                },
-            }));
+                Err(error) => Batch::failed(error),
+            };
+            self.state = State::Reading(host.offload(|| unless_it_panics(begin)));
         }
     }
+}
+
+/// A panic of the reader is its error.
+fn unless_it_panics<R: Reader>(read: impl FnOnce() -> Batch<R>) -> Batch<R> {
+    let read = caught(read);
+    read.unwrap_or_else(|message| Batch::failed(format!("the reader panicked: {message}").into()))
 }
 
 fn read_batch<R: Reader>(mut reader: R) -> Batch<R> {
