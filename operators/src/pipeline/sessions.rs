@@ -7,6 +7,7 @@
 //! Flink, windows that merely touch stay two: a record exactly at the end comes before the watermark that completes the session, or behind it,
 //! and the result must not depend on that.
 
+use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use super::state::{save, without_time};
@@ -175,7 +176,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
-        loop {
+        for _ in 0..ELEMENTS_PER_POLL {
             if let Some(element) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(element)));
             }
@@ -195,6 +196,7 @@ where
                 return Poll::Ready(Some(Err(error)));
             }
         }
+        rest(cx)
     }
 }
 
