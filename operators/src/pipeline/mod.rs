@@ -90,6 +90,7 @@ mod drive;
 mod error;
 mod event_time;
 mod host;
+mod interval_join;
 mod job;
 mod lane_queue;
 mod lanes;
@@ -112,6 +113,7 @@ pub use checkpoint::{CheckpointError, Refused};
 pub use error::PipelineError;
 pub use event_time::{EventTimes, Watermarks};
 pub use host::{Gone, Host, Offloaded, Runtime};
+pub use interval_join::{IntervalJoin, Side};
 pub use job::{Checkpoints, Job, Running, every};
 pub use lanes::{Lane, Parallel};
 pub use merge::{Either, Merge};
@@ -343,7 +345,7 @@ impl<O: Operator> Pipeline<O> {
     }
 
     /// Names the key of each record, for what follows: [`Keyed::aggregate`], [`Keyed::aggregate_sessions`],
-    /// [`Keyed::reduce`], [`Keyed::parallelism`].
+    /// [`Keyed::reduce`], [`Keyed::interval_join`], [`Keyed::parallelism`].
     pub fn key_by<K, F>(self, key: F) -> Keyed<O, F>
     where
         F: FnMut(&O::Item) -> K + Send + 'static,
