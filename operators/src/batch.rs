@@ -56,7 +56,7 @@ pub struct Batcher<T, Out, E>(Arc<Shared<T, Out, E>>);
 type Answered<Out, E> = Result<Vec<Result<Out, E>>, E>;
 
 /// What the passengers of a batch get.
-type Answers<Out, E> = Arc<Vec<Result<Out, Arc<E>>>>;
+type Answers<Out, E> = Vec<Result<Out, Arc<E>>>;
 
 type Call<T, Out, E> = dyn FnMut(Vec<T>) -> BoxFuture<Answered<Out, E>> + Send;
 
@@ -176,7 +176,7 @@ where
         drop(gathering);
         earlier.into_iter().chain(this).for_each(Waker::wake);
         let (place, _) = added.unwrap_or_else(|message| {
-            let _ = flight.leave(seat);
+            flight.leave(seat);
             resume_unwind(Box::new(message))
         });
         Batched(Some(Seated {
@@ -269,7 +269,7 @@ where
         let records = batch.take();
         let count = records.len();
         if count == 0 {
-            return Arc::default();
+            return Vec::new();
         }
         let call = {
             let mut gathering = self.gathering.lock();
@@ -278,7 +278,7 @@ where
             drop(gathering);
             (self.call.lock())(records)
         };
-        let answers: Vec<Result<Out, Arc<E>>> = match call.await {
+        let answers: Answers<Out, E> = match call.await {
             Ok(answers) => answers
                 .into_iter()
                 .map(|answer| answer.map_err(Arc::new))
@@ -293,7 +293,7 @@ where
             "a batch of {count} records had {} results: the function must give one for each, in their order",
             answers.len()
         );
-        Arc::new(answers)
+        answers
     }
 }
 
@@ -397,9 +397,9 @@ where
         };
         let position = seated.batch.position(seated.place);
         this.0 = None;
-        match landed {
+        match &*landed {
             Ok(answers) => Poll::Ready(answers[position].clone()),
-            Err(message) => resume_unwind(Box::new(message)),
+            Err(message) => resume_unwind(Box::new(message.clone())),
         }
     }
 }
@@ -412,7 +412,7 @@ where
     fn drop(&mut self) {
         self.batch.leave(self.place);
         // If it was the last, the next record finds that the batch has no flight, and begins another.
-        let _ = self.flight.leave(self.seat);
+        self.flight.leave(self.seat);
     }
 }
 

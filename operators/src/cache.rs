@@ -8,26 +8,29 @@
 //! # One load for all
 //!
 //! Those who find nothing take a seat on the key's flight (`flight.rs`), or begin it. None of them owns it: when the one
-//! that began it times out, the others go on with the same load; when all have left, it is dropped. A load stores what
-//! it found before it lands, and a look-up that finds nothing looks again under the lock of the flights, before it
-//! begins one: so nobody loads what is there.
+//! that began it times out, the others go on with the same load; when all have left, it is dropped.
+//!
+//! # What is on the list
+//!
+//! The list of flights has, for each key, at most the one load whose result may be stored: a load that is done, fails, panics
+//! or is dropped takes itself off, whoever polls or drops it, because its future owns its place there. Loads store and go
+//! off in one step, under the lock under which others look for a fresh entry and then for a flight. So nobody loads what
+//! is there, or what is being loaded; nobody gets a result, or a failure, that was there before it asked, unless that is
+//! kept; and as [`Cache::remove`] takes the entry and the load off in one step, what it forgot does not come back.
+//!
+//! Under that lock runs no code of others but the keys' `Hash` and `Eq`.
 
-use crate::cache_options::{CacheOptions, Entries, Rules};
-use crate::flight::{BoxFuture, Flight, Landed};
+use crate::cache_options::{CacheOptions, Entries, Rules, Weigh};
+use crate::flight::{BoxFuture, Flight};
+use crate::lookup::{Found, Lookup, State, Waits};
 use crate::runtime::{Spawn, Timer};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, twin};
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::future::{Future, poll_fn};
 use std::hash::Hash;
-use std::panic::resume_unwind;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-/// What a look-up gives: a value, or none if there is none; or the error of the load that all have in common.
-pub type Found<V, E> = Result<Option<V>, Arc<E>>;
 
 /// A bounded cache of what a loader finds. Clones are the same cache.
 ///
@@ -62,11 +65,9 @@ pub struct Cache<K, V, E>(Arc<Shared<K, V, E>>);
 
 type Load<K, V, E> = dyn Fn(K) -> BoxFuture<Result<Option<V>, E>> + Send + Sync;
 
-/// The loads that are under way.
-type Flights<K, V, E> = HashMap<K, Arc<Flight<Found<V, E>>>>;
-
 struct Shared<K, V, E> {
     entries: Entries<K, V>,
+    weigh: Weigh<K, V>,
     flights: Mutex<Flights<K, V, E>>,
     load: Box<Load<K, V, E>>,
     now: Box<dyn Fn() -> Instant + Send + Sync>,
@@ -76,12 +77,33 @@ struct Shared<K, V, E> {
     counts: Counts,
 }
 
+/// The loads that are under way.
+struct Flights<K, V, E> {
+    by_key: HashMap<K, Numbered<V, E>>,
+    next: u64,
+}
+
+/// A load, and its number: no two ever have the same.
+type Numbered<V, E> = (u64, Arc<Flight<Found<V, E>>>);
+
+impl<K: Hash + Eq, V, E> Flights<K, V, E> {
+    /// Takes a load off the list, if it is there. What is given is to be dropped without the lock.
+    fn unlist(&mut self, key: &K, number: u64) -> Option<(K, Numbered<V, E>)> {
+        let listed = self.by_key.get(key);
+        match listed.is_some_and(|(listed, _)| *listed == number) {
+            true => self.by_key.remove_entry(key),
+            false => None,
+        }
+    }
+}
+
 /// What was loaded for a key. Its times are in nanoseconds since the cache began.
 ///
 /// Both atomics are Relaxed: they are times alone, and nothing is handed over with them.
 pub(crate) struct Entry<V> {
     /// None: it is known that there is none.
     pub(crate) value: Option<V>,
+    pub(crate) weight: u64,
     written: u64,
     accessed: AtomicU64,
     /// When it is to be loaded anew, ahead of its end.
@@ -140,11 +162,15 @@ where
         F: Fn(K) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
-        let (entries, rules) = options.build();
+        let (entries, weigh, rules) = options.build();
         let (clock, spawner) = (runtime.clone(), runtime.clone());
         Self(Arc::new(Shared {
             entries,
-            flights: Mutex::new(HashMap::new()),
+            weigh,
+            flights: Mutex::new(Flights {
+                by_key: HashMap::new(),
+                next: 0,
+            }),
             load: Box::new(move |key| Box::pin(load(key))),
             now: Box::new(move || clock.now()),
             spawn: Box::new(move |task| spawner.spawn(task)),
@@ -159,11 +185,15 @@ where
     /// The look-up begins with the call, not with the first poll. Dropping it leaves the load to the others that wait
     /// for it, and cancels it if there are none. A loader that panics panics in every look-up that waited for it.
     ///
+    /// Whoever waits for a load may be the one that is woken to drive it. So a look-up is polled when it is woken, or
+    /// dropped; one that is kept without being polled holds up the others. Stages see to that.
+    ///
     /// # Errors
     ///
     /// That of the load. It is not kept: the next look-up loads again.
-    pub fn get(&self, key: K) -> Lookup<K, V, E> {
-        match self.0.fresh(&key) {
+    pub fn get(&self, key: K) -> Lookup<V, E> {
+        let now = self.0.now_if_that_counts();
+        match self.0.fresh(&key, now) {
             Some(entry) => {
                 count(&self.0.counts.hits, 1);
                 let value = entry.value.clone();
@@ -172,14 +202,22 @@ where
             }
             None => {
                 count(&self.0.counts.misses, 1);
-                Lookup(self.0.join(key, false))
+                Lookup(self.0.join(key, Some(now)))
             }
         }
     }
 
-    /// Forgets a key: the next look-up loads it.
+    /// Forgets a key: the next look-up loads it. A load that has begun before is for those who wait for it already; its
+    /// result is not kept.
     pub fn remove(&self, key: &K) {
-        self.0.entries.remove(key);
+        let mut flights = self.0.flights.lock();
+        let flight = match twin("lookup-removal-unlisted") {
+            true => None,
+            false => flights.by_key.remove_entry(key),
+        };
+        let entry = self.0.entries.remove(key);
+        drop(flights);
+        drop((flight, entry));
     }
 
     /// The counters now.
@@ -233,12 +271,19 @@ where
         nanoseconds(since)
     }
 
-    fn fresh(&self, key: &K) -> Option<Arc<Entry<V>>> {
+    /// Any time will do where nothing expires.
+    fn now_if_that_counts(&self) -> u64 {
+        match self.rules.expire() {
+            true => self.now(),
+            false => 0,
+        }
+    }
+
+    fn fresh(&self, key: &K, now: u64) -> Option<Arc<Entry<V>>> {
         let entry = self.entries.get(key)?;
         if !self.rules.expire() {
             return Some(entry);
         }
-        let now = self.now();
         if self.end_of(&entry) <= now {
             return None;
         }
@@ -282,7 +327,7 @@ where
         };
         if due <= now && swap(due).is_ok() {
             count(&self.counts.refreshes, 1);
-            let mut state = self.join(key, true);
+            let mut state = self.join(key, None);
             (self.spawn)(Box::pin(async move {
                 // What comes of it is in the cache, and in the counters.
                 let _ = poll_fn(|cx| state.poll(cx)).await;
@@ -290,69 +335,64 @@ where
         }
     }
 
-    /// Takes a seat on the key's flight, or begins it; unless the key has been loaded meanwhile.
-    fn join(self: &Arc<Self>, key: K, anew: bool) -> State<K, V, E> {
+    /// Takes a seat on the key's flight, or begins it; unless there is an entry that is fresh at `unless`.
+    fn join(self: &Arc<Self>, key: K, unless: Option<u64>) -> State<V, E> {
+        let own = key.clone();
+        // Should a comparison of keys panic, it is dropped after the lock is released, which its drop takes.
+        let flight;
         let mut flights = self.flights.lock();
-        if !anew && let Some(entry) = self.fresh(&key) {
+        let entry = unless.and_then(|now| self.fresh(&key, now));
+        if let Some(entry) = entry.filter(|_| !twin("lookup-join-unlooked")) {
+            drop(flights);
             return State::Found(Ok(entry.value.clone()));
         }
-        let under_way = flights.get(&key).cloned();
-        let boarded = under_way.and_then(|flight| Some((flight.board()?, flight)));
-        let (seat, flight) = boarded.unwrap_or_else(|| {
-            let flight = Flight::new(Box::pin(Arc::clone(self).load_one(key.clone())));
-            flights.insert(key.clone(), Arc::clone(&flight));
-            (flight.board().unwrap_or_default(), flight)
-        });
-        let shared = Arc::clone(self);
-        State::Waits(Waits {
-            shared,
-            key,
-            flight,
-            seat,
-        })
-    }
-
-    async fn load_one(self: Arc<Self>, key: K) -> Found<V, E> {
-        let began = self.now();
-        count(&self.counts.loads, 1);
-        let loaded = (self.load)(key.clone()).await;
-        count(&self.counts.nanoseconds, self.now().saturating_sub(began));
-        match loaded {
-            Ok(value) => {
-                self.store(key, value.clone());
-                Ok(value)
-            }
-            Err(error) => {
-                count(&self.counts.failures, 1);
-                self.stale(&key).ok_or_else(|| Arc::new(error))
-            }
+        if let Some((_, flight)) = flights.by_key.get(&key)
+            && let Some(seat) = flight.board()
+        {
+            let flight = Arc::clone(flight);
+            return State::Waits(Waits { flight, seat });
         }
+        let abandoned = flights.by_key.remove_entry(&key);
+        let number = flights.next;
+        flights.next += 1;
+        let listed = Listed {
+            shared: Arc::clone(self),
+            key: own,
+            number,
+        };
+        flight = Flight::new(Box::pin(listed.load()));
+        let seat = flight.board().unwrap_or_default();
+        flights.by_key.insert(key, (number, Arc::clone(&flight)));
+        drop(flights);
+        drop(abandoned);
+        State::Waits(Waits { flight, seat })
     }
 
-    fn store(&self, key: K, value: Option<V>) {
+    /// What is to be kept, if it is.
+    fn entry(&self, key: &K, value: Option<V>) -> Option<Arc<Entry<V>>> {
         if value.is_none() && self.rules.misses.is_none() {
-            self.entries.remove(&key);
-            return;
+            return None;
         }
         let now = self.now();
         let refresh = self.rules.refresh_after.map_or(u64::MAX, nanoseconds);
-        let entry = Entry {
+        Some(Arc::new(Entry {
+            weight: self.weigh.of(key, value.as_ref()),
             value,
             written: now,
             accessed: AtomicU64::new(now),
             refresh: AtomicU64::new(now.saturating_add(refresh)),
-        };
-        self.entries.insert(key, Arc::new(entry));
+        }))
     }
 
-    /// An entry that has expired, but not too long ago to be better than an error.
+    /// An entry that has not expired too long ago to be better than an error.
     fn stale(&self, key: &K) -> Option<Option<V>> {
         let grace = nanoseconds(self.rules.stale?);
         let entry = self.entries.get(key)?;
-        if self.end_of(&entry).saturating_add(grace) <= self.now() {
+        let (end, now) = (self.end_of(&entry), self.now());
+        if end.saturating_add(grace) <= now {
             return None;
         }
-        count(&self.counts.stale, 1);
+        count(&self.counts.stale, u64::from(end <= now));
         Some(entry.value.clone())
     }
 }
@@ -361,100 +401,65 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What [`Cache::get`] returns. Ready at its first poll if the key was there.
-#[must_use = "a look-up that is dropped is cancelled"]
-pub struct Lookup<K, V, E>(State<K, V, E>)
+/// A load with its place on the list, which it leaves whatever becomes of it.
+struct Listed<K, V, E>
 where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static;
-
-enum State<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
-    Found(Found<V, E>),
-    Waits(Waits<K, V, E>),
-    /// Its result was taken.
-    Over,
-}
-
-/// A seat on a flight.
-struct Waits<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
+    K: Hash + Eq,
 {
     shared: Arc<Shared<K, V, E>>,
     key: K,
-    flight: Arc<Flight<Found<V, E>>>,
-    seat: usize,
+    number: u64,
 }
 
-impl<K, V, E> State<K, V, E>
+impl<K, V, E> Listed<K, V, E>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Landed<Found<V, E>>> {
-        if let State::Waits(waits) = self
-            && waits.flight.poll(waits.seat, cx).is_pending()
-        {
-            return Poll::Pending;
-        }
-        match std::mem::replace(self, State::Over) {
-            State::Found(found) => Poll::Ready(Ok(found)),
-            // It has landed, and tells the same again.
-            State::Waits(waits) => waits.flight.poll(waits.seat, cx),
-            State::Over => panic!("a look-up was polled after its end"),
+    async fn load(self) -> Found<V, E> {
+        let shared = &self.shared;
+        let began = shared.now();
+        count(&shared.counts.loads, 1);
+        let loaded = (shared.load)(self.key.clone()).await;
+        count(
+            &shared.counts.nanoseconds,
+            shared.now().saturating_sub(began),
+        );
+        match loaded {
+            Ok(value) => {
+                self.store(value.clone());
+                Ok(value)
+            }
+            Err(error) => {
+                count(&shared.counts.failures, 1);
+                shared.stale(&self.key).ok_or_else(|| Arc::new(error))
+            }
         }
     }
-}
 
-impl<K, V, E> Drop for Waits<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
-    /// Whoever leaves a flight that has landed, or that nobody waits for any longer, takes it off the list.
-    fn drop(&mut self) {
-        if !self.flight.leave(self.seat) && !self.flight.has_landed() {
-            return;
-        }
+    /// Puts what was loaded in the place of the entry, and leaves the list; unless it is off already, since the key was to be
+    /// forgotten meanwhile.
+    fn store(&self, value: Option<V>) {
+        let entry = self.shared.entry(&self.key, value);
+        let key = self.key.clone();
         let mut flights = self.shared.flights.lock();
-        let listed = flights.get(&self.key);
-        if listed.is_some_and(|listed| Arc::ptr_eq(listed, &self.flight)) {
-            flights.remove(&self.key);
-        }
+        let Some(unlisted) = flights.unlist(&key, self.number) else {
+            return;
+        };
+        let entries = &self.shared.entries;
+        let (replaced, removed) = match entry {
+            Some(entry) => (Some(entries.insert_with_lifecycle(key, entry)), None),
+            None => (None, entries.remove(&key)),
+        };
+        drop(flights);
+        drop((unlisted, replaced, removed));
     }
 }
 
-impl<K, V, E> Future for Lookup<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
-    type Output = Found<V, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().0.poll(cx).map(|landed| match landed {
-            Ok(found) => found,
-            Err(message) => resume_unwind(Box::new(message)),
-        })
+impl<K: Hash + Eq, V, E> Drop for Listed<K, V, E> {
+    fn drop(&mut self) {
+        let unlisted = self.shared.flights.lock().unlist(&self.key, self.number);
+        drop(unlisted);
     }
-}
-
-/// Nothing in it is ever pinned: the load has a box of its own.
-impl<K, V, E> Unpin for Lookup<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
 }

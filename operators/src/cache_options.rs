@@ -45,23 +45,28 @@ impl Rules {
     }
 }
 
-pub(crate) type Entries<K, V> = quick_cache::sync::Cache<K, Arc<Entry<V>>, Weigh<K, V>>;
+pub(crate) type Entries<K, V> = quick_cache::sync::Cache<K, Arc<Entry<V>>, Weighed>;
+
+/// Asks entries for the weight that they were given. The table asks often, and under its locks: no place for code of
+/// others, or for an answer that changes.
+#[derive(Clone)]
+pub(crate) struct Weighed;
+
+impl<K, V> quick_cache::Weighter<K, Arc<Entry<V>>> for Weighed {
+    fn weight(&self, _: &K, entry: &Arc<Entry<V>>) -> u64 {
+        entry.weight
+    }
+}
 
 type Weight<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
 
 /// How much of the bound an entry takes. None: as much as every other.
-pub(crate) struct Weigh<K, V>(Option<Arc<Weight<K, V>>>);
+pub(crate) struct Weigh<K, V>(Option<Box<Weight<K, V>>>);
 
-impl<K, V> Clone for Weigh<K, V> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K, V> quick_cache::Weighter<K, Arc<Entry<V>>> for Weigh<K, V> {
+impl<K, V> Weigh<K, V> {
     /// At least 1: what weighs nothing would never have to go.
-    fn weight(&self, key: &K, entry: &Arc<Entry<V>>) -> u64 {
-        match (&self.0, &entry.value) {
+    pub(crate) fn of(&self, key: &K, value: Option<&V>) -> u64 {
+        match (&self.0, value) {
             (Some(weigh), Some(value)) => weigh(key, value).max(1),
             _ => 1,
         }
@@ -89,7 +94,7 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
     }
 
     /// Holds entries that weigh at most about `most` together, by a weight of yours, as bytes. What is known not to exist
-    /// weighs 1, and so does what weighs 0.
+    /// weighs 1, and so does what weighs 0. An entry is weighed once, as a part of its load.
     ///
     /// # Panics
     ///
@@ -106,7 +111,7 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
         Self {
             bound: most,
             expected: EXPECTED_ENTRIES,
-            weigh: Weigh(Some(Arc::new(weigh))),
+            weigh: Weigh(Some(Box::new(weigh))),
             rules: Rules::default(),
         }
     }
@@ -143,7 +148,7 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
 
     /// The empty table; refuses what makes no sense together.
     #[track_caller]
-    pub(crate) fn build(self) -> (Entries<K, V>, Rules) {
+    pub(crate) fn build(self) -> (Entries<K, V>, Weigh<K, V>, Rules) {
         let rules = self.rules;
         if let (Some(age), Some(limit)) = (rules.refresh_after, rules.after_write) {
             assert!(
@@ -159,7 +164,8 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
              let entries expire, or leave `serve_stale` out"
         );
         (
-            Entries::with_weighter(self.expected, self.bound, self.weigh),
+            Entries::with_weighter(self.expected, self.bound, Weighed),
+            self.weigh,
             rules,
         )
     }

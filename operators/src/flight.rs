@@ -6,16 +6,31 @@
 //!
 //! # Why nobody waits for ever
 //!
-//! The future's waker is the flight itself. When it is called, the flight is `due`, and one passenger's waker is taken
-//! and called; that passenger polls, finds the flight due and drives it. Should it leave instead, it finds the flight due
-//! while it leaves, and wakes another. A wake-up that comes while somebody drives leaves the flight due, and whoever
-//! drives sees that when it puts the future back. When the future is ready, every passenger is woken that is not the
-//! one who sees it.
+//! The future's waker is the flight itself. When it is called, the flight is *due*, until somebody takes the future to
+//! poll it. All of it is under one mutex, so these hold whenever that is free, until the flight lands or is cancelled:
 //!
-//! All of it is under one mutex. Wakers are called, and futures polled and dropped, while it is not held.
+//! 1. **The future is in its place, or one passenger drives it**, who puts it back or lands, whatever the future does: a
+//!    panic is caught. Nobody leaves while it drives, because it leaves by a drop of what it polls.
+//! 2. **Who is due is looked for.** If the flight is due and nobody drives, some passenger is awake: it was woken, or has
+//!    never been polled, and will therefore be polled or leave.
+//!    - A wake-up makes the flight due and takes a sleeper's waker in one step, and calls it. If nobody sleeps and nobody
+//!      drives, all are awake. If the flight is due already, this held before.
+//!    - An awake passenger that is polled finds it due and drives, which ends it; unless somebody drives already.
+//!    - An awake passenger that leaves finds it due, and wakes another.
+//!    - A wake-up while somebody drives leaves the flight due, and whoever drives sees that when it puts the future back:
+//!      it wakes itself, and is one that will be polled or leave.
+//! 3. **A passenger that sleeps when the flight lands is woken**: it left its waker under the mutex under which it saw that
+//!    the flight had not landed, and landing takes all wakers in one step.
+//!
+//! So as long as somebody waits and polls when woken, the future is polled after each of its wake-ups. A passenger that is
+//! woken, and is neither polled nor dropped, holds up the others until another one is polled: a stage polls its requests
+//! whenever they are woken, even if it has no room for what they give.
+//!
+//! Foreign code runs while the mutex is not held: wakers are cloned, called and dropped outside of it, futures are polled
+//! and dropped there, and what came of the flight is shared, so that each passenger makes its own copy there.
 
 use crate::panics::caught;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,7 +51,7 @@ struct State<Out> {
     future: Option<BoxFuture<Out>>,
     /// The future was woken, or never polled.
     due: bool,
-    landed: Option<Landed<Out>>,
+    landed: Option<Arc<Landed<Out>>>,
     /// The last passenger left before it landed.
     is_cancelled: bool,
     seats: Vec<Seat>,
@@ -49,7 +64,7 @@ enum Seat {
     Asleep(Waker),
 }
 
-impl<Out: Clone + Send + 'static> Flight<Out> {
+impl<Out: Send + Sync + 'static> Flight<Out> {
     pub(crate) fn new(future: BoxFuture<Out>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
@@ -81,22 +96,24 @@ impl<Out: Clone + Send + 'static> Flight<Out> {
         Some(seat)
     }
 
-    pub(crate) fn poll(self: &Arc<Self>, seat: usize, cx: &Context<'_>) -> Poll<Landed<Out>> {
+    pub(crate) fn poll(self: &Arc<Self>, seat: usize, cx: &Context<'_>) -> Poll<Arc<Landed<Out>>> {
+        let asleep = Seat::Asleep(cx.waker().clone());
         let mut state = self.state.lock();
         if let Some(landed) = &state.landed {
-            return Poll::Ready(landed.clone());
+            return Poll::Ready(Arc::clone(landed));
         }
-        state.seats[seat] = Seat::Asleep(cx.waker().clone());
+        let before = std::mem::replace(&mut state.seats[seat], asleep);
         let future = match state.due {
             true => state.future.take(),
             false => None,
         };
-        let Some(future) = future else {
-            return Poll::Pending;
-        };
-        state.due = false;
+        state.due &= future.is_none();
         drop(state);
-        self.drive(future, seat, cx)
+        let _ = caught(|| drop(before));
+        match future {
+            Some(future) => self.drive(future, seat, cx),
+            None => Poll::Pending,
+        }
     }
 
     fn drive(
@@ -104,15 +121,16 @@ impl<Out: Clone + Send + 'static> Flight<Out> {
         mut future: BoxFuture<Out>,
         seat: usize,
         cx: &Context<'_>,
-    ) -> Poll<Landed<Out>> {
+    ) -> Poll<Arc<Landed<Out>>> {
         let waker = Waker::from(Arc::clone(self));
         let polled = caught(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         let landed = match polled {
             Ok(Poll::Pending) => {
                 let mut state = self.state.lock();
                 state.future = Some(future);
-                if state.due {
-                    drop(state);
+                let is_due = state.due && !twin("flight-driver-unlooked");
+                drop(state);
+                if is_due {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -121,49 +139,55 @@ impl<Out: Clone + Send + 'static> Flight<Out> {
             Err(message) => Err(message),
         };
         let _ = caught(|| drop(future));
-        self.land(landed.clone(), seat);
+        let landed = Arc::new(landed);
+        self.land(Arc::clone(&landed), seat);
         Poll::Ready(landed)
     }
 
-    fn land(&self, landed: Landed<Out>, driver: usize) {
+    /// Wakes everybody but the one who drove. A waker that panics keeps no other from being called.
+    fn land(&self, landed: Arc<Landed<Out>>, driver: usize) {
         let mut state = self.state.lock();
         state.landed = Some(landed);
-        state.seats[driver] = Seat::Awake;
+        let driver = std::mem::replace(&mut state.seats[driver], Seat::Awake);
         let asleep: Vec<Waker> = state.seats.iter_mut().filter_map(Seat::wake).collect();
         drop(state);
-        asleep.into_iter().for_each(Waker::wake);
-    }
-
-    #[cfg(feature = "cache")]
-    pub(crate) fn has_landed(&self) -> bool {
-        self.state.lock().landed.is_some()
-    }
-
-    /// Gives a seat back. True: the flight has not landed, and no one is left; its future is dropped.
-    #[must_use]
-    pub(crate) fn leave(&self, seat: usize) -> bool {
-        let mut state = self.state.lock();
-        let mut left = std::mem::replace(&mut state.seats[seat], Seat::Free);
-        if state.landed.is_some() {
-            return false;
+        let _ = caught(|| drop(driver));
+        for waker in asleep {
+            let _ = caught(|| match twin("flight-landing-unrung") {
+                true => drop(waker),
+                false => waker.wake(),
+            });
         }
-        let is_empty = state.seats.iter().all(|seat| matches!(seat, Seat::Free));
-        state.is_cancelled = is_empty;
-        let future = match is_empty {
-            true => state.future.take(),
-            false => None,
-        };
-        let next = match state.due {
-            true => state.seats.iter_mut().find_map(Seat::wake),
-            false => None,
-        };
-        drop(state);
+    }
+
+    /// Gives a seat back. If the flight has not landed, and no one is left, its future is dropped.
+    pub(crate) fn leave(&self, seat: usize) {
+        let (left, future, next) = self.state.lock().vacate(seat);
         let _ = caught(|| drop(future));
         if let Some(next) = next {
             next.wake();
         }
-        drop(left.wake());
-        is_empty
+        drop(left);
+    }
+}
+
+impl<Out> State<Out> {
+    /// Gives a seat back. What is to be done once the mutex is free: what was on the seat is dropped, and the future if
+    /// nobody is left; and another passenger is woken.
+    fn vacate(&mut self, seat: usize) -> (Seat, Option<BoxFuture<Out>>, Option<Waker>) {
+        let left = std::mem::replace(&mut self.seats[seat], Seat::Free);
+        if self.landed.is_some() {
+            return (left, None, None);
+        }
+        self.is_cancelled = self.seats.iter().all(|seat| matches!(seat, Seat::Free));
+        if self.is_cancelled {
+            return (left, self.future.take(), None);
+        }
+        let next = match self.due && !twin("flight-leave-unlooked") {
+            true => self.seats.iter_mut().find_map(Seat::wake),
+            false => None,
+        };
+        (left, None, next)
     }
 }
 
@@ -181,7 +205,7 @@ impl Seat {
     }
 }
 
-impl<Out: Send + 'static> Wake for Flight<Out> {
+impl<Out: Send + Sync + 'static> Wake for Flight<Out> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -266,11 +290,11 @@ mod tests {
         let waker = gate.lock().1.clone().expect("it was polled");
         waker.wake();
         assert_eq!((taken(&one), taken(&other)), (1, 0), "one is enough");
-        assert!(!flight.leave(seats[0]));
+        flight.leave(seats[0]);
         assert_eq!(taken(&other), 1, "it was due");
         let landed = flight.poll(seats[1], &Context::from_waker(&waker_of_other));
-        assert_eq!(landed, Poll::Ready(Ok(7)));
-        assert!(!flight.leave(seats[1]));
+        assert_eq!(landed, Poll::Ready(Arc::new(Ok(7))));
+        flight.leave(seats[1]);
     }
 
     #[test]
@@ -294,9 +318,9 @@ mod tests {
 
         let (flight, gate) = gated();
         let seats = [(); 2].map(|()| flight.board().expect("nobody left"));
-        assert!(!flight.leave(seats[0]));
+        flight.leave(seats[0]);
         assert_eq!(Arc::strong_count(&gate), 2);
-        assert!(flight.leave(seats[1]));
+        flight.leave(seats[1]);
         assert_eq!(Arc::strong_count(&gate), 1, "its future is dropped");
         assert_eq!(flight.board(), None);
     }
@@ -307,8 +331,79 @@ mod tests {
         let (_, waker) = passenger();
         for seat in [(); 2].map(|()| flight.board().expect("nobody left")) {
             let landed = flight.poll(seat, &Context::from_waker(&waker));
-            assert_eq!(landed, Poll::Ready(Err("lost".into())));
+            assert_eq!(landed, Poll::Ready(Arc::new(Err("lost".into()))));
         }
+    }
+
+    /// A waker that leaves a flight when it is dropped: as the last handle of a task does that waits for the flight.
+    struct Leaves(Arc<Flight<u64>>, usize);
+
+    impl Wake for Leaves {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            self.0.leave(self.1);
+        }
+    }
+
+    #[test]
+    fn a_waker_whose_drop_leaves_the_same_flight_is_dropped_without_the_lock() {
+        let (_, waker) = passenger();
+        for step in 0..3 {
+            let (flight, gate) = gated();
+            let [seat, other] = [(); 2].map(|()| flight.board().expect("nobody left"));
+            let leaves = Waker::from(Arc::new(Leaves(Arc::clone(&flight), other)));
+            assert!(
+                flight
+                    .poll(seat, &Context::from_waker(&leaves))
+                    .is_pending()
+            );
+            drop(leaves);
+            match step {
+                0 => assert!(flight.poll(seat, &Context::from_waker(&waker)).is_pending()),
+                1 => flight.leave(seat),
+                _ => {
+                    gate.lock().0 = true;
+                    let due = gate.lock().1.take().expect("it was polled");
+                    due.wake();
+                    let landed = flight.poll(seat, &Context::from_waker(&waker));
+                    assert!(landed.is_ready());
+                }
+            }
+            assert_eq!(flight.board(), [Some(1), None, Some(1)][step]);
+        }
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_no_other_from_being_called() {
+        let (flight, gate) = gated();
+        let (other, waker_of_other) = passenger();
+        let (_, waker_of_driver) = passenger();
+        let seats = [(); 3].map(|()| flight.board().expect("nobody left"));
+        let wakers = [
+            waker_of_driver.clone(),
+            Waker::from(Arc::new(Panics)),
+            waker_of_other,
+        ];
+        for (seat, waker) in seats.into_iter().zip(&wakers) {
+            assert!(flight.poll(seat, &Context::from_waker(waker)).is_pending());
+        }
+        gate.lock().0 = true;
+        let due = gate.lock().1.take().expect("it was polled");
+        due.wake();
+        let landed = flight.poll(seats[0], &Context::from_waker(&waker_of_driver));
+        assert!(landed.is_ready());
+        assert_eq!(taken(&other), 1);
     }
 
     #[test]
@@ -335,13 +430,13 @@ mod tests {
                             polls += 1;
                             match flight.poll(seat, cx) {
                                 Poll::Pending if passenger == 0 && polls > 5 => {
-                                    Poll::Ready(Ok(round))
+                                    Poll::Ready(Arc::new(Ok(round)))
                                 }
                                 polled => polled,
                             }
                         }));
-                        let _ = flight.leave(seat);
-                        assert_eq!(landed, Ok(round));
+                        flight.leave(seat);
+                        assert_eq!(*landed, Ok(round));
                     });
                 }
             });

@@ -118,6 +118,8 @@ mod hedge;
 mod input;
 mod keys;
 mod latency;
+#[cfg(feature = "cache")]
+mod lookup;
 mod metrics;
 #[cfg(loom)]
 mod modelling;
@@ -163,7 +165,7 @@ pub use batch_options::BatchOptions;
 pub use breaker::CircuitBreaker;
 pub use budget::{Budgeted, RetryBudget};
 #[cfg(feature = "cache")]
-pub use cache::{Cache, CacheMetrics, Found, Lookup};
+pub use cache::{Cache, CacheMetrics};
 #[cfg(feature = "cache")]
 pub use cache_options::CacheOptions;
 pub use concurrency::{Aimd, FixedLimit, Gradient};
@@ -174,6 +176,8 @@ pub use guard::{Admission, Call, Ending, Guard, NoGuard};
 pub use hedge::{Hedge, Hedging, NoHedge};
 pub use keys::{KeyBy, KeyOf, NoKey};
 pub use latency::Latencies;
+#[cfg(feature = "cache")]
+pub use lookup::{Found, Lookup};
 pub use metrics::{Circuit, Metrics, Monitor};
 pub use options::AsyncOptions;
 pub use policies::{Policies, StagePolicies};

@@ -256,12 +256,14 @@ impl<K, V> Shared<K, V> {
         future: Pin<&mut Fut>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Fut::Output>> {
+        let waker = cx.waker().clone();
         let mut state = self.state.lock();
         if state.is_over {
             return Poll::Ready(None);
         }
-        state.task = Some(cx.waker().clone());
+        let former = state.task.replace(waker);
         drop(state);
+        drop(former);
         future.poll(cx).map(Some)
     }
 

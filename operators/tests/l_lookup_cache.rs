@@ -5,14 +5,16 @@ mod kit;
 use futures_lite::StreamExt as _;
 use kit::{Answer, Calls, Refused, Tap, World, ms};
 use peu_operators::{
-    AsyncMap, AsyncOptions, Cache, CacheMetrics, CacheOptions, Fallback, OnError, Reload,
+    AsyncMap, AsyncOptions, Cache, CacheMetrics, CacheOptions, Fallback, Lookup, OnError, Reload,
     StagePolicies, StreamExt as _, Table,
 };
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// A cache from numbers to ten times the number, whose loads are scripted. 0 stands for "there is none".
 struct Shelf {
@@ -342,6 +344,155 @@ fn l02_a_look_up_that_is_dropped_unpolled_is_cancelled() {
         Cache::new(&shelf.world, CacheOptions::entries(1), |_| pending());
     drop(never.get(1));
     assert_eq!(never.metrics().loads, 0);
+}
+
+/// Polls a look-up once.
+fn polled<V: Clone + Send + Sync, E: Send + Sync>(
+    lookup: &mut Lookup<V, E>,
+) -> Poll<Result<Option<V>, Arc<E>>> {
+    Pin::new(lookup).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn l02_what_was_removed_while_it_was_loaded_does_not_come_back() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let mut before = shelf.cache.get(1);
+    assert!(polled(&mut before).is_pending());
+    shelf.cache.remove(&1);
+    let mut after = shelf.cache.get(1);
+    shelf.loads.answer(1, Answer::Output(10));
+    assert!(matches!(polled(&mut before), Poll::Ready(Ok(Some(10)))));
+    assert_eq!(shelf.metrics().entries, 0, "what is old is not kept");
+    assert!(polled(&mut after).is_pending());
+    assert_eq!(shelf.loads.made(), [1, 1], "it asks anew");
+    shelf.loads.answer(1, Answer::Output(11));
+    assert!(matches!(polled(&mut after), Poll::Ready(Ok(Some(11)))));
+    assert_eq!(shelf.now(1), Some(Ok(Some(11))));
+}
+
+/// Looks 1 up when it is woken, and keeps the look-up.
+struct Asks(
+    Cache<u64, u64, Refused>,
+    Mutex<Option<Lookup<u64, Refused>>>,
+);
+
+impl Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        *self.1.lock().unwrap() = Some(self.0.get(1));
+    }
+}
+
+#[test]
+fn l02_whoever_asks_after_a_load_failed_does_not_get_its_failure() {
+    let shelf = Shelf::new(CacheOptions::entries(10));
+    let [mut driver, mut other] = [(); 2].map(|()| shelf.cache.get(1));
+    let asks = Arc::new(Asks(shelf.cache.clone(), Mutex::default()));
+    assert!(polled(&mut driver).is_pending());
+    let waker = Waker::from(Arc::clone(&asks));
+    let told = Pin::new(&mut other).poll(&mut Context::from_waker(&waker));
+    assert!(told.is_pending());
+    shelf.loads.answer(1, Answer::Refused);
+    assert!(matches!(polled(&mut driver), Poll::Ready(Err(_))));
+    let mut asked = asks.1.lock().unwrap().take().expect("it was woken");
+    assert!(polled(&mut asked).is_pending(), "it loads anew");
+    assert_eq!(shelf.metrics().loads, 2);
+    assert!(matches!(polled(&mut other), Poll::Ready(Err(_))));
+}
+
+/// A value whose clones and drops look up in the cache that it is in, and whose first clones may panic.
+struct Nosy {
+    cache: Arc<OnceLock<Cache<u64, Nosy, Refused>>>,
+    calm: Arc<AtomicUsize>,
+}
+
+impl Nosy {
+    fn look(&self) {
+        let lookup = self.cache.get().map(|cache| cache.get(2));
+        drop(lookup);
+    }
+}
+
+impl Clone for Nosy {
+    fn clone(&self) -> Self {
+        self.look();
+        // ORDERING: Relaxed, a count that one thread uses.
+        let panics = self.calm.fetch_sub(1, Ordering::Relaxed) == 1;
+        assert!(!panics, "a clone");
+        let (cache, calm) = (Arc::clone(&self.cache), Arc::clone(&self.calm));
+        Self { cache, calm }
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.look();
+    }
+}
+
+/// Whichever clone panics, it is one look-up that does, or all of one load; nobody waits for ever.
+#[test]
+fn l02_values_that_use_the_cache_in_their_clones_and_drops_or_panic_there() {
+    for calm in 1..6 {
+        let world = World::new();
+        let (cell, calm) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(calm)));
+        let (inside, gate) = (Arc::clone(&cell), Calls::new());
+        let answers = gate.clone();
+        let options = CacheOptions::weight(100, |_: &u64, value: &Nosy| {
+            value.look();
+            1
+        });
+        let cache = Cache::new(&world, options, move |key: u64| {
+            let (answer, value) = (
+                answers.call(key),
+                Nosy {
+                    cache: Arc::clone(&inside),
+                    calm: Arc::clone(&calm),
+                },
+            );
+            async move { answer.await.map(|_| Some(value)) }
+        });
+        assert!(cell.set(cache.clone()).is_ok());
+        let mut lookups = [cache.get(1), cache.get(1)];
+        for lookup in &mut lookups {
+            assert!(polled(lookup).is_pending());
+        }
+        gate.answer(1, Answer::Output(10));
+        let mut panics = 0;
+        for mut lookup in lookups {
+            match catch_unwind(AssertUnwindSafe(|| polled(&mut lookup))) {
+                Ok(found) => assert!(found.is_ready()),
+                Err(_) => panics += 1,
+            }
+        }
+        assert!(panics <= 2);
+        cache.remove(&1);
+        assert!(polled(&mut cache.get(1)).is_pending(), "it can be loaded");
+    }
+}
+
+#[test]
+fn l01_a_weigher_that_panics_fails_the_load_and_keeps_nothing() {
+    let shelf = Shelf::new(CacheOptions::weight(10, |_: &u64, value: &u64| {
+        assert!(*value != 13, "unlucky");
+        1
+    }));
+    shelf.loads.answer(1, Answer::Output(13));
+    let found = catch_unwind(AssertUnwindSafe(|| shelf.now(1)));
+    assert!(found.is_err());
+    assert_eq!(shelf.metrics().entries, 0);
+    assert_eq!(shelf.load(1, Answer::Output(10)), Some(Ok(Some(10))));
+}
+
+#[test]
+fn l03_a_refresh_that_fails_before_the_end_served_nothing_stale() {
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let shelf = Shelf::new(options.refresh_after(ms(40)).serve_stale(ms(50)));
+    shelf.fill([1]);
+    shelf.advance(40);
+    shelf.loads.answer(1, Answer::Refused);
+    assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+    shelf.world.run();
+    assert_eq!((shelf.metrics().failures, shelf.metrics().stale), (1, 0));
 }
 
 /// What the loads of a table give, one after the other: a version, an error, or a panic. An empty list is a load that
