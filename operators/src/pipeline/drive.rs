@@ -31,6 +31,8 @@ pub(super) struct Drive<O, K> {
     pub(super) name: Arc<str>,
     pub(super) host: Host,
     pub(super) requests: Arc<Requests>,
+    /// The number of the last barrier that came.
+    pub(super) passed: u64,
     pub(super) store: Option<Store>,
     pub(super) parts: Vec<Part>,
     pub(super) counts: Counts,
@@ -79,15 +81,15 @@ where
     async fn work(&mut self) -> Result<(), PipelineError> {
         let mut budget = Budget::default();
         loop {
-            let input = &mut self.input;
-            let step = poll_fn(|cx| budget.poll(cx, |cx| poll_caught(input, cx)));
-            match step.await.transpose()? {
+            let step = poll_fn(|cx| budget.poll(cx, |cx| self.poll_step(cx)));
+            match step.await?.transpose()? {
                 None => return self.checkpoint_at_end().await,
                 Some(Element::Record(record, _)) => {
                     self.sink.write(record).await.map_err(sink_error)?;
                     self.counts.written += 1;
                 }
                 Some(Element::Mark(Mark::Checkpoint(barrier))) => {
+                    self.passed = barrier.number;
                     let states = std::mem::take(&mut *barrier.states.lock());
                     self.checkpoint(barrier.number, states, false).await?;
                     self.requests.complete();
@@ -95,6 +97,17 @@ where
                 Some(Element::Mark(_)) => {}
             }
         }
+    }
+
+    /// The next element; without room in the sink only the barrier, once one was asked for.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step<O::Item>, PipelineError>> {
+        let ask = match self.sink.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Ask::Next,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(sink_error(error))),
+            Poll::Pending if self.requests.wait(self.passed, cx.waker()) => return Poll::Pending,
+            Poll::Pending => Ask::OnlyBarrier,
+        };
+        poll_caught(&mut self.input, cx, ask).map(Ok)
     }
 
     /// All was written: what was prepared now is complete.
@@ -146,8 +159,8 @@ fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
 }
 
 /// A panic in an operator is its failure.
-fn poll_caught<O: Operator>(input: &mut O, cx: &mut Context<'_>) -> Poll<Step<O::Item>> {
-    let polled = caught(|| input.poll_next(cx, Ask::Next));
+fn poll_caught<O: Operator>(input: &mut O, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
+    let polled = caught(|| input.poll_next(cx, ask));
     polled.unwrap_or_else(|message| {
         let cause = Cause::InputPanicked(message);
         Poll::Ready(Some(Err(StageError::of_stage(Arc::from("sink"), cause))))

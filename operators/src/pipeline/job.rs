@@ -166,6 +166,7 @@ where
             sink: self.sink,
             name,
             host: host.clone(),
+            passed: requests.newest(),
             requests: Arc::clone(&requests),
             store,
             parts: opening.parts,

@@ -5,6 +5,7 @@ use crate::error::BoxError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::task::{Context, Poll};
 
 /// Where records go.
 ///
@@ -73,6 +74,16 @@ pub trait Sink<T>: Send + 'static {
         host: &Host,
         restored: Option<&Self::Prepared>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Ready if there is room for a record: asked before each. While it is pending, no record is read, but a checkpoint may be
+    /// made, and brings along what an operator before the sink can't keep.
+    ///
+    /// A sink that works by itself does so in here. Whether it was ready or not, it wakes the task when it has to be asked
+    /// again; an error ends the pipeline, also while there is no record. A sink that always has room need not have this.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
 
     /// Takes a record. It may keep it in memory for as long as it likes, until `prepare`.
     fn write(&mut self, record: T) -> impl Future<Output = Result<(), Self::Error>> + Send;

@@ -1,11 +1,17 @@
 //! Sinks that are there already.
 
+mod async_answers;
+mod async_buffer;
+mod async_sink;
+mod async_sink_options;
 mod collect;
 mod csv_file;
 mod for_each;
 mod json_lines;
 mod part_file;
 
+pub use async_sink::{AsyncSink, Unwritten};
+pub use async_sink_options::{AsyncSinkOptions, RecordTooLarge};
 pub use collect::{Collect, Collected, collect};
 pub use csv_file::CsvWriter;
 pub use for_each::{ForEach, for_each};
