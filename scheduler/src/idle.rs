@@ -73,13 +73,14 @@ impl Idle {
     }
 
     /// Takes a sleeper off the list, to be woken by the caller; it counts as searching from now on. Of several the one
-    /// that costs least: neither the one in the driver nor the watch, then the watch, then the one in the driver.
+    /// that costs least: neither the one in the driver nor the watch, then the one in the driver, then the watch, after whom
+    /// another would have to be woken to keep watch.
     #[must_use]
     pub fn take_sleeper<'a>(&self, parker: impl Fn(usize) -> &'a Parker) -> Option<usize> {
         let mut sleepers = self.sleepers.lock();
         // ORDERING: Relaxed: a preference.
         let watch = self.watch.load(Ordering::Relaxed);
-        let cost = |worker: usize| (parker(worker).is_in_driver(), worker == watch);
+        let cost = |worker: usize| (worker == watch, parker(worker).is_in_driver());
         // The latest comes first among equals: its caches are the warmest.
         let place = (0..sleepers.len())
             .rev()
@@ -202,7 +203,7 @@ mod tests {
         assert!(parkers[2].enter_driver());
         assert!(idle.try_watch(1));
         let order: Vec<_> = std::iter::from_fn(|| idle.take_sleeper(|w| &parkers[w])).collect();
-        assert_eq!(order, [0, 1, 2]);
+        assert_eq!(order, [0, 2, 1]);
     }
 
     #[test]
