@@ -200,6 +200,18 @@ fn c01_what_is_kept_and_the_watermark_are_part_of_the_checkpoint() {
 }
 
 #[test]
+fn many_records_that_join_nothing_are_taken_over_many_polls() {
+    let lasting = Lasting::new(0);
+    (0..1_000).for_each(|time| lasting.left.add((1, time)));
+    let process = lasting.process();
+    assert!(process.world.polls() > 7, "128 records are enough for one");
+    lasting.right.add((1, 999));
+    process.world.run();
+    assert_eq!(lasting.disk.written().len(), 11, "from 989 on");
+    assert_eq!(lasting.end(process).len(), 11);
+}
+
+#[test]
 fn joins_without_event_times_say_what_is_missing() {
     let (world, log, disk) = (World::new(), Log::new(), Disk::new());
     log.add(1_u64);

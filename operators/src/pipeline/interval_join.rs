@@ -5,6 +5,7 @@
 //! dropped: when all that it could meet would be late. The operator, its rule for late records and the times of its outputs
 //! are Flink's.
 
+use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::merge::{Either, Merge};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
@@ -230,7 +231,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
-        loop {
+        for _ in 0..ELEMENTS_PER_POLL {
             if let Some(element) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(element)));
             }
@@ -250,6 +251,7 @@ where
                 return Poll::Ready(Some(Err(error)));
             }
         }
+        rest(cx)
     }
 }
 
