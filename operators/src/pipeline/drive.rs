@@ -57,7 +57,8 @@ where
     pub(super) async fn run(mut self, mut waits: Waits) {
         let requests = Closing(Arc::clone(&self.requests));
         let outcome = {
-            let mut work = Unwinding(pin!(self.work()));
+            let work = pin!(self.work());
+            let mut work = Unwinding(work);
             // Whatever it waits for, a sink that hangs too: when nobody waits for the end any more, this is it.
             let outcome = poll_fn(|cx| match waits.poll_canceled(cx) {
                 Poll::Ready(()) => Poll::Ready(Ok(Err(PipelineError::Cancelled))),
