@@ -5,7 +5,6 @@
 //!
 //! twin: turn-not-stolen
 //! twin: watch-not-left
-//! twin: park-no-last-look
 
 use crate::driver::ModelDriver;
 use crate::parts::{Gate, Living, World, one_in, pause, step_aside};
