@@ -5,11 +5,10 @@
 //! dropped: when all that it could meet would be late. The operator, its rule for late records and the times of its outputs
 //! are Flink's.
 
-use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::merge::{Either, Merge};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
-use super::state::{save, without_time};
+use super::state::{Timed, save};
 use super::stateless::Map;
 use super::{Keyed, Pipeline};
 use crate::element::{Element, EventTime, Mark};
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl<A: Operator, F> Keyed<A, F> {
@@ -144,7 +143,7 @@ fn both<A: Operator, B: Operator>(left: A, right: B) -> Both<A, B> {
     Merge::of_streams(vec![left, right])
 }
 
-impl<A, B, F, G, K, J, Out, L> IntervalJoin<A, B, F, G, K, J, Out, L>
+impl<A, B, F, G, K, J, Out, L> Timed for IntervalJoin<A, B, F, G, K, J, Out, L>
 where
     A: Operator<Item: Serialize>,
     B: Operator<Item: Serialize>,
@@ -154,6 +153,23 @@ where
     J: FnMut(&A::Item, &B::Item) -> Out,
     L: FnMut(SideOf<A, B>),
 {
+    type Input = Both<A, B>;
+    type Out = Out;
+
+    const WHAT: &'static str = "interval join";
+
+    fn input(&mut self) -> &mut Self::Input {
+        &mut self.input
+    }
+
+    fn ready(&mut self) -> &mut VecDeque<Element<Self::Out>> {
+        &mut self.ready
+    }
+
+    fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
     fn take(&mut self, record: SideOf<A, B>, time: EventTime) {
         if time < self.kept.watermark {
             return (self.late)(record);
@@ -231,27 +247,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
-        for _ in 0..ELEMENTS_PER_POLL {
-            if let Some(element) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(element)));
-            }
-            let passed = match ready!(self.input.poll_next(cx, ask)) {
-                Some(Ok(Element::Record(record, Some(time)))) => {
-                    self.take(record, time);
-                    Ok(())
-                }
-                Some(Ok(Element::Record(_, None))) => {
-                    Err(without_time(self.name.as_ref(), "interval join"))
-                }
-                Some(Ok(Element::Mark(mark))) => self.pass(mark),
-                Some(Err(error)) => Err(error),
-                None => return Poll::Ready(None),
-            };
-            if let Err(error) = passed {
-                return Poll::Ready(Some(Err(error)));
-            }
-        }
-        rest(cx)
+        self.poll_timed(cx, ask)
     }
 }
 

@@ -7,10 +7,9 @@
 //! Flink, windows that merely touch stay two: a record exactly at the end comes before the watermark that completes the session, or behind it,
 //! and the result must not depend on that.
 
-use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
-use super::state::{save, without_time};
+use super::state::{Timed, save};
 use super::windows::Windowed;
 use super::{Keyed, Pipeline};
 use crate::element::{Element, EventTime, Mark};
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl<O: Operator, F> Keyed<O, F> {
@@ -117,7 +116,7 @@ pub struct AggregateSessions<O: Operator, F, K: Ord, A, G, M, L> {
     ready: VecDeque<Element<Windowed<K, A>>>,
 }
 
-impl<O, F, K, A, G, M, L> AggregateSessions<O, F, K, A, G, M, L>
+impl<O, F, K, A, G, M, L> Timed for AggregateSessions<O, F, K, A, G, M, L>
 where
     O: Operator,
     F: FnMut(&O::Item) -> K,
@@ -127,6 +126,23 @@ where
     M: FnMut(&mut A, A),
     L: FnMut(O::Item),
 {
+    type Input = O;
+    type Out = Windowed<K, A>;
+
+    const WHAT: &'static str = "sessions";
+
+    fn input(&mut self) -> &mut Self::Input {
+        &mut self.input
+    }
+
+    fn ready(&mut self) -> &mut VecDeque<Element<Self::Out>> {
+        &mut self.ready
+    }
+
+    fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
     fn take(&mut self, record: O::Item, time: EventTime) {
         let key = (self.key)(&record);
         let mut window = time..time + self.gap;
@@ -176,27 +192,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
-        for _ in 0..ELEMENTS_PER_POLL {
-            if let Some(element) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(element)));
-            }
-            let passed = match ready!(self.input.poll_next(cx, ask)) {
-                Some(Ok(Element::Record(record, Some(time)))) => {
-                    self.take(record, time);
-                    Ok(())
-                }
-                Some(Ok(Element::Record(_, None))) => {
-                    Err(without_time(self.name.as_ref(), "sessions"))
-                }
-                Some(Ok(Element::Mark(mark))) => self.pass(mark),
-                Some(Err(error)) => Err(error),
-                None => return Poll::Ready(None),
-            };
-            if let Err(error) = passed {
-                return Poll::Ready(Some(Err(error)));
-            }
-        }
-        rest(cx)
+        self.poll_timed(cx, ask)
     }
 }
 

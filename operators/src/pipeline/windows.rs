@@ -6,17 +6,16 @@
 //!
 //! What is kept is one value for each key and each window that is open, and a checkpoint holds it.
 
-use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
-use super::state::{save, without_time};
+use super::state::{Timed, save};
 use crate::element::{Element, EventTime, Mark};
 use crate::error::StageError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Which windows there are. They begin at whole multiples of their step, counted from the time 0.
@@ -129,22 +128,6 @@ where
     G: FnMut(&mut A, O::Item),
     L: FnMut(O::Item),
 {
-    /// Adds a record to the windows that it is in and that are open. In none: it is late.
-    fn take(&mut self, record: O::Item, time: EventTime) {
-        let end = |start: i64| EventTime::from_millis(start.saturating_add(self.windows.length));
-        let watermark = self.open.watermark;
-        let is_open = |start: &i64| end(*start) > watermark;
-        let mut starts = self.windows.starts(time).filter(is_open).peekable();
-        if starts.peek().is_none() {
-            return (self.late)(record);
-        }
-        let key = (self.key)(&record);
-        for start in starts {
-            let of_window = self.open.windows.entry(start).or_default();
-            (self.add)(of_window.entry(key.clone()).or_default(), record.clone());
-        }
-    }
-
     /// The watermark has come so far: what ends up to it is complete.
     fn complete(&mut self, watermark: EventTime) {
         self.open.watermark = self.open.watermark.max(watermark);
@@ -169,6 +152,49 @@ where
         }
         self.ready
             .push_back(Element::Mark(Mark::Watermark(watermark)));
+    }
+}
+
+impl<O, F, K, A, G, L> Timed for Aggregate<O, F, K, A, G, L>
+where
+    O: Operator<Item: Clone>,
+    F: FnMut(&O::Item) -> K,
+    K: Ord + Clone + Serialize,
+    A: Default + Serialize,
+    G: FnMut(&mut A, O::Item),
+    L: FnMut(O::Item),
+{
+    type Input = O;
+    type Out = Windowed<K, A>;
+
+    const WHAT: &'static str = "windows";
+
+    fn input(&mut self) -> &mut Self::Input {
+        &mut self.input
+    }
+
+    fn ready(&mut self) -> &mut VecDeque<Element<Self::Out>> {
+        &mut self.ready
+    }
+
+    fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
+    /// Adds a record to the windows that it is in and that are open. In none: it is late.
+    fn take(&mut self, record: O::Item, time: EventTime) {
+        let end = |start: i64| EventTime::from_millis(start.saturating_add(self.windows.length));
+        let watermark = self.open.watermark;
+        let is_open = |start: &i64| end(*start) > watermark;
+        let mut starts = self.windows.starts(time).filter(is_open).peekable();
+        if starts.peek().is_none() {
+            return (self.late)(record);
+        }
+        let key = (self.key)(&record);
+        for start in starts {
+            let of_window = self.open.windows.entry(start).or_default();
+            (self.add)(of_window.entry(key.clone()).or_default(), record.clone());
+        }
     }
 
     fn pass(&mut self, mark: Mark) -> Result<(), StageError> {
@@ -206,27 +232,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
-        for _ in 0..ELEMENTS_PER_POLL {
-            if let Some(element) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(element)));
-            }
-            let passed = match ready!(self.input.poll_next(cx, ask)) {
-                Some(Ok(Element::Record(record, Some(time)))) => {
-                    self.take(record, time);
-                    Ok(())
-                }
-                Some(Ok(Element::Record(_, None))) => {
-                    Err(without_time(self.name.as_ref(), "windows"))
-                }
-                Some(Ok(Element::Mark(mark))) => self.pass(mark),
-                Some(Err(error)) => Err(error),
-                None => return Poll::Ready(None),
-            };
-            if let Err(error) = passed {
-                return Poll::Ready(Some(Err(error)));
-            }
-        }
-        rest(cx)
+        self.poll_timed(cx, ask)
     }
 }
 
