@@ -1,14 +1,15 @@
 //! Counts what things cost, and keeps the tables.
 
 use crate::Result;
+use crate::cargo::{cargo, root};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const TABLES: &str = "benches/COSTS.md";
 
 /// Runs the counting program and writes its tables, which it prints.
 pub(crate) fn run() -> Result<()> {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo()
         .args(["run", "--release", "--quiet", "-p", "peu-benches"])
         .args(["--bin", "costs"])
         .stderr(Stdio::inherit())
@@ -17,7 +18,7 @@ pub(crate) fn run() -> Result<()> {
     if !output.status.success() {
         return Err(format!("the counting ended with {}", output.status));
     }
-    fs::write(TABLES, &output.stdout).map_err(|error| format!("{TABLES}: {error}"))?;
+    fs::write(root().join(TABLES), &output.stdout).map_err(|error| format!("{TABLES}: {error}"))?;
     println!("{}", String::from_utf8_lossy(&output.stdout));
     println!("written to {TABLES}");
     Ok(())

@@ -17,6 +17,8 @@
 mod report;
 
 use crate::Result;
+use crate::cargo::{root, target};
+use crate::explorer::build;
 use report::{Explored, Verdict, judge};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -27,14 +29,6 @@ use std::time::{Duration, Instant};
 
 /// How long one run of a model may take unless its file says otherwise: on two cores, all of them stay within minutes.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// What the code asserts about itself is a part of each model, so assertions are on; not those of loom, which cost time.
-const ASSERTIONS: [&str; 4] = [
-    "--config",
-    "profile.release.debug-assertions=true",
-    "--config",
-    "profile.release.package.\"*\".debug-assertions=false",
-];
 
 /// How often a running model is looked at. Coarse, because it competes with the model for the same cores.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -50,9 +44,8 @@ struct Model {
 /// Runs the models named in `only`, or all of them, and prints a row for each run.
 pub(crate) fn run(only: &[&str]) -> Result<()> {
     let models = chosen(models()?, only)?;
-    let target = target();
-    let binaries = build(&target)?;
-    let logs = target.join("logs");
+    let binaries = build("loom", "--tests")?;
+    let logs = target("loom").join("logs");
     fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
 
     println!(
@@ -137,42 +130,6 @@ fn finish(mut model: Child, limit: Duration, log: &Path) -> Result<Option<ExitSt
     }
 }
 
-/// Builds every model once, and returns the test programs. A build that fails is an error, never a caught twin.
-fn build(target: &Path) -> Result<Vec<PathBuf>> {
-    let flags = format!(
-        "{} --cfg loom",
-        std::env::var("RUSTFLAGS").unwrap_or_default()
-    );
-    let output = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()))
-        .args([
-            "test",
-            "--release",
-            "--package",
-            "peu-loom-tests",
-            "--tests",
-            "--no-run",
-        ])
-        .args(ASSERTIONS)
-        .arg("--message-format=json-render-diagnostics")
-        .env("RUSTFLAGS", flags.trim())
-        .env("CARGO_TARGET_DIR", target)
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .current_dir(root())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !output.status.success() {
-        return Err("the models do not build".to_owned());
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    Ok(messages
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .collect())
-}
-
 /// The program of the model `name`: cargo names it `<name>-<hash>`.
 fn find<'a>(binaries: &'a [PathBuf], name: &str) -> Result<&'a PathBuf> {
     let is_it = |path: &&PathBuf| {
@@ -249,19 +206,6 @@ fn chosen(models: Vec<Model>, only: &[&str]) -> Result<Vec<Model>> {
         .into_iter()
         .filter(|model| only.is_empty() || only.contains(&model.name.as_str()))
         .collect())
-}
-
-/// A target folder of its own: `--cfg loom` would rebuild everything in the usual one.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or(root().join("target"), PathBuf::from)
-        .join("loom")
-}
-
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask is a folder of the repository")
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod cargo;
 mod cost;
+mod explorer;
 mod files;
 mod job;
 mod loom;

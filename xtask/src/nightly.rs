@@ -1,7 +1,7 @@
 //! The nightly compiler, and what has to be there beside it.
 
 use crate::Result;
-use crate::loom::root;
+use crate::cargo::root;
 use std::process::Command;
 
 /// Nightly's cargo, in the root of the repository.

@@ -12,12 +12,15 @@
 //! it is for, and must report that.
 
 use crate::Result;
-use crate::loom::root;
+use crate::cargo::{root, target};
 use crate::nightly;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+/// Where they build, in folders of their own: the standard library and everything else anew.
+const FOLDER: &str = "sanitize";
 
 /// What is run: each package with its test programs. Left out are those that say how fast something is (`properties`,
 /// `runtime`): a program that is ten times as slow fails them, and they have no threads that the others lack.
@@ -107,7 +110,7 @@ fn test(sanitizer: &Sanitizer, package: &str, tests: &[&str], host: &str) -> Res
         // half a minute, in which others take it for hung.
         .env("RUST_BACKTRACE", "0")
         .env("RUSTFLAGS", format!("-Zsanitizer={}", sanitizer.name))
-        .env("CARGO_TARGET_DIR", target().join(sanitizer.name))
+        .env("CARGO_TARGET_DIR", target(FOLDER).join(sanitizer.name))
         .env(sanitizer.variable, options(sanitizer))
         .status()
         .map(|status| status.success())
@@ -116,8 +119,8 @@ fn test(sanitizer: &Sanitizer, package: &str, tests: &[&str], host: &str) -> Res
 
 /// Fails unless the sanitizer sees the fault that is there.
 fn see_canary(sanitizer: &Sanitizer, host: &str) -> Result<()> {
-    let program = target().join(format!("canary-{}", sanitizer.name));
-    let output = std::fs::create_dir_all(target())
+    let program = target(FOLDER).join(format!("canary-{}", sanitizer.name));
+    let output = std::fs::create_dir_all(target(FOLDER))
         .and_then(|()| build_canary(sanitizer, host, &program))
         .and_then(|()| {
             Command::new(&program)
@@ -176,13 +179,6 @@ fn chosen(only: &[&str]) -> Result<Vec<&'static Sanitizer>> {
         .iter()
         .filter(|sanitizer| only.is_empty() || only.contains(&sanitizer.name))
         .collect())
-}
-
-/// A target folder of their own: they build the standard library and everything else anew.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or(root().join("target"), PathBuf::from)
-        .join("sanitize")
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@
 //! ```
 
 use crate::Result;
-use crate::loom::root;
+use crate::cargo::{root, target};
+use crate::explorer::{self, is_crash, panics};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -22,17 +23,6 @@ use std::time::Instant;
 
 /// Orders of each kind for each scenario, unless the caller says otherwise: minutes on two cores.
 const SCHEDULES: &str = "100000";
-
-/// What the code asserts about itself is a part of each scenario. Not so what shuttle asserts, which costs time.
-const ASSERTIONS: [&str; 4] = [
-    "--config",
-    "profile.release.debug-assertions=true",
-    "--config",
-    "profile.release.package.\"*\".debug-assertions=false",
-];
-
-/// Signals of a crash. SIGKILL is none: the system may have been short of memory.
-const CRASHES: [i32; 4] = [4, 6, 7, 11]; // SIGILL, SIGABRT, SIGBUS, SIGSEGV
 
 /// A scenario: one file of loom-tests/scenarios with tests in it.
 #[derive(Debug, PartialEq)]
@@ -71,7 +61,7 @@ fn explore(schedules: &str, only: &[&str]) -> Result<()> {
     }
     let scenarios = chosen(scenarios()?, only)?;
     let program = build()?;
-    let logs = target().join("logs");
+    let logs = target("shuttle").join("logs");
     fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
     println!("at most {schedules} orders by chance and as many by priorities in each run");
     println!("{:<40} {:>8}  verdict", "scenario, twin", "seconds");
@@ -157,29 +147,11 @@ fn start(program: &Path, tests: &str, twin: Option<&str>) -> Command {
     command
 }
 
-/// Builds the program that has all scenarios.
+/// The program that has all scenarios.
 fn build() -> Result<PathBuf> {
-    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    let output = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()))
-        .args(["test", "--release", "--no-run", "--package"])
-        .args(["peu-loom-tests", "--test=scenarios"])
-        .args(ASSERTIONS)
-        .arg("--message-format=json-render-diagnostics")
-        .env("RUSTFLAGS", format!("{flags} --cfg shuttle").trim())
-        .env("CARGO_TARGET_DIR", target())
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .current_dir(root())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let program = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program
-        .filter(|_| output.status.success())
-        .ok_or_else(|| "the scenarios do not build".to_owned())
+    let programs = explorer::build("shuttle", "--test=scenarios")?;
+    let program = programs.into_iter().next();
+    program.ok_or_else(|| "cargo built no program for the scenarios".to_owned())
 }
 
 fn judge(output: &Output) -> Verdict {
@@ -193,15 +165,11 @@ fn judge(output: &Output) -> Verdict {
             Verdict::Unclear
         };
     }
-    let lines = text.lines().zip(text.lines().skip(1));
-    let panic = lines
-        .filter(|(place, _)| place.contains("panicked at"))
-        .map(|(_, message)| message.trim().to_owned())
-        .next();
-    let signal = output.status.signal();
-    let crash = signal.filter(|signal| CRASHES.contains(signal));
-    panic
-        .or(crash.map(|signal| format!("crashed: signal {signal}")))
+    let signal = output.status.signal().filter(|&signal| is_crash(signal));
+    panics(&text)
+        .next()
+        .map(str::to_owned)
+        .or(signal.map(|signal| format!("crashed: signal {signal}")))
         .map_or(Verdict::Unclear, Verdict::Failed)
 }
 
@@ -252,13 +220,6 @@ fn chosen(mut scenarios: Vec<Scenario>, only: &[&str]) -> Result<Vec<Scenario>> 
     }
     scenarios.retain(|scenario| only.is_empty() || only.contains(&scenario.name.as_str()));
     Ok(scenarios)
-}
-
-/// A target folder of its own: everything is built anew for shuttle.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or(root().join("target"), PathBuf::from)
-        .join("shuttle")
 }
 
 #[cfg(test)]

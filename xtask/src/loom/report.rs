@@ -1,5 +1,6 @@
 //! What a run of a model came to, read from its exit and its output.
 
+use crate::explorer::{is_crash, panics};
 use std::fmt::{Display, Formatter, Result};
 
 /// How much of a model a run has explored, as loom-tests/src/explore.rs tells it for each test.
@@ -87,9 +88,6 @@ impl Display for Verdict {
     }
 }
 
-/// Signals of a crash. SIGKILL is none: the system may have been short of memory.
-const CRASHES: [i32; 4] = [4, 6, 7, 11]; // SIGILL, SIGABRT, SIGBUS, SIGSEGV
-
 /// Judges a run by whether it succeeded (`None`: it ran into its limit), by the signal that ended it, and by what it
 /// printed.
 pub(super) fn judge(succeeded: Option<bool>, signal: Option<i32>, output: &str) -> Verdict {
@@ -101,10 +99,10 @@ pub(super) fn judge(succeeded: Option<bool>, signal: Option<i32>, output: &str) 
         Some(false) => match panics(output)
             .find(|message| !message.contains("exceeded maximum number of branches"))
         {
-            Some(message) => Verdict::Caught(message.to_owned()),
+            Some(message) => Verdict::Caught(without_threads(message).to_owned()),
             None if panics(output).next().is_some() => Verdict::Endless,
             None => match signal {
-                Some(signal) if CRASHES.contains(&signal) => Verdict::Crashed(signal),
+                Some(signal) if is_crash(signal) => Verdict::Crashed(signal),
                 _ => Verdict::Unclear,
             },
         },
@@ -118,15 +116,9 @@ pub(super) fn has_failed(output: &str) -> bool {
         .any(|line| line.trim_end().ends_with("FAILED") && !line.starts_with("test result"))
 }
 
-/// The messages of the panics: each stands on the line after the one that says where. Of a deadlock, loom lists all threads,
-/// which says little without its trace.
-fn panics(output: &str) -> impl Iterator<Item = &str> {
-    output
-        .lines()
-        .zip(output.lines().skip(1))
-        .filter(|(place, _)| place.contains("panicked at"))
-        .map(|(_, message)| message.trim())
-        .map(|message| message.split("; threads = ").next().unwrap_or(message))
+/// Of a deadlock loom lists all threads, which says little without its trace.
+fn without_threads(message: &str) -> &str {
+    message.split("; threads = ").next().unwrap_or(message)
 }
 
 #[cfg(test)]

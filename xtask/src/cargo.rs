@@ -1,0 +1,26 @@
+//! Cargo, as the chores call it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The cargo that runs this chore, in the root of the repository.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or(OsString::from("cargo")));
+    command.current_dir(root());
+    command
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask is a folder of the repository")
+}
+
+/// A target folder for builds with flags of their own, which in the usual one would rebuild everything.
+pub(crate) fn target(name: &str) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or(root().join("target"), PathBuf::from)
+        .join(name)
+}
