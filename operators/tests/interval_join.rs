@@ -3,17 +3,15 @@
 mod kit;
 
 use kit::jobs::{Disk, Log, outcome, start};
+use kit::lives::{Life, Step, steps};
 use kit::{World, ms};
 use peu_operators::EventTime;
-use peu_operators::pipeline::{Keyed, Operator, Pipeline, Running, Side, Watermarks, every};
-use proptest::collection::vec;
+use peu_operators::pipeline::{Keyed, Operator, Pipeline, Side, Watermarks};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 
 const LOWER: i64 = 5;
 const UPPER: i64 = 10;
-/// Of the clock, in milliseconds: no schedule of records takes as long.
-const CHECKPOINT: u64 = 1_000_000;
 
 /// Its key, and when it happened.
 type Record = (u64, i64);
@@ -29,11 +27,6 @@ struct Lasting {
     disorder: u64,
 }
 
-struct Process {
-    world: World,
-    running: Running,
-}
-
 impl Lasting {
     fn new(disorder: u64) -> Self {
         Self {
@@ -46,8 +39,7 @@ impl Lasting {
         }
     }
 
-    fn process(&self) -> Process {
-        let world = World::new();
+    fn live(&self) -> Life {
         let late = Arc::clone(&self.late);
         let job = self
             .keyed(&self.left)
@@ -59,9 +51,8 @@ impl Lasting {
                 move |record| late.lock().unwrap().push(record),
             )
             .sink(self.disk.sink())
-            .checkpoint(every(ms(CHECKPOINT)).restore(), self.folder.path());
-        let running = start(&world, job).unwrap();
-        Process { world, running }
+            .checkpoint(Life::checkpoints(), self.folder.path());
+        Life::begin(job)
     }
 
     fn keyed(
@@ -76,13 +67,13 @@ impl Lasting {
     }
 
     /// Adds a record, and lets a watermark follow it. Returns the pairs so far.
-    fn add(&self, process: &Process, record: Side<Record, Record>) -> Vec<Pair> {
+    fn add(&self, life: &Life, record: Side<Record, Record>) -> Vec<Pair> {
         match record {
             Side::Left(record) => self.left.add(record),
             Side::Right(record) => self.right.add(record),
         }
-        process.world.run();
-        process.tick();
+        life.world.run();
+        life.tick();
         self.disk.written()
     }
 
@@ -91,29 +82,11 @@ impl Lasting {
     }
 
     /// The end of both inputs, and of the job. Returns all pairs.
-    fn end(&self, mut process: Process) -> Vec<Pair> {
+    fn end(&self, life: Life) -> Vec<Pair> {
         self.left.end();
         self.right.end();
-        process.world.run();
-        outcome(&mut process.running).unwrap().unwrap();
+        life.end();
         self.disk.visible()
-    }
-}
-
-impl Process {
-    /// Lets a watermark pass, if there is news.
-    fn tick(&self) {
-        self.world.advance(ms(1));
-        self.world.run();
-    }
-
-    fn checkpoint(&self) {
-        self.world.advance(ms(CHECKPOINT));
-        self.world.run();
-    }
-
-    fn crash(self) {
-        self.world.close();
     }
 }
 
@@ -123,59 +96,59 @@ fn both_ends_of_the_interval_are_in_it_and_nothing_beyond_whoever_comes_first() 
     let expected = [95, 100, 110].map(|time| ((1, 100), (1, time)));
 
     let right_first = Lasting::new(1_000);
-    let process = right_first.process();
+    let life = right_first.live();
     for time in times {
-        right_first.add(&process, Side::Right((1, time)));
+        right_first.add(&life, Side::Right((1, time)));
     }
-    assert_eq!(right_first.add(&process, Side::Left((1, 100))), expected);
+    assert_eq!(right_first.add(&life, Side::Left((1, 100))), expected);
 
     let left_first = Lasting::new(1_000);
-    let process = left_first.process();
-    left_first.add(&process, Side::Left((1, 100)));
+    let life = left_first.live();
+    left_first.add(&life, Side::Left((1, 100)));
     for time in times {
-        left_first.add(&process, Side::Right((1, time)));
-        left_first.add(&process, Side::Right((2, time)));
+        left_first.add(&life, Side::Right((1, time)));
+        left_first.add(&life, Side::Right((2, time)));
     }
     assert_eq!(left_first.disk.written(), expected);
-    assert_eq!(left_first.end(process), expected);
+    assert_eq!(left_first.end(life), expected);
 }
 
 #[test]
 fn records_of_the_same_time_are_all_kept() {
     let lasting = Lasting::new(0);
-    let process = lasting.process();
+    let life = lasting.live();
     for _ in 0..2 {
-        lasting.add(&process, Side::Left((1, 0)));
-        lasting.add(&process, Side::Right((1, 0)));
+        lasting.add(&life, Side::Left((1, 0)));
+        lasting.add(&life, Side::Right((1, 0)));
     }
-    assert_eq!(lasting.end(process), [((1, 0), (1, 0)); 4]);
+    assert_eq!(lasting.end(life), [((1, 0), (1, 0)); 4]);
 }
 
 #[test]
 fn the_watermark_is_the_lower_of_both_and_what_is_behind_it_is_late() {
     let lasting = Lasting::new(0);
-    let process = lasting.process();
-    lasting.add(&process, Side::Left((1, 50)));
-    lasting.add(&process, Side::Left((1, 40)));
+    let life = lasting.live();
+    lasting.add(&life, Side::Left((1, 50)));
+    lasting.add(&life, Side::Left((1, 40)));
     assert_eq!(lasting.late(), [], "the right may be far behind");
     // The watermark is now 50, that of the left.
-    lasting.add(&process, Side::Right((1, 60)));
-    let before = lasting.add(&process, Side::Right((1, 50)));
+    lasting.add(&life, Side::Right((1, 60)));
+    let before = lasting.add(&life, Side::Right((1, 50)));
     assert_eq!(
         before,
         [((1, 50), (1, 60)), ((1, 40), (1, 50)), ((1, 50), (1, 50))],
         "exactly at the watermark is not late, and 40 + {UPPER} is still kept"
     );
-    lasting.add(&process, Side::Right((1, 49)));
-    lasting.add(&process, Side::Left((1, 49)));
+    lasting.add(&life, Side::Right((1, 49)));
+    lasting.add(&life, Side::Left((1, 49)));
     assert_eq!(lasting.late(), [Side::Right((1, 49)), Side::Left((1, 49))]);
-    assert_eq!(lasting.end(process), before);
+    assert_eq!(lasting.end(life), before);
 }
 
 #[test]
 fn c01_what_is_kept_and_the_watermark_are_part_of_the_checkpoint() {
     let lasting = Lasting::new(0);
-    let first = lasting.process();
+    let first = lasting.live();
     for time in [20, 30] {
         lasting.add(&first, Side::Left((1, time)));
         lasting.add(&first, Side::Right((1, time)));
@@ -192,7 +165,7 @@ fn c01_what_is_kept_and_the_watermark_are_part_of_the_checkpoint() {
     assert_eq!(sorted(lasting.disk.written()), pairs);
     first.crash();
 
-    let second = lasting.process();
+    let second = lasting.live();
     assert_eq!(sorted(lasting.disk.written()), pairs, "40 came again, once");
     lasting.add(&second, Side::Left((1, 29)));
     assert_eq!(lasting.late(), [Side::Left((1, 29))]);
@@ -203,12 +176,12 @@ fn c01_what_is_kept_and_the_watermark_are_part_of_the_checkpoint() {
 fn many_records_that_join_nothing_are_taken_over_many_polls() {
     let lasting = Lasting::new(0);
     (0..1_000).for_each(|time| lasting.left.add((1, time)));
-    let process = lasting.process();
-    assert!(process.world.polls() > 7, "128 records are enough for one");
+    let life = lasting.live();
+    assert!(life.world.polls() > 7, "128 records are enough for one");
     lasting.right.add((1, 999));
-    process.world.run();
+    life.world.run();
     assert_eq!(lasting.disk.written().len(), 11, "from 989 on");
-    assert_eq!(lasting.end(process).len(), 11);
+    assert_eq!(lasting.end(life).len(), 11);
 }
 
 #[test]
@@ -281,22 +254,13 @@ impl Model {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Add(Side<Record, Record>),
-    Checkpoint,
-    Crash,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+/// A record of either side.
+fn record() -> impl Strategy<Value = Side<Record, Record>> {
     let record = || (0_u64..3, 0_i64..80);
-    let step = prop_oneof![
-        8 => record().prop_map(|record| Step::Add(Side::Left(record))),
-        8 => record().prop_map(|record| Step::Add(Side::Right(record))),
-        1 => Just(Step::Checkpoint),
-        1 => Just(Step::Crash),
-    ];
-    vec(step, 1..120)
+    prop_oneof![
+        record().prop_map(Side::Left),
+        record().prop_map(Side::Right)
+    ]
 }
 
 proptest! {
@@ -304,9 +268,9 @@ proptest! {
 
     /// Pairs and what is late are the model's, which drops nothing, however often the job crashes.
     #[test]
-    fn any_schedule_gives_what_the_model_gives(disorder in 0_u64..60, steps in steps()) {
+    fn any_schedule_gives_what_the_model_gives(disorder in 0_u64..60, steps in steps(record())) {
         let lasting = Lasting::new(disorder);
-        let mut process = lasting.process();
+        let mut life = lasting.live();
         let (mut model, mut saved, mut since) = (Model::default(), Model::default(), Vec::new());
         for step in steps {
             match step {
@@ -314,18 +278,18 @@ proptest! {
                     since.push(record);
                     model.add(record);
                     model.tick(disorder);
-                    lasting.add(&process, record);
+                    lasting.add(&life, record);
                 }
                 Step::Checkpoint => {
-                    process.checkpoint();
+                    life.checkpoint();
                     saved = model.clone();
                     since.clear();
                 }
                 Step::Crash => {
-                    process.crash();
+                    life.crash();
                     lasting.late.lock().unwrap().truncate(saved.late.len());
-                    process = lasting.process();
-                    process.tick();
+                    life = lasting.live();
+                    life.tick();
                     // What comes again comes at once: no watermark is between.
                     model = saved.clone();
                     since.iter().for_each(|record| model.add(*record));
@@ -341,7 +305,7 @@ proptest! {
             prop_assert_eq!(pairs, model.pairs());
             prop_assert_eq!(lasting.late(), model.late.clone());
         }
-        let mut pairs = lasting.end(process);
+        let mut pairs = lasting.end(life);
         pairs.sort_unstable();
         prop_assert_eq!(pairs, model.pairs());
     }

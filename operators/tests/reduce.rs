@@ -3,10 +3,10 @@
 mod kit;
 
 use kit::jobs::{Disk, Log, outcome, start};
+use kit::lives::{Life, Step, steps};
 use kit::{World, ms};
 use peu_operators::EventTime;
-use peu_operators::pipeline::{Pipeline, Running, Watermarks, Windows, every};
-use proptest::collection::vec;
+use peu_operators::pipeline::{Pipeline, Watermarks, Windows};
 use proptest::prelude::*;
 
 /// A key, and the numbers that it has come to.
@@ -27,38 +27,30 @@ impl Lasting {
         }
     }
 
-    fn process(&self) -> (World, Running) {
-        let world = World::new();
+    fn live(&self) -> Life {
         let job = Pipeline::source(self.log.reader())
             .key_by(|(key, _): &Record| *key)
             .reduce(|(_, so_far), (_, numbers)| so_far.extend(numbers))
             .sink(self.disk.sink())
-            .checkpoint(every(ms(100)).restore(), self.folder.path());
-        let running = start(&world, job).unwrap();
-        (world, running)
+            .checkpoint(Life::checkpoints(), self.folder.path());
+        Life::begin(job)
     }
 
-    fn add(&self, world: &World, key: u64, number: u64) {
+    fn add(&self, life: &Life, key: u64, number: u64) {
         self.log.add((key, vec![number]));
-        world.run();
+        life.world.run();
     }
-}
-
-fn checkpoint(world: &World) {
-    world.advance(ms(100));
-    world.run();
 }
 
 #[test]
 fn each_record_becomes_what_its_key_has_come_to() {
     let lasting = Lasting::new();
-    let (world, mut running) = lasting.process();
+    let life = lasting.live();
     for (key, number) in [(1, 5), (2, 7), (1, 6), (1, 8)] {
-        lasting.add(&world, key, number);
+        lasting.add(&life, key, number);
     }
     lasting.log.end();
-    world.run();
-    outcome(&mut running).unwrap().unwrap();
+    life.end();
     let expected = [
         (1, vec![5]),
         (2, vec![7]),
@@ -98,15 +90,14 @@ fn an_outcome_has_the_event_time_of_its_record() {
 #[test]
 fn c01_what_keys_have_come_to_is_part_of_the_checkpoint() {
     let lasting = Lasting::new();
-    let (world, running) = lasting.process();
-    lasting.add(&world, 1, 5);
-    checkpoint(&world);
-    lasting.add(&world, 1, 6);
-    world.close();
-    drop(running);
+    let first = lasting.live();
+    lasting.add(&first, 1, 5);
+    first.checkpoint();
+    lasting.add(&first, 1, 6);
+    first.crash();
 
-    let (world, _running) = lasting.process();
-    lasting.add(&world, 1, 7);
+    let second = lasting.live();
+    lasting.add(&second, 1, 7);
     assert_eq!(
         lasting.disk.written(),
         [(1, vec![5]), (1, vec![5, 6]), (1, vec![5, 6, 7])],
@@ -114,30 +105,14 @@ fn c01_what_keys_have_come_to_is_part_of_the_checkpoint() {
     );
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Add(u64),
-    Checkpoint,
-    Crash,
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Each record's outcome is all records of its key up to it, in order, however often the job crashes.
     #[test]
-    fn random_crashes_change_nothing(
-        steps in vec(
-            prop_oneof![
-                8 => (0_u64..4).prop_map(Step::Add),
-                1 => Just(Step::Checkpoint),
-                1 => Just(Step::Crash),
-            ],
-            1..80,
-        ),
-    ) {
+    fn random_crashes_change_nothing(steps in steps(0_u64..4)) {
         let lasting = Lasting::new();
-        let (mut world, mut running) = lasting.process();
+        let mut life = lasting.live();
         let (mut records, mut expected) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
@@ -146,19 +121,18 @@ proptest! {
                     records.push((key, number));
                     let of_key = records.iter().filter(|record| record.0 == key);
                     expected.push((key, of_key.map(|record| record.1).collect::<Vec<_>>()));
-                    lasting.add(&world, key, number);
+                    lasting.add(&life, key, number);
                 }
-                Step::Checkpoint => checkpoint(&world),
+                Step::Checkpoint => life.checkpoint(),
                 Step::Crash => {
-                    world.close();
-                    (world, running) = lasting.process();
+                    life.crash();
+                    life = lasting.live();
                 }
             }
             prop_assert_eq!(lasting.disk.written(), expected.clone());
         }
         lasting.log.end();
-        world.run();
-        outcome(&mut running).unwrap().unwrap();
+        life.end();
         prop_assert_eq!(lasting.disk.visible(), expected);
     }
 }

@@ -3,17 +3,15 @@
 mod kit;
 
 use kit::jobs::{Disk, Log, outcome, start};
+use kit::lives::{Life, Step, steps};
 use kit::{World, ms};
 use peu_operators::EventTime;
-use peu_operators::pipeline::{Pipeline, Running, Watermarks, every};
+use peu_operators::pipeline::{Pipeline, Watermarks};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 const GAP: i64 = 10;
-/// Of the clock, in milliseconds: no schedule of records takes as long.
-const CHECKPOINT: u64 = 1_000_000;
 
 /// Its key, and when it happened.
 type Record = (u64, i64);
@@ -29,11 +27,6 @@ struct Lasting {
     disorder: u64,
 }
 
-struct Process {
-    world: World,
-    running: Running,
-}
-
 impl Lasting {
     fn new(disorder: u64) -> Self {
         Self {
@@ -45,10 +38,8 @@ impl Lasting {
         }
     }
 
-    fn process(&self) -> Process {
-        let world = World::new();
+    fn live(&self) -> Life {
         let late = Arc::clone(&self.late);
-        let folder: &Path = self.folder.path();
         let job = Pipeline::source(self.log.reader())
             .event_time(
                 |(_, time): &Record| EventTime::from_millis(*time),
@@ -67,16 +58,15 @@ impl Lasting {
                 (session.key, start, end, session.value)
             })
             .sink(self.disk.sink())
-            .checkpoint(every(ms(CHECKPOINT)).restore(), folder);
-        let running = start(&world, job).unwrap();
-        Process { world, running }
+            .checkpoint(Life::checkpoints(), self.folder.path());
+        Life::begin(job)
     }
 
     /// Adds a record, and lets a watermark follow it. Returns the results so far.
-    fn add(&self, process: &Process, record: Record) -> Vec<Session> {
+    fn add(&self, life: &Life, record: Record) -> Vec<Session> {
         self.log.add(record);
-        process.world.run();
-        process.tick();
+        life.world.run();
+        life.tick();
         self.disk.written()
     }
 
@@ -85,72 +75,54 @@ impl Lasting {
     }
 
     /// The end of the input, and of the job. Returns all results.
-    fn end(&self, mut process: Process) -> Vec<Session> {
+    fn end(&self, life: Life) -> Vec<Session> {
         self.log.end();
-        process.world.run();
-        outcome(&mut process.running).unwrap().unwrap();
+        life.end();
         self.disk.visible()
-    }
-}
-
-impl Process {
-    /// Lets a watermark pass, if there is news.
-    fn tick(&self) {
-        self.world.advance(ms(1));
-        self.world.run();
-    }
-
-    fn checkpoint(&self) {
-        self.world.advance(ms(CHECKPOINT));
-        self.world.run();
-    }
-
-    fn crash(self) {
-        self.world.close();
     }
 }
 
 #[test]
 fn a_session_ends_when_the_watermark_reaches_the_gap_behind_its_last_record_and_not_before() {
     let lasting = Lasting::new(0);
-    let process = lasting.process();
-    assert_eq!(lasting.add(&process, (1, 0)), []);
-    assert_eq!(lasting.add(&process, (1, 9)), []);
-    assert_eq!(lasting.add(&process, (2, 18)), []);
-    let mut results = lasting.add(&process, (2, 19));
+    let life = lasting.live();
+    assert_eq!(lasting.add(&life, (1, 0)), []);
+    assert_eq!(lasting.add(&life, (1, 9)), []);
+    assert_eq!(lasting.add(&life, (2, 18)), []);
+    let mut results = lasting.add(&life, (2, 19));
     assert_eq!(results, [(1, 0, 19, vec![0, 9])]);
     results.push((2, 18, 29, vec![18, 19]));
-    assert_eq!(lasting.end(process), results);
+    assert_eq!(lasting.end(life), results);
     assert_eq!(lasting.late(), []);
 }
 
 #[test]
 fn a_silence_as_long_as_the_gap_parts_sessions_whether_or_not_a_watermark_came_between() {
     let together = Lasting::new(100);
-    let process = together.process();
-    together.add(&process, (1, 10));
-    together.add(&process, (1, 0));
+    let life = together.live();
+    together.add(&life, (1, 10));
+    together.add(&life, (1, 0));
     let parted = [(1, 0, 10, vec![0]), (1, 10, 20, vec![10])];
-    assert_eq!(together.end(process), parted);
+    assert_eq!(together.end(life), parted);
 
     let one_by_one = Lasting::new(0);
-    let process = one_by_one.process();
-    one_by_one.add(&process, (1, 0));
-    one_by_one.add(&process, (2, 10));
-    one_by_one.add(&process, (1, 10));
-    let results = one_by_one.end(process);
+    let life = one_by_one.live();
+    one_by_one.add(&life, (1, 0));
+    one_by_one.add(&life, (2, 10));
+    one_by_one.add(&life, (1, 10));
+    let results = one_by_one.end(life);
     assert_eq!(results[..2], parted);
 }
 
 #[test]
 fn a_record_that_bridges_two_sessions_makes_them_one_and_those_of_other_keys_stay() {
     let lasting = Lasting::new(100);
-    let process = lasting.process();
+    let life = lasting.live();
     for record in [(1, 0), (1, 18), (2, 0), (2, 18), (1, 9), (1, 40)] {
-        lasting.add(&process, record);
+        lasting.add(&life, record);
     }
     assert_eq!(
-        lasting.end(process),
+        lasting.end(life),
         [
             (2, 0, 10, vec![0]),
             (1, 0, 28, vec![0, 9, 18]),
@@ -164,18 +136,18 @@ fn a_record_that_bridges_two_sessions_makes_them_one_and_those_of_other_keys_sta
 #[test]
 fn a_late_record_is_given_away_unless_a_session_is_open_where_it_falls() {
     let lasting = Lasting::new(0);
-    let process = lasting.process();
-    lasting.add(&process, (1, 0));
-    lasting.add(&process, (2, 20));
+    let life = lasting.live();
+    lasting.add(&life, (1, 0));
+    lasting.add(&life, (2, 20));
     // A session of the record alone would end exactly at the watermark, or a millisecond behind it.
-    lasting.add(&process, (3, 10));
-    lasting.add(&process, (3, 11));
+    lasting.add(&life, (3, 10));
+    lasting.add(&life, (3, 11));
     assert_eq!(lasting.late(), [(3, 10)]);
     // And now there is one that begins at 11: what falls into it is as good as it.
-    lasting.add(&process, (3, 2));
+    lasting.add(&life, (3, 2));
     assert_eq!(lasting.late(), [(3, 10)]);
     assert_eq!(
-        lasting.end(process),
+        lasting.end(life),
         [
             (1, 0, 10, vec![0]),
             (3, 2, 21, vec![2, 11]),
@@ -187,15 +159,15 @@ fn a_late_record_is_given_away_unless_a_session_is_open_where_it_falls() {
 #[test]
 fn the_ends_of_time_lose_no_record() {
     let lasting = Lasting::new(1_000);
-    let process = lasting.process();
+    let life = lasting.live();
     for time in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX, i64::MAX] {
-        lasting.add(&process, (1, time));
+        lasting.add(&life, (1, time));
     }
     let ends = [
         (1, i64::MIN, i64::MIN + 11, vec![i64::MIN, i64::MIN + 1]),
         (1, i64::MAX - 1, i64::MAX, vec![i64::MAX - 1]),
     ];
-    assert_eq!(lasting.end(process), ends);
+    assert_eq!(lasting.end(life), ends);
     assert_eq!(
         lasting.late(),
         [(1, i64::MAX), (1, i64::MAX)],
@@ -206,7 +178,7 @@ fn the_ends_of_time_lose_no_record() {
 #[test]
 fn c01_open_sessions_and_the_watermark_are_part_of_the_checkpoint() {
     let lasting = Lasting::new(0);
-    let first = lasting.process();
+    let first = lasting.live();
     for record in [(1, 0), (1, 20), (2, 24)] {
         lasting.add(&first, record);
     }
@@ -215,7 +187,7 @@ fn c01_open_sessions_and_the_watermark_are_part_of_the_checkpoint() {
     assert_eq!(lasting.disk.written().len(), 3);
     first.crash();
 
-    let second = lasting.process();
+    let second = lasting.live();
     assert_eq!(lasting.add(&second, (3, 14)).len(), 3, "40 came again");
     assert_eq!(lasting.late(), [(3, 14)], "what was late still is");
     assert_eq!(
@@ -313,31 +285,14 @@ fn result(session: &[Record]) -> Session {
     (session[0].0, times[0], times[times.len() - 1] + GAP, times)
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Add(Record),
-    Checkpoint,
-    Crash,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let record = (0_u64..3, 0_i64..150);
-    let step = prop_oneof![
-        16 => record.prop_map(Step::Add),
-        1 => Just(Step::Checkpoint),
-        1 => Just(Step::Crash),
-    ];
-    vec(step, 1..120)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Results, their order, and what is late are the model's, however often the job crashes.
     #[test]
-    fn any_schedule_gives_what_the_model_gives(disorder in 0_u64..80, steps in steps()) {
+    fn any_schedule_gives_what_the_model_gives(disorder in 0_u64..80, steps in steps((0_u64..3, 0_i64..150))) {
         let lasting = Lasting::new(disorder);
-        let mut process = lasting.process();
+        let mut life = lasting.live();
         let (mut model, mut saved, mut since) = (Model::default(), Model::default(), Vec::new());
         for step in steps {
             match step {
@@ -345,18 +300,18 @@ proptest! {
                     since.push(record);
                     model.add(record);
                     model.tick(disorder);
-                    lasting.add(&process, record);
+                    lasting.add(&life, record);
                 }
                 Step::Checkpoint => {
-                    process.checkpoint();
+                    life.checkpoint();
                     saved = model.clone();
                     since.clear();
                 }
                 Step::Crash => {
-                    process.crash();
+                    life.crash();
                     lasting.late.lock().unwrap().truncate(saved.late.len());
-                    process = lasting.process();
-                    process.tick();
+                    life = lasting.live();
+                    life.tick();
                     // What comes again comes at once: no watermark is between.
                     model = saved.clone();
                     since.iter().for_each(|record| model.add(*record));
@@ -367,7 +322,7 @@ proptest! {
             prop_assert_eq!(lasting.late(), model.late.clone());
         }
         model.end();
-        prop_assert_eq!(lasting.end(process), model.results);
+        prop_assert_eq!(lasting.end(life), model.results);
     }
 
     /// As long as no record is late, sessions are what one sees who has all records in order before him.
@@ -378,16 +333,16 @@ proptest! {
         let mut disordered = records.clone();
         disordered.sort_by_key(|(_, time, delay)| time + delay);
         let lasting = Lasting::new(20);
-        let process = lasting.process();
+        let life = lasting.live();
         for (key, time, _) in disordered {
-            lasting.add(&process, (key, time));
+            lasting.add(&life, (key, time));
         }
         let mut ordered: Vec<Record> = records.iter().map(|(key, time, _)| (*key, *time)).collect();
         ordered.sort_unstable();
         let in_session = |a: &Record, b: &Record| a.0 == b.0 && b.1 - a.1 < GAP;
         let mut expected: Vec<_> = ordered.chunk_by(in_session).map(result).collect();
         expected.sort_by_key(|(key, _, end, _)| (*end, *key));
-        prop_assert_eq!(lasting.end(process), expected);
+        prop_assert_eq!(lasting.end(life), expected);
         prop_assert_eq!(lasting.late(), []);
     }
 }

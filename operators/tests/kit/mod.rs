@@ -4,6 +4,7 @@
 mod calls;
 mod feed;
 pub(crate) mod jobs;
+pub(crate) mod lives;
 pub(crate) mod marked;
 pub(crate) mod oracle;
 mod tap;
