@@ -6,7 +6,7 @@
 //! source, no timer, no operation.
 //!
 //! Chance has a seed, which a failing test prints. `PEU_STRESS_SEED=… cargo test --test stress` repeats its decisions; the
-//! schedule remains the system's. The long versions: `cargo test --release --test stress -- --ignored`. `cargo xtask sanitize` runs these
+//! schedule remains the system's. The long versions (`-- --ignored`) are run by .ci/run. `cargo xtask sanitize` runs these
 //! same tests.
 //!
 //! | module | what is in it |
