@@ -72,7 +72,7 @@
 //! A [`Batcher`] asks for many records with one call. A [`Table`] is in memory as a whole, and is loaded again now and then.
 //! With the feature `cache` there is `Cache`, with one load for all that look a key up at the same time. They are no parts of
 //! a stage, so stages can share them, and what a stage does for requests it does for theirs. With the feature `prometheus`,
-//! `StageCollector` shows what stages count.
+//! `MetricsCollector` shows what all of them count.
 //!
 //! # What it needs
 //!
@@ -182,7 +182,7 @@ pub use metrics::{Circuit, Metrics, Monitor};
 pub use options::AsyncOptions;
 pub use policies::{Policies, StagePolicies};
 #[cfg(feature = "prometheus")]
-pub use prometheus::StageCollector;
+pub use prometheus::MetricsCollector;
 pub use rate_limit::RateLimit;
 pub use retry::{Always, Condition, Jitter, Never, NoRetry, Retry, RetryPolicy};
 pub use runtime::{Offload, Spawn, Timer};

@@ -1,18 +1,24 @@
-//! The metrics of stages as Prometheus reads them.
+//! Metrics as Prometheus reads them.
 
+use crate::batch::{BatchMetrics, Batcher};
+#[cfg(feature = "cache")]
+use crate::cache::{Cache, CacheMetrics};
 use crate::metrics::{Circuit, Metrics, Monitor};
+use crate::table::{Table, TableMetrics};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use std::fmt;
+use std::fmt::{self, Debug, Formatter};
+use std::hash::Hash;
 use std::time::Duration;
 
-/// Collects the metrics of stages for a registry of `prometheus-client`, with a label `stage`.
+/// Collects the metrics of stages, caches, batchers and tables for a registry of `prometheus-client`, each with its name as a label:
+/// `peu_stage_…{stage="…"}`, `peu_cache_…{cache="…"}`, `peu_batcher_…{batcher="…"}`, `peu_table_…{table="…"}`.
 ///
-/// Each scrape takes one short lock for each stage. The histogram has a bucket for each doubling of time from 64 µs to
-/// 67 s.
+/// It keeps what it collects from alive. Each scrape takes one short lock for each stage, batcher and table. The histogram of
+/// latencies has a bucket for each doubling of time from 64 µs to 67 s.
 ///
 /// # Examples
 ///
@@ -20,7 +26,7 @@ use std::time::Duration;
 /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
 /// # use threads::Threads;
 /// use futures_lite::{StreamExt as _, future::block_on, stream};
-/// use peu_operators::{AsyncOptions, StageCollector, StreamExt as _};
+/// use peu_operators::{AsyncOptions, MetricsCollector, StreamExt as _};
 /// use prometheus_client::{encoding::text::encode, registry::Registry};
 /// use std::convert::Infallible;
 ///
@@ -31,30 +37,102 @@ use std::time::Duration;
 ///     AsyncOptions::unordered(),
 /// );
 /// let mut registry = Registry::default();
-/// let stages = StageCollector::new([("double", doubled.monitor())]);
-/// registry.register_collector(Box::new(stages));
+/// // Of a job: `.stages(running.monitors())`.
+/// let metrics = MetricsCollector::new().stages(&[("double", doubled.monitor())]);
+/// registry.register_collector(Box::new(metrics));
 ///
 /// assert_eq!(block_on(doubled.count()), 100);
 /// let mut text = String::new();
 /// encode(&mut text, &registry).unwrap();
 /// assert!(text.contains(r#"peu_stage_completed_total{stage="double"} 100"#));
 /// ```
-#[derive(Debug)]
-pub struct StageCollector(Vec<(String, Monitor)>);
+#[derive(Default)]
+pub struct MetricsCollector {
+    stages: Vec<(String, Monitor)>,
+    #[cfg(feature = "cache")]
+    caches: Read<CacheMetrics>,
+    batchers: Read<BatchMetrics>,
+    tables: Read<TableMetrics>,
+}
 
-impl StageCollector {
+/// Name, and the metrics now.
+type Read<M> = Vec<(String, Box<dyn Fn() -> M + Send + Sync>)>;
+
+impl MetricsCollector {
+    /// One that collects from nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Collects from these stages, by name.
-    pub fn new<N: Into<String>>(stages: impl IntoIterator<Item = (N, Monitor)>) -> Self {
-        let stages = stages.into_iter();
-        Self(stages.map(|(name, stage)| (name.into(), stage)).collect())
+    #[must_use]
+    pub fn stages<N: AsRef<str>>(mut self, stages: &[(N, Monitor)]) -> Self {
+        let named = |(name, stage): &(N, Monitor)| (name.as_ref().to_owned(), stage.clone());
+        self.stages.extend(stages.iter().map(named));
+        self
+    }
+
+    /// Collects from this cache.
+    #[cfg(feature = "cache")]
+    #[must_use]
+    pub fn cache<K, V, E>(mut self, name: impl Into<String>, cache: &Cache<K, V, E>) -> Self
+    where
+        K: Hash + Eq + Clone + Send + Sync + 'static,
+        V: Clone + Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let cache = cache.clone();
+        let read = move || cache.metrics();
+        self.caches.push((name.into(), Box::new(read)));
+        self
+    }
+
+    /// Collects from this batcher.
+    #[must_use]
+    pub fn batcher<T, Out, E>(
+        mut self,
+        name: impl Into<String>,
+        batcher: &Batcher<T, Out, E>,
+    ) -> Self
+    where
+        T: Send + 'static,
+        Out: Clone + Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let batcher = batcher.clone();
+        let read = move || batcher.metrics();
+        self.batchers.push((name.into(), Box::new(read)));
+        self
+    }
+
+    /// Collects from this table.
+    #[must_use]
+    pub fn table<K, V>(mut self, name: impl Into<String>, table: &Table<K, V>) -> Self
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        let table = table.clone();
+        let read = move || table.metrics();
+        self.tables.push((name.into(), Box::new(read)));
+        self
+    }
+}
+
+impl Debug for MetricsCollector {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsCollector")
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
     }
 }
 
 /// Name, help, value.
-type Entry = (&'static str, &'static str, fn(&Metrics) -> u64);
+type Entry<M, N = u64> = (&'static str, &'static str, fn(&M) -> N);
 
 /// What only grows.
-const COUNTERS: &[Entry] = &[
+const COUNTERS: &[Entry<Metrics>] = &[
     ("accepted", "Records taken from the input", |m| m.accepted),
     ("completed", "Records that ended with an output", |m| {
         m.completed
@@ -97,7 +175,7 @@ const COUNTERS: &[Entry] = &[
 ];
 
 /// What comes and goes.
-const GAUGES: &[Entry] = &[
+const GAUGES: &[Entry<Metrics>] = &[
     ("in_flight", "Requests that have no outcome yet", |m| {
         m.in_flight as u64
     }),
@@ -126,42 +204,135 @@ const GAUGES: &[Entry] = &[
     ),
 ];
 
+#[cfg(feature = "cache")]
+const CACHE_COUNTERS: &[Entry<CacheMetrics>] = &[
+    ("hits", "Look-ups that found a fresh entry", |m| m.hits),
+    ("misses", "Look-ups that did not", |m| m.misses),
+    ("loads", "Calls of the loader", |m| m.loads),
+    ("failures", "Loads that returned an error", |m| m.failures),
+    (
+        "stale",
+        "Loads that failed and were answered with an entry that had expired",
+        |m| m.stale,
+    ),
+    (
+        "refreshes",
+        "Loads that were begun ahead of the entry's end",
+        |m| m.refreshes,
+    ),
+];
+
+#[cfg(feature = "cache")]
+const CACHE_TIMES: &[Entry<CacheMetrics, f64>] =
+    &[("load_seconds", "How long all loads took together", |m| {
+        m.load_time.as_secs_f64()
+    })];
+
+#[cfg(feature = "cache")]
+const CACHE_GAUGES: &[Entry<CacheMetrics>] = &[(
+    "entries",
+    "Entries, expired ones that are still there included",
+    |m| m.entries as u64,
+)];
+
+const BATCHER_COUNTERS: &[Entry<BatchMetrics>] = &[
+    ("calls", "Calls of the function", |m| m.calls),
+    (
+        "records",
+        "Records that they were given, equal ones once",
+        |m| m.records,
+    ),
+];
+
+const TABLE_COUNTERS: &[Entry<TableMetrics>] = &[
+    ("loads", "Tables that were loaded", |m| m.loads),
+    (
+        "failures",
+        "Loads that failed, so that the old table is kept",
+        |m| m.failures,
+    ),
+];
+
+const TABLE_GAUGES: &[Entry<TableMetrics>] =
+    &[("entries", "Entries of the table", |m| m.entries as u64)];
+
 /// The doublings of time that the histogram shows; what is below the first or above the last is rare or hopeless.
 const SHORTEST: Duration = Duration::from_micros(64);
 const LONGEST: Duration = Duration::from_secs(68);
 
-impl Collector for StageCollector {
+impl Collector for MetricsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stages = self.0.iter();
-        let metrics: Vec<_> = stages
-            .map(|(name, stage)| (name, stage.metrics()))
-            .collect();
-        for (name, help, value) in COUNTERS {
-            let name = format!("peu_stage_{name}");
-            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-            for (stage, metrics) in &metrics {
-                let labels = [("stage", stage.as_str())];
-                ConstCounter::new(value(metrics)).encode(family.encode_family(&labels)?)?;
-            }
+        let stages = self.stages.iter();
+        let metrics = stages.map(|(name, stage)| (name.as_str(), stage.metrics()));
+        let stages = Family::new("stage", metrics.collect());
+        stages.encode(&mut encoder, COUNTERS, ConstCounter::new)?;
+        stages.encode(&mut encoder, GAUGES, ConstGauge::new)?;
+        self.encode_latencies(&mut encoder)?;
+
+        #[cfg(feature = "cache")]
+        {
+            let caches = Family::new("cache", read(&self.caches));
+            caches.encode(&mut encoder, CACHE_COUNTERS, ConstCounter::new)?;
+            caches.encode(&mut encoder, CACHE_TIMES, ConstCounter::new)?;
+            caches.encode(&mut encoder, CACHE_GAUGES, ConstGauge::new)?;
         }
-        for (name, help, value) in GAUGES {
-            let name = format!("peu_stage_{name}");
-            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
-            for (stage, metrics) in &metrics {
-                let labels = [("stage", stage.as_str())];
-                ConstGauge::new(value(metrics)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        self.encode_latencies(&mut encoder)
+
+        let batchers = Family::new("batcher", read(&self.batchers));
+        batchers.encode(&mut encoder, BATCHER_COUNTERS, ConstCounter::new)?;
+
+        let tables = Family::new("table", read(&self.tables));
+        tables.encode(&mut encoder, TABLE_COUNTERS, ConstCounter::new)?;
+        tables.encode(&mut encoder, TABLE_GAUGES, ConstGauge::new)
     }
 }
 
-impl StageCollector {
+fn read<M>(from: &Read<M>) -> Vec<(&str, M)> {
+    let from = from.iter();
+    from.map(|(name, read)| (name.as_str(), read())).collect()
+}
+
+/// What there is of a kind, by name, at the time of a scrape.
+struct Family<'a, M> {
+    kind: &'static str,
+    members: Vec<(&'a str, M)>,
+}
+
+impl<'a, M> Family<'a, M> {
+    fn new(kind: &'static str, members: Vec<(&'a str, M)>) -> Self {
+        Self { kind, members }
+    }
+
+    fn encode<N, C: EncodeMetric>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        entries: &[Entry<M, N>],
+        metric: fn(N) -> C,
+    ) -> Result<(), fmt::Error> {
+        let Some((_, first)) = self.members.first() else {
+            return Ok(());
+        };
+        for (name, help, value) in entries {
+            let name = format!("peu_{}_{name}", self.kind);
+            let kind = metric(value(first)).metric_type();
+            let mut family = encoder.encode_descriptor(&name, help, None, kind)?;
+            for (member, metrics) in &self.members {
+                let labels = [(self.kind, *member)];
+                metric(value(metrics)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MetricsCollector {
     fn encode_latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if self.stages.is_empty() {
+            return Ok(());
+        }
         let name = "peu_stage_latency_seconds";
         let help = "From the acceptance of a record to its outcome";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (stage, monitor) in &self.0 {
+        for (stage, monitor) in &self.stages {
             let latencies = monitor.latencies();
             let (mut buckets, mut below) = (Vec::new(), 0);
             for (end, count) in latencies.doublings() {

@@ -516,3 +516,54 @@ fn s05_an_answer_that_is_there_when_the_time_is_up_wins() {
     process.end_input();
     process.end().unwrap();
 }
+
+#[test]
+fn x11_an_async_sink_has_metrics_beside_those_of_stages() {
+    let (options, letters) = dead_letters(pairs());
+    let options = options
+        .in_flight(2)
+        .timeout(ms(50))
+        .record_bytes(99, |n| *n);
+    let process = Process::new(options.retry(Retry::fixed(ms(10)).max_retries(1)));
+    let [(name, monitor)] = process.running.monitors() else {
+        panic!("only the sink has any");
+    };
+    assert_eq!(&**name, "rows");
+    let monitor = monitor.clone();
+    process.push(1..=6);
+    let metrics = monitor.metrics();
+    assert_eq!((metrics.attempts, metrics.running), (2, 2));
+    process.advance(20);
+    process.refuse(0, &[2]);
+    let metrics = monitor.metrics();
+    assert_eq!((metrics.accepted, metrics.in_flight), (6, 5), "2 to 6");
+    assert_eq!((metrics.completed, metrics.failed), (1, 0), "2 is not lost");
+    assert_eq!((metrics.attempts, metrics.retries), (3, 0));
+    process.complete(1);
+    process.advance(10);
+    let metrics = monitor.metrics();
+    assert_eq!((metrics.attempts, metrics.retries), (4, 1));
+    process.refuse(3, &[2]);
+    let metrics = monitor.metrics();
+    assert_eq!((metrics.failed, metrics.skipped), (1, 1));
+    assert_eq!(metrics.dead_letters, 1);
+    process.push([100, 7]);
+    process.complete(2);
+    process.end_input();
+    process.advance(50);
+    process.advance(10);
+    assert_eq!(monitor.metrics().timed_out, 1);
+    process.complete(5);
+    let metrics = monitor.metrics();
+    assert_eq!((metrics.accepted, metrics.completed), (8, 6));
+    assert_eq!(
+        (metrics.skipped, metrics.in_flight, metrics.running),
+        (2, 0, 0)
+    );
+    let latencies = monitor.latencies();
+    assert_eq!(latencies.count(), 7, "all that were sent");
+    assert_eq!(latencies.sum(), ms(20 + 20 + 20 + 30 + 30 + 30 + 60));
+    let report = process.end().unwrap();
+    assert_eq!(report.stages[0].1, metrics);
+    assert_eq!(letters.lock().unwrap().len(), 2);
+}

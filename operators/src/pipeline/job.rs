@@ -148,6 +148,7 @@ where
         refuse_trouble(&opening, checkpoint.as_ref(), restored.as_ref())?;
 
         self.open_sink(&host, prepared).await?;
+        opening.monitors.extend(self.sink.monitor());
         let running = Running {
             end: None,
             restored: restored.take(),
@@ -291,7 +292,7 @@ impl Running {
         self.restored.as_ref()
     }
 
-    /// The counters of each async stage, by name, to be read while the job runs.
+    /// The counters of each async stage, and of the sink if it has some, by name: to be read while the job runs.
     #[must_use]
     pub fn monitors(&self) -> &[(Arc<str>, Monitor)] {
         &self.monitors

@@ -2,9 +2,11 @@
 
 use super::host::Host;
 use crate::error::BoxError;
+use crate::metrics::Monitor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Where records go.
@@ -100,6 +102,12 @@ pub trait Sink<T>: Send + 'static {
         &mut self,
         prepared: &Self::Prepared,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The counters of a sink that is a stage of its own, as [`AsyncSink`](super::AsyncSink) is, with its name:
+    /// [`Running::monitors`](super::Running::monitors) has them. Most sinks have none. Asked once the sink is open.
+    fn monitor(&self) -> Option<(Arc<str>, Monitor)> {
+        None
+    }
 
     /// The pipeline has failed: removes what no checkpoint will ever want. Best effort; a crash does not call it.
     fn abort(&mut self) -> impl Future<Output = ()> + Send;

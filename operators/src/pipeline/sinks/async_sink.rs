@@ -11,12 +11,15 @@
 
 use super::async_answers::{Answers, Call, answers, panicked};
 use super::async_buffer::{Buffer, Entry};
+use super::async_counts::Counts;
+use super::async_requests::{Request, Requests};
 use super::async_sink_options::{AsyncSinkOptions, RecordTooLarge};
 use crate::alarm::Alarm;
 use crate::batch_options::Size;
 use crate::error::{Cause, StageError};
 use crate::failure::{Failure, Recovery};
 use crate::flight::BoxFuture;
+use crate::metrics::Monitor;
 use crate::panics::caught;
 use crate::pipeline::async_stage::Keepable;
 use crate::pipeline::host::Host;
@@ -37,6 +40,10 @@ use std::time::{Duration, Instant};
 /// once. Records are first sent in their order, but nothing is said about which of several requests is carried out first.
 ///
 /// At the end of the input everything is flushed, retries and back-offs included, before the job is complete.
+///
+/// Its counters are among the job's [`monitors`](crate::pipeline::Running::monitors), under its name: there an *attempt* is a request, and
+/// *in flight* is each record that is neither written nor has failed, buffered ones among them. They are as they were when a
+/// request was last made or ended.
 ///
 /// # Examples
 ///
@@ -80,8 +87,7 @@ pub struct AsyncSink<T> {
     call: Box<Call<T>>,
     options: AsyncSinkOptions<T>,
     buffer: Buffer<T>,
-    /// Requests in flight; a free place is used again.
-    requests: Vec<Option<Request<T>>>,
+    requests: Requests<T>,
     back_offs: Vec<BackOff<T>>,
     /// How many records were written into the sink.
     accepted: u64,
@@ -92,12 +98,7 @@ pub struct AsyncSink<T> {
     signals: Signals,
     /// None before the sink is open.
     alarm: Option<Alarm<Host>>,
-}
-
-struct Request<T> {
-    entries: Vec<Entry<T>>,
-    future: BoxFuture<Answers>,
-    deadline: Option<Instant>,
+    counts: Counts,
 }
 
 /// What failed in one request, and returns together.
@@ -140,13 +141,14 @@ impl<T: Keepable + Sync> AsyncSink<T> {
             }),
             buffer: Buffer::new(options.count, most_bytes, options.age),
             options,
-            requests: Vec::new(),
+            requests: Requests::new(),
             back_offs: Vec::new(),
             accepted: 0,
             is_flushing: false,
             has_changed: false,
             signals: Signals::new(),
             alarm: None,
+            counts: Counts::new(),
         }
     }
 
@@ -167,6 +169,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
         self.send()?;
         if mem::take(&mut self.has_changed) {
             self.set_alarm();
+            self.tell();
         }
         if !self.signals.park(cx.waker()) {
             cx.waker().wake_by_ref();
@@ -186,14 +189,10 @@ impl<T: Keepable + Sync> AsyncSink<T> {
 
     fn do_what_is_due(&mut self) -> Result<(), StageError> {
         let now = self.alarm().now();
-        let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        for place in 0..self.requests.len() {
-            let request = self.requests[place].as_ref();
-            if request.is_some_and(|request| has_passed(request.deadline)) {
-                self.time_out(place)?;
-            }
+        for place in self.requests.expired(now) {
+            self.time_out(place)?;
         }
-        let is_over = |back_off: &mut BackOff<T>| has_passed(back_off.until);
+        let is_over = |back_off: &mut BackOff<T>| back_off.until.is_some_and(|until| until <= now);
         for back_off in self.back_offs.extract_if(.., is_over) {
             for entry in back_off.entries {
                 self.buffer.put(entry);
@@ -205,9 +204,10 @@ impl<T: Keepable + Sync> AsyncSink<T> {
     /// A last poll, for an answer that is there wins; then the request is dropped.
     fn time_out(&mut self, place: usize) -> Result<(), StageError> {
         self.poll_request(place)?;
-        let Some(request) = self.requests[place].take() else {
+        let Some(request) = self.requests.take(place) else {
             return Ok(());
         };
+        self.counts.metrics.timed_out += 1;
         let _ = caught(|| drop(request.future));
         let limit = self.options.timeout.unwrap_or_default();
         let timed_out = request.entries.iter().map(|_| Err(Cause::TimedOut(limit)));
@@ -223,6 +223,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
             let entries = self.buffer.take();
             let new = entries.iter().filter(|entry| entry.failed == 0).count();
             (0..new).for_each(|_| self.options.retry.record());
+            self.counts.attempt(new < entries.len());
             let records = || entries.iter().map(|entry| entry.record.clone()).collect();
             match caught(|| (self.call)(records())) {
                 Ok(future) => self.start(entries, future, now)?,
@@ -240,7 +241,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
     }
 
     fn may_send(&self) -> bool {
-        self.requests.iter().flatten().count() < self.options.in_flight
+        self.requests.count() < self.options.in_flight
     }
 
     fn start(
@@ -250,23 +251,17 @@ impl<T: Keepable + Sync> AsyncSink<T> {
         now: Instant,
     ) -> Result<(), StageError> {
         let timeout = self.options.timeout;
-        let request = Request {
+        let place = self.requests.put(Request {
             entries,
             future,
             deadline: timeout.and_then(|limit| now.checked_add(limit)),
-        };
-        let free = self.requests.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.requests.len());
-        match free {
-            Some(place) => self.requests[place] = Some(request),
-            None => self.requests.push(Some(request)),
-        }
+        });
         self.poll_request(place)
     }
 
     /// Polls a request, if it is still there: a wake-up may come late.
     fn poll_request(&mut self, place: usize) -> Result<(), StageError> {
-        let Some(request) = self.requests.get_mut(place).and_then(Option::as_mut) else {
+        let Some(request) = self.requests.get_mut(place) else {
             return Ok(());
         };
         let mut cx = Context::from_waker(self.signals.waker(FIRST_REQUEST + place));
@@ -275,7 +270,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
             Ok(Poll::Ready(answers)) => answers,
             Err(message) => panicked(request.entries.len(), &message),
         };
-        let request = self.requests[place].take();
+        let request = self.requests.take(place);
         let entries = request.map_or_else(Vec::new, |request| request.entries);
         self.settle(entries, answers)
     }
@@ -283,8 +278,13 @@ impl<T: Keepable + Sync> AsyncSink<T> {
     /// A request is over: what failed is sent again, together, or has failed for good.
     fn settle(&mut self, entries: Vec<Entry<T>>, answers: Answers) -> Result<(), StageError> {
         let (mut again, mut longest) = (Vec::new(), Duration::ZERO);
+        let now = self.alarm().now();
+        self.has_changed = true;
         for (mut entry, answer) in entries.into_iter().zip(answers) {
+            let took = now.saturating_duration_since(entry.since);
             let Err(cause) = answer else {
+                self.counts.metrics.completed += 1;
+                self.counts.outcome(took);
                 continue;
             };
             entry.failed = entry.failed.saturating_add(1);
@@ -293,7 +293,10 @@ impl<T: Keepable + Sync> AsyncSink<T> {
                     longest = longest.max(delay);
                     again.push(entry);
                 }
-                Err(cause) => self.judge(entry.record, entry.number, entry.failed, cause)?,
+                Err(cause) => {
+                    self.counts.outcome(took);
+                    self.judge(entry.record, entry.number, entry.failed, cause)?;
+                }
             }
         }
         if !again.is_empty() {
@@ -302,7 +305,6 @@ impl<T: Keepable + Sync> AsyncSink<T> {
                 entries: again,
                 until,
             });
-            self.has_changed = true;
         }
         Ok(())
     }
@@ -314,6 +316,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
         }
         let outcome = Err(cause);
         let delay = self.options.retry.next_delay(retry, &outcome);
+        self.counts.metrics.over_budget = self.options.retry.over_budget();
         outcome.map_or_else(|cause| delay.ok_or(cause), |()| Ok(Duration::ZERO))
     }
 
@@ -332,7 +335,9 @@ impl<T: Keepable + Sync> AsyncSink<T> {
             attempts,
             cause,
         };
-        match self.options.failure.judge(failure) {
+        let recovery = self.options.failure.judge(failure);
+        self.counts.failure(&recovery);
+        match recovery {
             Recovery::Fail(failure) => Err(failure.into()),
             Recovery::Output(()) | Recovery::Skip | Recovery::DeadLetter => Ok(()),
         }
@@ -340,8 +345,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
 
     /// Sees to it that what is due next is not forgotten. What waits for a request to end needs no alarm.
     fn set_alarm(&mut self) {
-        let deadlines = self.requests.iter().flatten();
-        let deadlines = deadlines.filter_map(|request| request.deadline);
+        let deadlines = self.requests.deadlines();
         let back_offs = self.back_offs.iter().filter_map(|back_off| back_off.until);
         let old = self.buffer.old_at().filter(|_| self.may_send());
         let Some(due) = deadlines.chain(back_offs).chain(old).min() else {
@@ -361,7 +365,13 @@ impl<T: Keepable + Sync> AsyncSink<T> {
     }
 
     fn is_drained(&self) -> bool {
-        self.waiting() == 0 && self.requests.iter().all(Option::is_none)
+        self.waiting() == 0 && self.requests.count() == 0
+    }
+
+    /// Tells whoever watches how far it is.
+    fn tell(&mut self) {
+        let in_flight = self.waiting() + self.requests.entries().count();
+        self.counts.tell(in_flight, self.requests.count());
     }
 
     fn put(&mut self, record: T, number: u64, failed: u32) {
@@ -380,8 +390,7 @@ impl<T: Keepable + Sync> AsyncSink<T> {
 
     /// All that was not written, in order.
     fn unwritten(&self) -> Unwritten<T> {
-        let in_flight = self.requests.iter().flatten();
-        let in_flight = in_flight.flat_map(|request| &request.entries);
+        let in_flight = self.requests.entries();
         let back_offs = self.back_offs.iter();
         let back_offs = back_offs.flat_map(|back_off| &back_off.entries);
         let entries = in_flight.chain(back_offs).chain(self.buffer.iter());
@@ -412,6 +421,7 @@ impl<T: Keepable + Sync> Sink<T> for AsyncSink<T> {
         self.alarm = Some(Alarm::new(host.clone()));
         if let Some(restored) = restored {
             self.accepted = restored.accepted;
+            self.counts.metrics.accepted = restored.entries.len() as u64;
             for (number, failed, record) in &restored.entries {
                 self.put(record.clone(), *number, *failed);
             }
@@ -429,12 +439,14 @@ impl<T: Keepable + Sync> Sink<T> for AsyncSink<T> {
 
     async fn write(&mut self, record: T) -> Result<(), StageError> {
         self.accepted += 1;
+        self.counts.metrics.accepted += 1;
         let number = self.accepted;
         let size = size(self.options.record_bytes.as_ref(), &record);
         let bound = self.options.record_bytes.as_ref().map(|(most, _)| *most);
         match bound.filter(|bound| size > *bound) {
             None => self.put(record, number, 0),
             Some(bound) => {
+                self.has_changed = true;
                 let cause = Cause::Failed(Box::new(RecordTooLarge { size, bound }));
                 self.judge(record, number, 0, cause)?;
             }
@@ -464,5 +476,10 @@ impl<T: Keepable + Sync> Sink<T> for AsyncSink<T> {
         self.requests.clear();
         self.back_offs.clear();
         self.buffer.clear();
+        self.tell();
+    }
+
+    fn monitor(&self) -> Option<(Arc<str>, Monitor)> {
+        Some((Arc::clone(&self.name), self.counts.monitor()))
     }
 }

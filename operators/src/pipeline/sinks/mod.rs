@@ -2,6 +2,8 @@
 
 mod async_answers;
 mod async_buffer;
+mod async_counts;
+mod async_requests;
 mod async_sink;
 mod async_sink_options;
 mod collect;
