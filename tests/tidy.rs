@@ -11,9 +11,12 @@
 //! | `unsafety` | where `unsafe` lives, and that each use says why it holds |
 //! | `ordering` | that each atomic operation says what it pairs with |
 //! | `models` | that each model can fail |
+//! | `contract` | that each row of the operators' contract has a test |
 //! | `ledger` | that whatever threads share has a protocol and a model, or a reason for none |
 //! | `prose` | links, paths, words, commands and lengths of files |
 
+#[path = "tidy/contract.rs"]
+mod contract;
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
 #[path = "tidy/ledger.rs"]

@@ -3,7 +3,10 @@
 mod kit;
 
 use futures_lite::StreamExt as _;
+use kit::jobs::{Disk, Log};
+use kit::lives::Life;
 use kit::{Feed, Refused, Tap, World, ms};
+use peu_operators::pipeline::Pipeline;
 use peu_operators::{
     AsyncMap, AsyncOptions, BatchOptions, Batcher, Cause, DeadLetters, Fallback, Retry,
     StagePolicies, StreamExt as _,
@@ -262,6 +265,42 @@ fn b05_what_waits_in_a_batch_is_in_flight_and_so_part_of_a_checkpoint() {
     let metrics = bench.out.stream().metrics();
     assert_eq!((metrics.in_flight, metrics.queued), (2, 5), "6 and 7 wait");
     assert_eq!(metrics.accepted, 7);
+}
+
+#[test]
+fn b05_what_waits_in_a_batch_is_called_after_a_restart_and_comes_out_once() {
+    let (log, disk) = (Log::new(), Disk::new());
+    let folder = tempfile::tempdir().unwrap();
+    let live = || {
+        let service = Service::default();
+        let calls = service.clone();
+        let life = Life::begin_in(|world| {
+            let batcher = service.batcher(world, BatchOptions::new(3, ms(9_000_000)), ms(1));
+            Pipeline::source(log.reader())
+                .async_map("stage", move |n| batcher.call(n), AsyncOptions::ordered())
+                .sink(disk.sink())
+                .checkpoint(Life::checkpoints(), folder.path())
+        });
+        (life, calls)
+    };
+    let (first, calls) = live();
+    (1..=5).for_each(|n| log.add(n));
+    first.tick();
+    assert_eq!(calls.calls(), [[1, 2, 3]], "4 and 5 wait");
+    first.tick();
+    first.checkpoint();
+    assert_eq!(disk.visible(), [10, 20, 30]);
+    first.crash();
+
+    let (second, calls) = live();
+    assert!(calls.calls().is_empty(), "4 and 5 wait again");
+    log.add(6);
+    second.tick();
+    assert_eq!(calls.calls(), [[4, 5, 6]], "1 to 3 are not called again");
+    second.tick();
+    log.end();
+    second.end();
+    assert_eq!(disk.visible(), [10, 20, 30, 40, 50, 60]);
 }
 
 #[test]

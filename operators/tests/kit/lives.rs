@@ -20,7 +20,17 @@ impl Life {
         O: Operator,
         K: Sink<O::Item>,
     {
+        Self::begin_in(|_| job)
+    }
+
+    /// For a job whose functions need the world.
+    pub(crate) fn begin_in<O, K>(job: impl FnOnce(&World) -> Job<O, K>) -> Self
+    where
+        O: Operator,
+        K: Sink<O::Item>,
+    {
         let world = World::new();
+        let job = job(&world);
         let running = start(&world, job).unwrap();
         Self { world, running }
     }
