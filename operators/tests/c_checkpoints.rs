@@ -647,6 +647,30 @@ fn c06_a_folder_with_checkpoints_is_refused_unless_the_job_is_to_go_on_from_them
 }
 
 #[test]
+fn c06_two_jobs_never_share_a_folder_and_who_ended_has_left_it() {
+    let lasting = Lasting::with_records(1..=2);
+    let first = lasting.process(AsyncOptions::ordered());
+    first.complete(1);
+    first.checkpoint();
+    let (files, polls) = (lasting.files(), lasting.log.polls());
+    let error = lasting.try_process(AsyncOptions::ordered()).err().unwrap();
+    let PipelineError::Checkpoint(CheckpointError::InUse { folder }) = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(folder, lasting.folder.path());
+    assert_eq!((lasting.files(), lasting.log.polls()), (files, polls));
+    first.crash();
+
+    let mut second = lasting.process(AsyncOptions::ordered());
+    second.complete(2);
+    lasting.log.end();
+    second.world.run();
+    assert!(outcome(&mut second.running).unwrap().is_ok());
+    let third = lasting.process(AsyncOptions::ordered());
+    assert!(third.running.restored().unwrap().is_last);
+}
+
+#[test]
 fn c06_the_last_few_are_kept() {
     let lasting = Lasting::with_records(1..=9);
     let first = lasting.process(AsyncOptions::ordered());

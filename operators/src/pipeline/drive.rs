@@ -74,7 +74,7 @@ where
         if outcome.is_err() {
             let _ = Unwinding(pin!(self.sink.abort())).await;
         }
-        drop(self.sink);
+        drop((self.sink, self.store));
         // An error means that nobody waits.
         let _ = waits.send(outcome.map(|()| self.counts));
     }

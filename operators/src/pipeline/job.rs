@@ -85,7 +85,8 @@ where
         }
     }
 
-    /// Makes checkpoints in `folder`, so that a job which was killed can go on: see [the module](super#checkpoints).
+    /// Makes checkpoints in `folder`, so that a job which was killed can go on: see [the module](super#checkpoints). The
+    /// folder is this job's alone as long as it runs: another that would use it does not start.
     ///
     /// # Examples
     ///
@@ -221,10 +222,13 @@ async fn look_for_checkpoints(
     let Some((checkpoints, folder)) = checkpoints else {
         return Ok((None, Found::default()));
     };
-    let store = Store::new(folder.clone(), checkpoints.keep);
-    let opened = store.clone();
-    let found = host.offload(move || opened.open()).await;
-    let found = found.map_err(|_| PipelineError::Cancelled)??;
+    let (folder, keep) = (folder.clone(), checkpoints.keep);
+    let opened = host.offload(move || {
+        let store = Store::open(folder, keep)?;
+        let found = store.find()?;
+        Ok::<_, CheckpointError>((store, found))
+    });
+    let (store, found) = opened.await.map_err(|_| PipelineError::Cancelled)??;
     let Some((checkpoint, path)) = found.newest else {
         return Ok((Some(store), Found::default()));
     };

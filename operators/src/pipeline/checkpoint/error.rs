@@ -33,6 +33,11 @@ pub enum CheckpointError {
         /// What differs.
         differences: Vec<String>,
     },
+    /// Another job makes its checkpoints in this folder, in this process or in another.
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The folder has checkpoints of an earlier run, and the job was not told to go on from there. It was left as it is.
     NotAsked {
         /// The folder.
@@ -85,6 +90,11 @@ impl Display for CheckpointError {
                 "{} is a checkpoint of another pipeline: {}; go on with that pipeline, or name another folder",
                 path.display(),
                 differences.join("; ")
+            ),
+            Self::InUse { folder } => write!(
+                f,
+                "another job makes its checkpoints in {}: wait until it has ended, or name another folder",
+                folder.display()
             ),
             Self::NotAsked { folder } => write!(
                 f,

@@ -5,9 +5,10 @@
 
 use super::error::{CheckpointError, Refused};
 use super::{Checkpoint, format};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const PREFIX: &str = "checkpoint-";
 const UNFINISHED: &str = "unfinished";
@@ -16,6 +17,8 @@ const UNFINISHED: &str = "unfinished";
 pub(in crate::pipeline) struct Store {
     folder: PathBuf,
     keep: usize,
+    /// The folder, locked as long as the job or any of its writes goes on. None: its file system has no locks.
+    _lock: Option<Arc<File>>,
 }
 
 /// What a folder has.
@@ -30,14 +33,19 @@ pub(in crate::pipeline) struct Found {
 }
 
 impl Store {
-    /// Keeps the last `keep` checkpoints in `folder`.
-    pub(in crate::pipeline) fn new(folder: PathBuf, keep: usize) -> Self {
-        Self { folder, keep }
+    /// Makes `folder` if it is not there, and takes it for itself. The last `keep` checkpoints are kept.
+    pub(in crate::pipeline) fn open(folder: PathBuf, keep: usize) -> Result<Self, CheckpointError> {
+        create_synced(&folder).map_err(|error| io_error("create", &folder, error))?;
+        let _lock = lock(&folder)?.map(Arc::new);
+        Ok(Self {
+            folder,
+            keep,
+            _lock,
+        })
     }
 
-    /// Makes the folder if it is not there, and looks what it has.
-    pub(in crate::pipeline) fn open(&self) -> Result<Found, CheckpointError> {
-        create_synced(&self.folder).map_err(|error| io_error("create", &self.folder, error))?;
+    /// Looks what the folder has.
+    pub(in crate::pipeline) fn find(&self) -> Result<Found, CheckpointError> {
         let numbers = self.numbers()?;
         let mut refused = Vec::new();
         for number in numbers.iter().rev() {
@@ -143,6 +151,19 @@ fn create_synced(folder: &Path) -> io::Result<()> {
         made => made?,
     }
     sync_folder(parent)
+}
+
+/// Locks the folder until the file is closed, as the end of a process does too. Two jobs would overwrite, and remove, each
+/// other's checkpoints. None where there are no locks, as on some file systems of networks.
+fn lock(folder: &Path) -> Result<Option<File>, CheckpointError> {
+    let file = File::open(folder).map_err(|error| io_error("open", folder, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(CheckpointError::InUse {
+            folder: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
