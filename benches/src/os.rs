@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,22 @@ fn sleeps_of(pid: u32, counts: impl Fn(&std::ffi::OsStr) -> bool) -> io::Result<
         }
     }
     Ok(sum)
+}
+
+/// Lets as many connections wait to be accepted as the kernel allows, instead of std's 128: each that finds no room tries again after a second.
+pub fn lengthen_backlog(listener: &TcpListener) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::listen(listener.as_raw_fd(), libc::c_int::MAX) }).map(drop)
+}
+
+/// How many bytes of process `pid`'s memory are resident; the kernel's own for it, such as threads' stacks there, are not in it.
+pub fn memory(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let number = kibibytes.and_then(|number| number.parse::<u64>().ok());
+    let missing = || io::Error::other(format!("process {pid} has no resident memory"));
+    number.map(|number| number * 1024).ok_or_else(missing)
 }
 
 /// A descriptor that becomes readable at a steady rate. The kernel keeps the beat, so a late reader doesn't shift it.
@@ -135,6 +152,14 @@ mod tests {
         }
         // Linux numbers processes below 1 << 22.
         assert!(cpu_time(1 << 24).is_err());
+    }
+
+    #[test]
+    fn memory_that_is_written_becomes_resident() {
+        let begin = memory(std::process::id()).unwrap();
+        let written = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(memory(std::process::id()).unwrap() > begin + (32 << 20));
+        drop(written);
     }
 
     #[test]

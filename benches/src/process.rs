@@ -12,13 +12,14 @@ use std::time::Duration;
 /// A server process; dropping it ends it.
 #[derive(Debug)]
 pub struct Server {
+    name: String,
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    /// Starts this program again with `arguments`, and waits until it listens.
-    pub fn start<'a>(arguments: impl IntoIterator<Item = &'a str>) -> io::Result<Server> {
+    /// Starts this program again with `arguments`, after which it is named, and waits until it listens.
+    pub fn start(arguments: &[&str]) -> io::Result<Server> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -33,7 +34,16 @@ impl Server {
             ))
         };
         let address = line.trim().parse().map_err(unexpected)?;
-        Ok(Server { child, address })
+        Ok(Server {
+            name: arguments.join(" "),
+            child,
+            address,
+        })
+    }
+
+    /// What it was started as.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where it listens.
@@ -44,6 +54,11 @@ impl Server {
     /// The number of its process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many bytes of its memory are resident.
+    pub fn memory(&self) -> io::Result<u64> {
+        os::memory(self.child.id())
     }
 
     /// What it has used so far.
@@ -76,6 +91,7 @@ pub struct Usage {
 /// ends with its standard input.
 pub fn listen() -> io::Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    os::lengthen_backlog(&listener)?;
     println!("{}", listener.local_addr()?);
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());

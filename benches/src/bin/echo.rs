@@ -5,10 +5,8 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use hdrhistogram::Histogram;
-use peu_benches::load::{Load, Outcome, Pace, latencies};
-use peu_benches::process::{Server, listen};
-use peu_benches::serve::Kind;
+use peu_benches::load::{Load, Outcome, Pace, all_latencies};
+use peu_benches::serve::{Kind, Serve};
 use peu_benches::stats::{median, quantile, table};
 use serde::Serialize;
 use std::io;
@@ -57,12 +55,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Be one of the servers: what the measurement starts as processes of their own
-    Serve {
-        #[arg(value_enum)]
-        kind: Kind,
-        #[arg(long, default_value_t = 1)]
-        workers: usize,
-    },
+    Serve(Serve),
 }
 
 /// What a server did under one load, over all rounds.
@@ -93,9 +86,7 @@ struct Ratio {
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {
-        Some(Command::Serve { kind, workers }) => {
-            listen().and_then(|listener| kind.serve(listener, workers))
-        }
+        Some(Command::Serve(serve)) => serve.run(),
         None => measure(&args),
     };
     match outcome {
@@ -129,12 +120,10 @@ fn measure(args: &Args) -> io::Result<()> {
 
 /// All servers under one load. They run at the same time and wait; only the one under load uses CPU.
 fn measure_load(args: &Args, workers: usize, rate: u32) -> io::Result<Vec<Row>> {
-    let start =
-        |kind: &Kind| Server::start(["serve", kind.name(), "--workers", &workers.to_string()]);
     let servers = args
         .servers
         .iter()
-        .map(start)
+        .map(|&kind| Serve::start(kind, workers))
         .collect::<io::Result<Vec<_>>>()?;
     let load = Load {
         connections: args.connections as usize,
@@ -147,20 +136,7 @@ fn measure_load(args: &Args, workers: usize, rate: u32) -> io::Result<Vec<Row>> 
         warm_up: Duration::from_secs_f64(args.seconds / 4.0),
         window: Duration::from_secs_f64(args.seconds),
     };
-    let mut outcomes: Vec<Vec<Outcome>> = servers.iter().map(|_| Vec::new()).collect();
-    for round in 0..args.rounds as usize {
-        for turn in 0..servers.len() {
-            // Each round begins with another server, so that none always follows the same one.
-            let place = (round + turn) % servers.len();
-            let outcome = load.run(&servers[place]).map_err(|error| {
-                io::Error::other(format!(
-                    "{} with {workers} workers at rate {rate}: {error}",
-                    args.servers[place].name()
-                ))
-            })?;
-            outcomes[place].push(outcome);
-        }
-    }
+    let outcomes = load.rounds(&servers, args.rounds as usize)?;
     Ok(summarize(&args.servers, &outcomes, workers, rate))
 }
 
@@ -179,10 +155,8 @@ fn summarize(servers: &[Kind], outcomes: &[Vec<Outcome>], workers: usize, rate: 
             server,
             workers,
             rate: (rate > 0).then_some(rate),
-            requests_per_second: medians(|outcome| {
-                outcome.answers as f64 / outcome.time.as_secs_f64()
-            }),
-            cpu_us_per_request: medians(cpu_per_request),
+            requests_per_second: medians(Outcome::rate),
+            cpu_us_per_request: medians(Outcome::cpu_per_request),
             sleeps_per_request: medians(|outcome| outcome.sleeps as f64 / outcome.answers as f64),
             to_mio: of(Kind::Mio).map(|other| ratio(own, other)),
             to_tokio: of(Kind::Tokio).map(|other| ratio(own, other)),
@@ -194,32 +168,18 @@ fn summarize(servers: &[Kind], outcomes: &[Vec<Outcome>], workers: usize, rate: 
     servers.iter().zip(outcomes).map(summary).collect()
 }
 
-/// Microseconds of the server's CPU per answer.
-fn cpu_per_request(outcome: &Outcome) -> f64 {
-    outcome.cpu.as_secs_f64() * 1e6 / outcome.answers as f64
-}
-
 /// Round by round, because what disturbs the machine disturbs both of a round.
 fn ratio(own: &[Outcome], other: &[Outcome]) -> Ratio {
     let ratios: Vec<f64> = own
         .iter()
         .zip(other)
-        .map(|(own, other)| cpu_per_request(own) / cpu_per_request(other))
+        .map(|(own, other)| own.cpu_per_request() / other.cpu_per_request())
         .collect();
     Ratio {
         median: median(&ratios),
         low: quantile(&ratios, 0.25),
         high: quantile(&ratios, 0.75),
     }
-}
-
-fn all_latencies(outcomes: &[Outcome]) -> Histogram<u64> {
-    let mut all = latencies();
-    for outcome in outcomes {
-        all.add(&outcome.latency)
-            .expect("histograms of the same bounds add up");
-    }
-    all
 }
 
 fn render(rows: &[Row]) -> String {

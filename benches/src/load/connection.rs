@@ -7,9 +7,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Room for the answers of many requests at once, so that a read leaves room in it and is the last one.
-const BUFFER: usize = 64 * 1024;
-
 pub(super) struct Connection {
     stream: TcpStream,
     /// The bytes of a request.
@@ -20,7 +17,6 @@ pub(super) struct Connection {
     unsent: usize,
     /// Bytes of the next answer that have arrived.
     received: usize,
-    buffer: Vec<u8>,
 }
 
 impl Connection {
@@ -43,7 +39,6 @@ impl Connection {
             due: VecDeque::new(),
             unsent: 0,
             received: 0,
-            buffer: vec![0; BUFFER],
         })
     }
 
@@ -74,12 +69,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives what there is, and returns how many answers became complete.
-    pub(super) fn receive(&mut self) -> io::Result<usize> {
+    /// Receives what there is by way of `buffer`, and returns how many answers became complete.
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.send()?;
         let mut answers = 0;
         loop {
-            let length = match self.stream.read(&mut self.buffer) {
+            let length = match self.stream.read(buffer) {
                 Ok(0) => {
                     return Err(io::Error::new(
                         ErrorKind::UnexpectedEof,
@@ -90,8 +85,8 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(answers),
                 Err(error) => return Err(error),
             };
-            answers += self.check(length)?;
-            if length < BUFFER {
+            answers += self.check(&buffer[..length])?;
+            if length < buffer.len() {
                 return Ok(answers);
             }
         }
@@ -102,9 +97,8 @@ impl Connection {
         self.due.drain(..answers)
     }
 
-    /// Compares `length` bytes of the buffer with what was sent, and returns how many answers they complete.
-    fn check(&mut self, length: usize) -> io::Result<usize> {
-        let mut rest = &self.buffer[..length];
+    /// Compares what was received with what was sent, and returns how many answers it completes.
+    fn check(&mut self, mut rest: &[u8]) -> io::Result<usize> {
         let mut answers = 0;
         while !rest.is_empty() {
             let expected = &self.request[self.received..];
@@ -147,7 +141,7 @@ mod tests {
         let mut answers = 0;
         let before = connection.received;
         while answers == 0 && connection.received == before {
-            answers += connection.receive()?;
+            answers += connection.receive(&mut [0; 64])?;
         }
         Ok(answers)
     }
@@ -181,7 +175,7 @@ mod tests {
         let (mut connection, peer, _poll) = pair();
         drop(peer);
         let error = loop {
-            if let Err(error) = connection.receive() {
+            if let Err(error) = connection.receive(&mut [0; 64]) {
                 break error;
             }
         };

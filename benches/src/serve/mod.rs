@@ -7,6 +7,7 @@ mod smol;
 mod threads;
 mod tokio;
 
+use crate::process::{Server, listen};
 use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Everyone.
+    pub const ALL: [Kind; 5] = [Kind::Threads, Kind::Mio, Kind::Peu, Kind::Tokio, Kind::Smol];
+
     /// Its name on the command line and in the tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +51,7 @@ impl Kind {
     }
 
     /// Serves on `listener` without end. Only tokio's and peu's runtimes have a number of workers.
-    pub fn serve(self, listener: TcpListener, workers: usize) -> io::Result<()> {
+    fn serve(self, listener: TcpListener, workers: usize) -> io::Result<()> {
         match self {
             Kind::Mio => bare_mio::serve(listener),
             Kind::Tokio => tokio::serve(listener, workers),
@@ -55,5 +59,36 @@ impl Kind {
             Kind::Smol => smol::serve(listener),
             Kind::Threads => threads::serve(listener),
         }
+    }
+}
+
+/// The part of a measuring program's command line with which it is started once more, as a server.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// Who serves
+    #[arg(value_enum)]
+    kind: Kind,
+    /// Workers of the runtime, where it has any
+    #[arg(long)]
+    workers: usize,
+}
+
+impl Serve {
+    /// Starts this program as a server. Its command line must have a subcommand `serve` with these arguments.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be started.
+    pub fn start(kind: Kind, workers: usize) -> io::Result<Server> {
+        Server::start(&["serve", kind.name(), "--workers", &workers.to_string()])
+    }
+
+    /// Serves, without end.
+    ///
+    /// # Errors
+    ///
+    /// When no port or no runtime can be had.
+    pub fn run(self) -> io::Result<()> {
+        listen().and_then(|listener| self.kind.serve(listener, self.workers))
     }
 }

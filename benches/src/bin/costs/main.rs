@@ -11,8 +11,7 @@ mod peers;
 use clap::{Parser, Subcommand, ValueEnum};
 use deeds::{Deed, Memory, TIMES, Thing};
 use peers::{Peu, Smol, Tokio};
-use peu_benches::process::listen;
-use peu_benches::serve::Kind;
+use peu_benches::serve::{Kind, Serve};
 use peu_benches::step::{self, Counts, Instruction};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -40,11 +39,7 @@ enum Role {
     Keep { thing: Thing, runtime: Runtime },
     /// Serve echo
     #[command(hide = true)]
-    Serve {
-        kind: Kind,
-        #[arg(long, default_value_t = 1)]
-        workers: usize,
-    },
+    Serve(Serve),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,9 +74,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-        Some(Role::Serve { kind, workers }) => {
-            listen().and_then(|listener| kind.serve(listener, workers))
-        }
+        Some(Role::Serve(serve)) => serve.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
