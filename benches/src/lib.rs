@@ -6,6 +6,7 @@
 //! | `spawn` | what does a task cost that does nothing? |
 //! | `idle` | does a runtime with nothing to do stay asleep? |
 //! | `files` | what does work on files cost, by each tier, by blocking threads, by peers? |
+//! | `report` | where does reactive I/O win, where blocking? Writes a page of charts |
 //! | `costs` | how many instructions, locked lines, system calls, allocations and bytes does each thing take? |
 
 pub mod load;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cargo;
 mod cost;
 mod explorer;
@@ -24,6 +25,9 @@ usage: cargo xtask <chore>
   shuttle --replay FILE SCENARIO [TWIN]
       Run the whole runtimes of loom-tests/scenarios, or the named ones, in N orders by chance and N by priorities (100000),
       and their twins, which must fail; or run one in the order that a file has, as it was written for a failure.
+  bench [--quick]
+      Measure reactive against blocking I/O and write target/report/index.html, a page of charts, and results.json. Takes about ten
+      minutes, --quick two.
   cost
       Count what things cost, peu and its peers, in instructions, locked lines, system calls, allocations and bytes, and write
       benches/COSTS.md. Takes some minutes. Linux on x86-64.
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["loom", ref models @ ..] => loom::run(models),
         ["shuttle", ref arguments @ ..] => shuttle::run(arguments),
+        ["bench", ref arguments @ ..] => bench::run(arguments),
         ["cost"] => cost::run(),
         ["files", ref arguments @ ..] => files::run(arguments),
         ["miri"] => miri::run(),
