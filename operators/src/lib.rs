@@ -154,6 +154,8 @@ mod waits;
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
     pub use crate::modelling::ModelSignals;
+    #[cfg(feature = "pipeline")]
+    pub use crate::pipeline::modelling::{ModelEntry, ModelExit, ModelRequests};
 }
 
 pub use async_elements::AsyncElements;

@@ -9,12 +9,23 @@
 //! A router that is dropped before it has told an end tells that it was: else its lanes would take a part of the
 //! input for all of it.
 //!
-//! All of it is under one mutex, and whoever is about to sleep leaves its waker in the lock in which it saw nothing to do.
+//! # Why nobody sleeps on
+//!
+//! All of it is under one mutex, and whoever is about to sleep leaves its waker under the lock under which it saw nothing to do.
+//! So whatever ends the wait comes before that look, which then sees it, or finds the waker:
+//!
+//! - The lane finds no element and no end. Each element that is put in, a mark as well, and the end take its waker.
+//! - The router has no place, and fetches none. A lane that gives one back takes its waker, and so does one that leaves, which no
+//!   router waits for again: it looks for that first. Places that stay taken wake nobody, for the router could do nothing with
+//!   the news.
+//!
+//! The router alone counts the places that it has left, and fetches under the lock what was given back. So a place is free
+//! once for each record that was taken.
 
 use super::operator::{Ask, Step};
 use crate::element::Element;
 use crate::error::{Cause, StageError};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -84,6 +95,10 @@ impl<T> Entry<T> {
         if self.places > 0 {
             return Poll::Ready(Ok(()));
         }
+        if twin("lane-router-late") {
+            drop(queue);
+            queue = self.queue.lock();
+        }
         let replaced = queue.router.replace(cx.waker().clone());
         drop(queue);
         drop(replaced);
@@ -106,7 +121,9 @@ impl<T> Entry<T> {
         let lane = queue.lane.take();
         drop(queue);
         drop(refused);
-        if let Some(lane) = lane {
+        if let Some(lane) = lane
+            && !twin("lane-element-unrung")
+        {
             lane.wake();
         }
     }
@@ -127,7 +144,9 @@ impl<T> Entry<T> {
         queue.end = end;
         let lane = queue.lane.take();
         drop(queue);
-        if let Some(lane) = lane {
+        if let Some(lane) = lane
+            && !twin("lane-end-unrung")
+        {
             lane.wake();
         }
     }
@@ -151,19 +170,26 @@ impl<T> Exit<T> {
         queue.borrowed += usize::from(is_record);
         let router = match ask {
             Ask::Next => queue.give_back(),
+            Ask::OnlyBarrier if twin("lane-borrowed-returned") => queue.give_back(),
             Ask::OnlyBarrier => None,
         };
         let step = match element {
             Some(element) => Poll::Ready(Some(Ok(element))),
             None => queue.poll_end(),
         };
+        if step.is_pending() && twin("lane-taker-late") {
+            drop(queue);
+            queue = self.0.lock();
+        }
         let replaced = match step.is_pending() {
             true => queue.lane.replace(cx.waker().clone()),
             false => None,
         };
         drop(queue);
         drop(replaced);
-        if let Some(router) = router {
+        if let Some(router) = router
+            && !twin("lane-place-unrung")
+        {
             router.wake();
         }
         step
@@ -201,7 +227,9 @@ impl<T> Drop for Exit<T> {
         let wakers = (queue.router.take(), queue.lane.take());
         drop(queue);
         drop(elements);
-        if let (Some(router), _) = wakers {
+        if let (Some(router), _) = wakers
+            && !twin("lane-leave-unrung")
+        {
             router.wake();
         }
     }

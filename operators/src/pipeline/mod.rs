@@ -95,6 +95,8 @@ mod job;
 mod lane_queue;
 mod lanes;
 mod merge;
+#[cfg(loom)]
+pub(crate) mod modelling;
 mod opening;
 mod operator;
 mod reduce;

@@ -5,10 +5,23 @@
 //! so slow checkpoints come less often and never pile up.
 //!
 //! A source looks at one number for each record. Everything else is under the lock.
+//!
+//! # Why nobody sleeps on
+//!
+//! Whoever is about to sleep leaves its waker under the lock under which it saw nothing to do, and whatever ends the wait takes the
+//! wakers under that lock:
+//!
+//! - A source without records, or whoever has no room for them, waits while the barrier is the one that it has passed. A
+//!   new one takes the wakers. The number without the lock may be an old one; who believes it looks again under the lock
+//!   before it sleeps.
+//! - A stage is woken each time, because it never says that it waits. It has a signal of its own for that, which carries what
+//!   came before it (`signals.rs`): so the stage, once it is woken, sees the number.
+//! - Who waits for the checkpoint to be complete, or for the end, is woken by both. After the end nobody waits: each looks for that
+//!   first. What waits for a barrier then ends because its consumer has.
 
 use crate::barrier::{CheckpointBarrier, States};
 use crate::element::Mark;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, twin};
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -90,7 +103,9 @@ impl Requests {
             wakers.extend(state.stages.iter().cloned());
             wakers
         };
-        wakers.into_iter().for_each(Waker::wake);
+        if !twin("requests-ask-unrung") {
+            wakers.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// A source that has no record waits, or a router that has no room: true, and it is woken when a barrier is asked for. False: one newer than `seen`
@@ -98,7 +113,7 @@ impl Requests {
     #[must_use]
     pub(in crate::pipeline) fn wait(&self, seen: u64, waker: &Waker) -> bool {
         let mut state = self.state.lock();
-        if state.barrier.number != seen {
+        if state.barrier.number != seen && !twin("requests-wait-unlooked") {
             return false;
         }
         if !state.sources.iter().any(|other| other.will_wake(waker)) {
@@ -129,7 +144,9 @@ impl Requests {
             state.under_way = false;
             mem::take(&mut state.waiting)
         };
-        waiting.into_iter().for_each(Waker::wake);
+        if !twin("requests-complete-unrung") {
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// The pipeline has ended: there are no more checkpoints.
@@ -141,7 +158,9 @@ impl Requests {
             (mem::take(&mut state.waiting), forgotten)
         };
         drop(forgotten);
-        waiting.into_iter().for_each(Waker::wake);
+        if !twin("requests-close-unrung") {
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Ready once no checkpoint is under way; true: nor will one be.

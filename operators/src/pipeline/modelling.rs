@@ -1,0 +1,119 @@
+//! Parts of a pipeline for models, which drive them without the rest.
+
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "the models of loom-tests drive this module"
+)]
+
+use super::checkpoint::Requests;
+use super::lane_queue::{Entry, Exit, lane_queue};
+use super::operator::Ask;
+use crate::element::{Element, Mark};
+use crate::error::StageError;
+use std::task::{Context, Poll, Waker};
+
+/// The router's end of a lane's queue, which carries numbers.
+pub struct ModelEntry(Entry<usize>);
+
+/// The lane's end.
+pub struct ModelExit(Exit<usize>);
+
+impl ModelEntry {
+    /// A queue with so many places, and its two ends.
+    pub fn queue(places: usize) -> (ModelEntry, ModelExit) {
+        let (entry, exit) = lane_queue(places);
+        (ModelEntry(entry), ModelExit(exit))
+    }
+
+    /// `false`: the lane has left.
+    pub fn poll_place(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        self.0.poll_place(cx).map(|place| place.is_ok())
+    }
+
+    pub fn put(&mut self, number: usize) {
+        self.0.put(Element::Record(number, None));
+    }
+
+    pub fn put_mark(&mut self) {
+        self.0.put(Element::Mark(Mark::Idle));
+    }
+
+    pub fn end(self) {
+        self.0.end(Ok(()));
+    }
+}
+
+impl ModelExit {
+    /// The next element, or the end. A mark is none.
+    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Result<Option<usize>, StageError>>> {
+        self.poll(cx, Ask::Next)
+    }
+
+    /// As one without room asks, who is given what stands in front of the barrier.
+    pub fn poll_barrier(
+        &self,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Option<usize>, StageError>>> {
+        self.poll(cx, Ask::OnlyBarrier)
+    }
+
+    fn poll(&self, cx: &Context<'_>, ask: Ask) -> Poll<Option<Result<Option<usize>, StageError>>> {
+        let number = |element| match element {
+            Element::Record(number, _) => Some(number),
+            Element::Mark(_) => None,
+        };
+        let polled = self.0.poll_take(cx, ask);
+        polled.map(|step| step.map(|taken| taken.map(number)))
+    }
+}
+
+/// Who asks for checkpoints, and who answers.
+pub struct ModelRequests(Requests);
+
+impl ModelRequests {
+    /// The first barrier is the first.
+    #[allow(clippy::new_without_default, reason = "for models only")]
+    pub fn new() -> ModelRequests {
+        ModelRequests(Requests::after(0))
+    }
+
+    pub fn ask(&self) {
+        self.0.ask();
+    }
+
+    /// As a source that has no records, or a task that has no room for them: the number of the barrier behind the one that
+    /// has `passed`.
+    pub fn poll_barrier(&self, passed: u64, cx: &Context<'_>) -> Poll<u64> {
+        if self.0.newest() == passed && self.0.wait(passed, cx.waker()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.0.barrier().number())
+    }
+
+    /// As a stage, which is woken for each.
+    pub fn add_stage(&self, waker: Waker) {
+        self.0.add_stage(waker);
+    }
+
+    /// As a stage that was woken.
+    pub fn newer(&self, passed: u64) -> bool {
+        self.0.newer(passed).is_some()
+    }
+
+    pub fn complete(&self) {
+        self.0.complete();
+    }
+
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    pub fn poll_rest(&self, cx: &Context<'_>) -> Poll<bool> {
+        self.0.poll_rest(cx)
+    }
+
+    pub fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+        self.0.poll_end(cx)
+    }
+}
