@@ -8,12 +8,20 @@
 //! A batch is a flight (`flight.rs`) of those who have a record in it: it waits until it is full or old enough, calls the
 //! function with the records of those who are still there, and brings everybody the same answers, of which each takes
 //! its own. Nothing has to be spawned, and when all have left, the call is dropped.
+//!
+//! # Why each record that stays is answered
+//!
+//! - A record comes into the batch that is open, under the lock of `gathering`. Before a batch takes its records for the call, it sees
+//!   to it under that lock that it is not the open one. So no record comes into a batch behind its call.
+//! - A batch that waits to be full leaves its waker under the lock under which it saw that it is not closed, and who
+//!   closes it takes the waker there. Time wakes it too, and so do its passengers, as any flight.
+//! - A batch that everybody has left never flies; a record that finds it open can't board, and opens another.
 
 use crate::batch_options::{BatchOptions, Seen, Size};
 use crate::flight::{BoxFuture, Flight};
 use crate::panics::caught;
 use crate::runtime::Timer;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::fmt::{self, Debug, Formatter};
 use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
@@ -265,8 +273,9 @@ where
     /// The batch from its first record to its answers.
     async fn fly(self: Arc<Self>, batch: Arc<Batch<T>>, mut age: BoxFuture<()>) -> Answers<Out, E> {
         poll_fn(|cx| batch.poll_closed(&mut age, cx)).await;
+        let early = twin("batch-forgotten-late").then(|| batch.take());
         self.gathering.lock().forget(&batch);
-        let records = batch.take();
+        let records = early.unwrap_or_else(|| batch.take());
         let count = records.len();
         if count == 0 {
             return Vec::new();
@@ -304,7 +313,7 @@ impl<T, Out, E> Gathering<T, Out, E> {
         let (batch, _) = self.open.take()?;
         let mut waiting = batch.waiting.lock();
         waiting.is_closed = true;
-        waiting.waker.take()
+        waiting.waker.take_if(|_| !twin("batch-full-unrung"))
     }
 
     /// The batch is called, so no more records come into it.
@@ -321,6 +330,10 @@ impl<T> Batch<T> {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed {
             return Poll::Ready(());
+        }
+        if twin("batch-flight-late") {
+            drop(waiting);
+            waiting = self.waiting.lock();
         }
         waiting.waker = Some(cx.waker().clone());
         drop(waiting);

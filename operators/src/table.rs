@@ -1,12 +1,15 @@
 //! A whole table in memory, loaded anew now and then: for look-ups into something that is small and seldom changes.
 //!
 //! The first load is the caller's to wait for. After that a task loads again when it is time to, and swaps the new table
-//! in at once: whoever looks up sees the old one or the new one, and waits for neither. The task ends when the last handle
-//! is dropped.
+//! in at once: whoever looks up sees the old one or the new one, and waits for neither.
+//!
+//! The task ends when the last handle is dropped, whatever it waits for then: before each poll of that it leaves its waker under the
+//! lock under which it saw that there is a handle. So the last one to go comes before that look, and is seen, or
+//! finds the waker.
 
 use crate::panics::caught;
 use crate::runtime::{Spawn, Timer};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::future::{Future, poll_fn};
@@ -205,7 +208,9 @@ impl<K, V> Drop for Handle<K, V> {
         state.is_over = true;
         let task = state.task.take();
         drop(state);
-        if let Some(task) = task {
+        if let Some(task) = task
+            && !twin("table-leave-unrung")
+        {
             task.wake();
         }
     }
@@ -260,6 +265,10 @@ impl<K, V> Shared<K, V> {
         let mut state = self.state.lock();
         if state.is_over {
             return Poll::Ready(None);
+        }
+        if twin("table-task-late") {
+            drop(state);
+            state = self.state.lock();
         }
         let former = state.task.replace(waker);
         drop(state);

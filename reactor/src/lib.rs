@@ -85,7 +85,7 @@ mod turn;
 #[doc(hidden)]
 #[allow(missing_docs, reason = "for models only")]
 pub mod internals {
-    pub use crate::modelling::{ModelEvents, ModelLine, ModelParking, ModelSource};
+    pub use crate::modelling::{ModelEvents, ModelLine, ModelParking, ModelPlace, ModelSource};
 }
 
 pub use async_fd::Async;

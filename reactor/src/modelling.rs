@@ -11,6 +11,7 @@ use crate::Direction;
 use crate::events::{Event, Events, Key};
 use crate::file::ring::{Line, Pushed, Queue, Refused};
 use crate::park::Parking;
+use crate::place::Place;
 use crate::readiness::{Edge, Readiness};
 use crate::state::{Gathered, State};
 use crate::sync::{Mutex, twin};
@@ -305,5 +306,23 @@ impl ModelParking {
 
     pub fn unpark(&self) -> bool {
         self.0.unpark()
+    }
+}
+
+/// Where an answer is left, a number.
+#[derive(Clone)]
+pub struct ModelPlace(Place<usize>);
+
+impl ModelPlace {
+    pub fn new() -> ModelPlace {
+        ModelPlace(Place::new())
+    }
+
+    pub fn leave(&self, answer: usize) {
+        self.0.leave(answer);
+    }
+
+    pub async fn take(&self) -> usize {
+        self.0.take().await
     }
 }

@@ -1,6 +1,9 @@
 //! Where an answer is left for one who waits: the answer or the waker, whichever comes first, under one lock.
+//!
+//! Who waits leaves its waker under the lock under which it saw no answer. So the answer comes before that look, and is seen, or finds
+//! the waker.
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -34,7 +37,9 @@ impl<T> Place<T> {
         let waker = contents.waker.take();
         drop(contents);
         drop(late);
-        if let Some(waker) = waker {
+        if let Some(waker) = waker
+            && !twin("place-answer-unrung")
+        {
             waker.wake();
         }
     }
@@ -49,6 +54,10 @@ impl<T> Place<T> {
         let mut contents = self.0.lock();
         if let Some(answer) = contents.answer.take() {
             return Poll::Ready(answer);
+        }
+        if twin("place-waiter-late") {
+            drop(contents);
+            contents = self.0.lock();
         }
         let replaced = contents.waker.replace(waker);
         drop(contents);

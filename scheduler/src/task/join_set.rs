@@ -2,10 +2,14 @@
 //!
 //! Polling every handle at every wake would cost the square of their number. Each entry has a waker of its own instead,
 //! which puts the entry's place into a queue of those to look at, and wakes who waits for the set.
+//!
+//! Who waits leaves its waker under the lock under which it found the queue empty. A task that ends puts its place there under that
+//! lock, and takes the waker: so it comes before that look, and is seen, or it wakes. A task that has ended before it got the
+//! entry's waker wakes nobody; who puts it in sees that, and does it in its stead.
 
 use super::{AbortHandle, JoinError, JoinHandle};
 use crate::handle::Handle;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -157,7 +161,7 @@ impl<T> JoinSet<T> {
             place,
             ended: self.ended.clone(),
         }));
-        let waits = task.set_waker(&waker);
+        let waits = task.set_waker(&waker) || twin("set-insert-unlooked");
         self.places[place] = Some(task);
         (!waits).then_some(waker)
     }
@@ -274,6 +278,10 @@ impl Ended {
         {
             return None;
         }
+        if twin("set-waiter-late") {
+            drop(state);
+            state = self.state.lock();
+        }
         let old = state.waiting.replace(cx.waker().clone());
         // Dropping a waker may drop a task, and with it whatever its future holds: not under the lock.
         drop(state);
@@ -292,7 +300,9 @@ impl Wake for EntryWaker {
         state.places.push_back(self.place);
         let waiting = state.waiting.take();
         drop(state);
-        if let Some(waker) = waiting {
+        if let Some(waker) = waiting
+            && !twin("set-end-unrung")
+        {
             waker.wake();
         }
     }
