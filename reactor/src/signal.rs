@@ -111,12 +111,7 @@ impl SignalKind {
 /// ```
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let reactor = Reactor::current_or_err()?;
-    let seat = os::Seat::take(kind.0)?;
-    let pipe = Async::from_nonblocking(seat.reader()?, &reactor)?;
-    let signal = Signal { pipe, seat };
-    // What came for a former listener.
-    signal.take_news()?;
-    Ok(signal)
+    Signal::with_seat(os::Seat::take(kind.0)?, &reactor)
 }
 
 /// Waits for Ctrl-C, from its first poll on. Short for one [`signal`] and one [`recv`](Signal::recv).
@@ -140,6 +135,11 @@ pub struct Signal {
 }
 
 impl Signal {
+    pub(crate) fn with_seat(seat: os::Seat, reactor: &Reactor) -> io::Result<Signal> {
+        let pipe = Async::from_nonblocking(seat.reader()?, reactor)?;
+        Ok(Signal { pipe, seat })
+    }
+
     /// Waits until the signal has come since the last call.
     ///
     /// # Errors
@@ -169,13 +169,6 @@ impl Signal {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && came => return Ok(()),
                 Err(error) => return Err(error),
             }
-        }
-    }
-
-    fn take_news(&self) -> io::Result<()> {
-        match self.pipe.try_read_with(|pipe| self.take(pipe)) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
         }
     }
 }

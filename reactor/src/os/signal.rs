@@ -8,7 +8,7 @@
 //! A process has one table and one handler per signal, whoever asks. That can't be otherwise; it is the only state of peu that
 //! belongs to no runtime.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -43,7 +43,7 @@ static FORMER: [AtomicU64; SIGNALS] = [const { AtomicU64::new(0) }; SIGNALS];
 /// The signals whose handler is ours. Also held while a place is taken.
 static INSTALLED: Mutex<[bool; SIGNALS]> = Mutex::new([false; SIGNALS]);
 
-/// A place in the table, for one signal.
+/// A place in the table, for one signal. What comes from its making on is in its pipe.
 pub(crate) struct Seat {
     place: &'static Place,
     signal: i32,
@@ -64,7 +64,7 @@ impl Seat {
                 ),
             )
         })?;
-        let (_, writer) = match place.pipe.get() {
+        let (reader, writer) = match place.pipe.get() {
             Some(pipe) => pipe,
             None => {
                 let (reader, writer) = io::pipe()?;
@@ -73,15 +73,19 @@ impl Seat {
                 place.pipe.get_or_init(|| (reader, writer))
             }
         };
-        if !installed[signal as usize] {
-            install(signal)?;
-            installed[signal as usize] = true;
-        }
+        // What came for a former listener.
+        empty(reader)?;
         // ORDERING: Relaxed, for the Release below covers it.
         place.writer.store(writer.as_raw_fd(), Ordering::Relaxed);
         // ORDERING: Release pairs with the Acquire of the handler, which then sees the descriptor.
         place.signal.store(signal, Ordering::Release);
-        Ok(Seat { place, signal })
+        let seat = Seat { place, signal };
+        // Behind the place: a signal that comes meanwhile has its usual effect, or is heard.
+        if !installed[signal as usize] {
+            install(signal)?;
+            installed[signal as usize] = true;
+        }
+        Ok(seat)
     }
 
     /// A descriptor to wait on and to read from.
@@ -101,6 +105,18 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // ORDERING: Release pairs with nobody's need: a handler that still sees the old number writes to the same pipe.
         self.place.signal.store(0, Ordering::Release);
+    }
+}
+
+/// Takes out what is in a pipe that never blocks.
+fn empty(mut pipe: &PipeReader) -> io::Result<()> {
+    let mut old = [0; 64];
+    loop {
+        match pipe.read(&mut old) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -223,8 +239,10 @@ fn errno_address() -> *mut libc::c_int {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use crate::Reactor;
+    use crate::signal::Signal;
     use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Poll, Waker};
 
     static CALLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -243,14 +261,39 @@ mod tests {
         assert_eq!(set, 0);
         let seats = [libc::SIGURG, libc::SIGURG].map(|signal| Seat::take(signal).unwrap());
         set_errno(libc::EXDEV);
-        // SAFETY: it takes an integer.
-        assert_eq!(unsafe { libc::raise(libc::SIGURG) }, 0);
+        raise(libc::SIGURG);
         assert_eq!(errno(), libc::EXDEV);
         assert_eq!(CALLED.load(Ordering::SeqCst), 1);
         for seat in &seats {
             let mut news = [0; 8];
             assert_eq!(seat.reader().unwrap().read(&mut news).unwrap(), 1);
             assert_eq!(i32::from(news[0]), libc::SIGURG);
+        }
+    }
+
+    fn raise(signal: libc::c_int) {
+        // SAFETY: it takes an integer.
+        assert_eq!(unsafe { libc::raise(signal) }, 0);
+    }
+
+    fn hears(listener: &mut Signal) -> bool {
+        let polled = listener.poll_recv(&mut Context::from_waker(Waker::noop()));
+        matches!(polled, Poll::Ready(Ok(())))
+    }
+
+    /// A signal that comes before its listener is complete has no other effect any more, so it must not be lost. One that the
+    /// listener before did not hear is no news.
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no sigaction")]
+    fn a_listener_hears_all_from_its_place_on_and_nothing_before() {
+        let reactor = Reactor::new().unwrap();
+        for _ in 0..3 {
+            let seat = Seat::take(libc::SIGPROF).unwrap();
+            raise(libc::SIGPROF);
+            let mut listener = Signal::with_seat(seat, &reactor).unwrap();
+            assert!(hears(&mut listener));
+            assert!(!hears(&mut listener));
+            raise(libc::SIGPROF);
         }
     }
 }
