@@ -29,16 +29,6 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
 
 /// How often the threads of process `pid` that are alive went to sleep of their own accord. Each is a wake-up later.
 pub fn sleeps(pid: u32) -> io::Result<u64> {
-    sleeps_of(pid, |_| true)
-}
-
-/// As [`sleeps`], of this process, the calling thread left out.
-pub fn sleeps_of_other_threads() -> io::Result<u64> {
-    let own = fs::read_link("/proc/thread-self")?;
-    sleeps_of(std::process::id(), |thread| own.file_name() != Some(thread))
-}
-
-fn sleeps_of(pid: u32, counts: impl Fn(&std::ffi::OsStr) -> bool) -> io::Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let thread = thread?;
@@ -49,11 +39,9 @@ fn sleeps_of(pid: u32, counts: impl Fn(&std::ffi::OsStr) -> bool) -> io::Result<
         let switches = status
             .lines()
             .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        if counts(&thread.file_name()) {
-            sum += switches
-                .and_then(|number| number.trim().parse::<u64>().ok())
-                .unwrap_or(0);
-        }
+        sum += switches
+            .and_then(|number| number.trim().parse::<u64>().ok())
+            .unwrap_or(0);
     }
     Ok(sum)
 }
@@ -168,9 +156,9 @@ mod tests {
         let (answer, answers) = std::sync::mpsc::channel::<()>();
         let sleeper =
             std::thread::spawn(move || receive.iter().for_each(|()| answer.send(()).unwrap()));
-        let begin = sleeps_of_other_threads().unwrap();
-        // Until the thread has gone to sleep between two messages at least once.
-        while sleeps_of_other_threads().unwrap() == begin {
+        let begin = sleeps(std::process::id()).unwrap();
+        // Until a thread has gone to sleep between two messages at least once.
+        while sleeps(std::process::id()).unwrap() == begin {
             send.send(()).unwrap();
             answers.recv().unwrap();
         }

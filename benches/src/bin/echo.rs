@@ -6,7 +6,7 @@
 
 use clap::{Parser, Subcommand};
 use peu_benches::load::{Load, Outcome, Pace, all_latencies};
-use peu_benches::serve::{Kind, Serve};
+use peu_benches::serve::{Beside, Kind, Serve};
 use peu_benches::stats::{median, quantile, table};
 use serde::Serialize;
 use std::io;
@@ -38,6 +38,10 @@ struct Args {
     /// Bytes of a request
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     size: u64,
+
+    /// What one more task of the runtimes does: it may block its worker
+    #[arg(long, value_enum, default_value = "nothing")]
+    beside: Beside,
 
     /// Rounds; in each of them every server has its turn
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
@@ -123,7 +127,7 @@ fn measure_load(args: &Args, workers: usize, rate: u32) -> io::Result<Vec<Row>> 
     let servers = args
         .servers
         .iter()
-        .map(|&kind| Serve::start(kind, workers))
+        .map(|&kind| Serve::start(kind, workers, args.beside))
         .collect::<io::Result<Vec<_>>>()?;
     let load = Load {
         connections: args.connections as usize,

@@ -50,14 +50,46 @@ impl Kind {
         }
     }
 
-    /// Serves on `listener` without end. Only tokio's and peu's runtimes have a number of workers.
-    fn serve(self, listener: TcpListener, workers: usize) -> io::Result<()> {
+    /// Serves on `listener` without end. Only tokio's and peu's runtimes have a number of workers, and only runtimes can do
+    /// something beside it.
+    fn serve(self, listener: TcpListener, workers: usize, beside: Beside) -> io::Result<()> {
         match self {
             Kind::Mio => bare_mio::serve(listener),
-            Kind::Tokio => tokio::serve(listener, workers),
-            Kind::Peu => peu::serve(listener, workers),
-            Kind::Smol => smol::serve(listener),
+            Kind::Tokio => tokio::serve(listener, workers, beside),
+            Kind::Peu => peu::serve(listener, workers, beside),
+            Kind::Smol => smol::serve(listener, beside),
             Kind::Threads => threads::serve(listener),
+        }
+    }
+}
+
+/// What one more task of a runtime does while it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Beside {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// It sleeps for an hour.
+    Timer,
+    /// Every second it blocks its worker for 100 ms, as a task does that computes or calls what blocks.
+    Stall,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const STALL: Duration = Duration::from_millis(100);
+const BETWEEN_STALLS: Duration = Duration::from_millis(900);
+
+impl Beside {
+    /// The task, for a runtime that sleeps with `sleep`.
+    async fn task<S: Future>(self, sleep: impl Fn(Duration) -> S) {
+        match self {
+            Beside::Nothing => {}
+            Beside::Timer => drop(sleep(HOUR).await),
+            Beside::Stall => loop {
+                sleep(BETWEEN_STALLS).await;
+                std::thread::sleep(STALL);
+            },
         }
     }
 }
@@ -71,6 +103,9 @@ pub struct Serve {
     /// Workers of the runtime, where it has any
     #[arg(long)]
     workers: usize,
+    /// What it does beside it
+    #[arg(long, value_enum)]
+    beside: Beside,
 }
 
 impl Serve {
@@ -79,8 +114,21 @@ impl Serve {
     /// # Errors
     ///
     /// When it can't be started.
-    pub fn start(kind: Kind, workers: usize) -> io::Result<Server> {
-        Server::start(&["serve", kind.name(), "--workers", &workers.to_string()])
+    pub fn start(kind: Kind, workers: usize, beside: Beside) -> io::Result<Server> {
+        let workers = workers.to_string();
+        let beside = match beside {
+            Beside::Nothing => "nothing",
+            Beside::Timer => "timer",
+            Beside::Stall => "stall",
+        };
+        Server::start(&[
+            "serve",
+            kind.name(),
+            "--workers",
+            &workers,
+            "--beside",
+            beside,
+        ])
     }
 
     /// Serves, without end.
@@ -89,6 +137,6 @@ impl Serve {
     ///
     /// When no port or no runtime can be had.
     pub fn run(self) -> io::Result<()> {
-        listen().and_then(|listener| self.kind.serve(listener, self.workers))
+        listen().and_then(|listener| self.kind.serve(listener, self.workers, self.beside))
     }
 }

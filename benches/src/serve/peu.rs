@@ -1,13 +1,18 @@
 //! peu, a task per connection.
 
-use super::{BUFFER, REST};
+use super::{BUFFER, Beside, REST};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use peu::Runtime;
 use peu::net::{TcpListener, TcpStream};
 use std::io;
 
-pub(super) fn serve(listener: std::net::TcpListener, workers: usize) -> io::Result<()> {
+pub(super) fn serve(
+    listener: std::net::TcpListener,
+    workers: usize,
+    beside: Beside,
+) -> io::Result<()> {
     let runtime = Runtime::builder().workers(workers).build()?;
+    runtime.spawn(beside.task(peu::time::sleep));
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         loop {

@@ -1,13 +1,14 @@
 //! smol, a task per connection, on one thread, which also waits for events.
 
-use super::{BUFFER, REST};
+use super::{BUFFER, Beside, REST};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use std::io;
 
-pub(super) fn serve(listener: std::net::TcpListener) -> io::Result<()> {
+pub(super) fn serve(listener: std::net::TcpListener, beside: Beside) -> io::Result<()> {
     let executor = Executor::new();
+    executor.spawn(beside.task(Timer::after)).detach();
     smol::block_on(executor.run(async {
         let listener = TcpListener::try_from(listener)?;
         loop {

@@ -1,17 +1,22 @@
 //! tokio, a task per connection.
 
-use super::{BUFFER, REST};
+use super::{BUFFER, Beside, REST};
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-pub(super) fn serve(listener: std::net::TcpListener, workers: usize) -> io::Result<()> {
+pub(super) fn serve(
+    listener: std::net::TcpListener,
+    workers: usize,
+    beside: Beside,
+) -> io::Result<()> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()?;
     listener.set_nonblocking(true)?;
+    runtime.spawn(beside.task(tokio::time::sleep));
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         loop {

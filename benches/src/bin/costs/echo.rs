@@ -1,7 +1,7 @@
 //! What an echo request costs a server, counted from outside: its one busy thread is stepped through.
 
 use peu_benches::process::Server;
-use peu_benches::serve::{Kind, Serve};
+use peu_benches::serve::{Beside, Kind, Serve};
 use peu_benches::step::{self, Counts};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -26,7 +26,7 @@ const WAITS: [libc::c_long; 3] = [
 
 /// Instructions, locked instructions, reads, writes, waits and other calls per request.
 pub(crate) fn request(kind: Kind) -> io::Result<Vec<String>> {
-    let server = Serve::start(kind, 1)?;
+    let server = Serve::start(kind, 1, Beside::Nothing)?;
     // A blocking thread has one connection; all of them do the same.
     let connections = if kind == Kind::Threads {
         1

@@ -3,7 +3,7 @@
 use crate::chart::{Axis, Chart, Series, Shape, round};
 use crate::plan::Plan;
 use peu_benches::load::{Load, Outcome, Pace, all_latencies};
-use peu_benches::serve::{Kind, Serve};
+use peu_benches::serve::{Beside, Kind, Serve};
 use peu_benches::stats::median;
 use serde::Serialize;
 use std::io;
@@ -78,7 +78,7 @@ fn rows(
 ) -> io::Result<Vec<Row>> {
     let servers = Kind::ALL
         .into_iter()
-        .map(|kind| Serve::start(kind, workers))
+        .map(|kind| Serve::start(kind, workers, Beside::Nothing))
         .collect::<io::Result<Vec<_>>>()?;
     let window = Duration::from_secs_f64(plan.window.max(connections as f64 * PER_CONNECTION));
     let load = Load {
