@@ -3,7 +3,7 @@
 //! | program | question |
 //! |---|---|
 //! | `echo` | what does a request cost the server, in CPU time, and how long does it take? |
-//! | `spawn` | what does a task cost that does nothing? |
+//! | `tasks` | what do tasks and timers cost that do little? |
 //! | `idle` | does a runtime with nothing to do stay asleep? |
 //! | `files` | what does work on files cost, by each tier, by blocking threads, by peers? |
 //! | `report` | where does reactive I/O win, where blocking? Writes a page of charts |
@@ -11,6 +11,7 @@
 
 pub mod load;
 pub mod os;
+pub mod peers;
 pub mod process;
 pub mod serve;
 pub mod stats;

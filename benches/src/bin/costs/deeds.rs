@@ -1,8 +1,8 @@
 //! What is counted: one deed, done many times on a runtime's worker.
 
 use crate::counting::{allocations, bytes};
-use crate::peers::Peer;
 use futures_lite::future::{poll_fn, poll_once};
+use peu_benches::peers::Peer;
 use peu_benches::step;
 use serde::{Deserialize, Serialize};
 use std::future::Future;

@@ -6,11 +6,10 @@
 mod counting;
 mod deeds;
 mod echo;
-mod peers;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use deeds::{Deed, Memory, TIMES, Thing};
-use peers::{Peu, Smol, Tokio};
+use peu_benches::peers::{Peu, Smol, Tokio};
 use peu_benches::serve::{Kind, Serve};
 use peu_benches::step::{self, Counts, Instruction};
 use std::io::{self, BufRead, BufReader, Write};

@@ -1,29 +1,31 @@
-//! What a task costs that does nothing: spawn it and await its end, on peu and on tokio.
+//! What tasks and timers cost that do little, on peu, tokio, and smol (async-executor on its own threads).
 //!
-//! `cargo run --release -p peu-benches --bin spawn -- --help`. The method is in benches/README.md.
+//! `cargo run --release -p peu-benches --bin tasks -- --help`. The method is in benches/README.md.
 
 #![forbid(unsafe_code)]
 
+mod shapes;
+
 use clap::Parser;
-use peu_benches::os;
+use peu_benches::peers::{Peer, Peu, Smol, Tokio};
 use peu_benches::stats::{median, quantile, table};
 use serde::Serialize;
+use shapes::{Cost, Shape};
 use std::io;
-use std::time::{Duration, Instant};
 
-/// Measure spawn + join of an empty task.
+/// Measure tasks and timers, side by side.
 #[derive(Debug, Parser)]
 struct Args {
     /// Numbers of workers
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4])]
     workers: Vec<usize>,
 
-    /// Tasks of a round
-    #[arg(long, default_value_t = 100_000)]
-    tasks: usize,
+    /// What to measure, all unless named
+    #[arg(long, value_enum, value_delimiter = ',')]
+    shapes: Vec<Shape>,
 
-    /// Rounds; in each of them both runtimes have their turn
-    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Rounds; in each of them every runtime has its turn
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
 
     /// Print the results as JSON
@@ -31,76 +33,34 @@ struct Args {
     json: bool,
 }
 
-/// Who spawns, and when it awaits.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Pattern {
-    /// A task spawns one and awaits it, then the next.
-    OneByOne,
-    /// A task spawns a batch and then awaits all of it.
-    Batches,
-    /// The thread in `block_on`, which is no worker, spawns one and awaits it: each crosses threads twice.
-    Outside,
-}
-
-/// Tasks in flight at once in [`Pattern::Batches`]: more than a worker's ring holds, so overflow is part of the price.
-const BATCH: usize = 500;
-
-/// A crossing of threads costs so much more than a task that fewer of them give as good a median.
-const OUTSIDE_SHARE: usize = 20;
-
-/// What both runtimes have in common.
-trait Peer: 'static {
-    fn block_on(&self, future: impl Future<Output = ()>);
-    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> impl Future + Send + 'static;
-}
-
-impl Peer for peu::Runtime {
-    fn block_on(&self, future: impl Future<Output = ()>) {
-        self.block_on(future);
-    }
-
-    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> impl Future + Send + 'static {
-        peu::spawn(future)
-    }
-}
-
-impl Peer for tokio::runtime::Runtime {
-    fn block_on(&self, future: impl Future<Output = ()>) {
-        self.block_on(future);
-    }
-
-    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> impl Future + Send + 'static {
-        tokio::spawn(future)
-    }
-}
-
-/// Nanoseconds per task.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
+/// The runtimes; peu is the first.
+const NAMES: [&str; 3] = [Peu::NAME, Tokio::NAME, Smol::NAME];
 
 #[derive(Debug, Serialize)]
 struct Row {
-    pattern: Pattern,
+    shape: Shape,
     workers: usize,
-    peu_ns: f64,
-    tokio_ns: f64,
-    /// Of wall time, peu to tokio, in the same round: the median and the quartiles.
-    ratio: [f64; 3],
-    peu_cpu_ns: f64,
-    tokio_cpu_ns: f64,
+    /// Nanoseconds per operation by the wall clock, of each of the runtimes.
+    wall_ns: [f64; NAMES.len()],
+    /// The same of the process's CPU time.
+    cpu_ns: [f64; NAMES.len()],
+    /// peu's divided by the better one of the others' in the same round: the median and the quartiles.
+    wall_ratio: [f64; 3],
     cpu_ratio: [f64; 3],
+    /// peu's divided by tokio's.
+    wall_to_tokio: [f64; 3],
 }
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
+    let shapes = match &args.shapes[..] {
+        [] => Shape::ALL.to_vec(),
+        chosen => chosen.to_vec(),
+    };
     let mut rows = Vec::new();
     for &workers in &args.workers {
-        for pattern in [Pattern::OneByOne, Pattern::Batches, Pattern::Outside] {
-            rows.push(compare(&args, pattern, workers)?);
+        for &shape in &shapes {
+            rows.push(compare(shape, workers, args.rounds as usize)?);
         }
     }
     match args.json {
@@ -113,133 +73,76 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn compare(args: &Args, pattern: Pattern, workers: usize) -> io::Result<Row> {
-    let tasks = match pattern {
-        Pattern::Outside => args.tasks.div_ceil(OUTSIDE_SHARE),
-        Pattern::OneByOne | Pattern::Batches => args.tasks,
+/// Each round has new runtimes, because the kernel tends to leave threads where they once are, and it matters which share a
+/// core.
+fn compare(shape: Shape, workers: usize, rounds: usize) -> io::Result<Row> {
+    let peers: [fn(Shape, usize) -> io::Result<Cost>; NAMES.len()] = [
+        shapes::cost::<Peu>,
+        shapes::cost::<Tokio>,
+        shapes::cost::<Smol>,
+    ];
+    let mut seen: Vec<[Cost; NAMES.len()]> = Vec::new();
+    for round in 0..rounds.div_ceil(shape.weight()) {
+        let mut costs = [Cost::default(); NAMES.len()];
+        for turn in 0..peers.len() {
+            // Each round begins with another runtime, so that none always follows the same one.
+            let place = (round + turn) % peers.len();
+            costs[place] = peers[place](shape, workers)?;
+        }
+        seen.push(costs);
+    }
+    Ok(summarize(shape, workers, &seen))
+}
+
+fn summarize(shape: Shape, workers: usize, rounds: &[[Cost; NAMES.len()]]) -> Row {
+    let medians = |value: fn(&Cost) -> f64| {
+        std::array::from_fn(|place| {
+            median(
+                &rounds
+                    .iter()
+                    .map(|costs| value(&costs[place]))
+                    .collect::<Vec<_>>(),
+            )
+        })
     };
-    let rounds = (0..args.rounds).map(|round| {
-        let (peu, tokio) = (start_peu(workers)?, start_tokio(workers)?);
-        // Who begins alternates.
-        if round % 2 == 0 {
-            let first = cost(&peu, pattern, tasks)?;
-            Ok((first, cost(&tokio, pattern, tasks)?))
-        } else {
-            let first = cost(&tokio, pattern, tasks)?;
-            Ok((cost(&peu, pattern, tasks)?, first))
-        }
-    });
-    Ok(summarize(
-        pattern,
-        workers,
-        &rounds.collect::<io::Result<Vec<_>>>()?,
-    ))
-}
-
-/// Each round has new runtimes, because the kernel tends to leave threads where they once are, and it matters which share a core.
-fn start_peu(workers: usize) -> io::Result<peu::Runtime> {
-    peu::Runtime::builder().workers(workers).build()
-}
-
-fn start_tokio(workers: usize) -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build()
-}
-
-/// Runs the pattern for a tenth first, which warms up threads, allocator and caches and is not counted.
-fn cost<P: Peer>(runtime: &P, pattern: Pattern, tasks: usize) -> io::Result<Cost> {
-    run(runtime, pattern, tasks.div_ceil(10));
-    let pid = std::process::id();
-    let (cpu, begin) = (os::cpu_time(pid)?, Instant::now());
-    run(runtime, pattern, tasks);
-    let per_task = |time: Duration| time.as_secs_f64() * 1e9 / tasks as f64;
-    Ok(Cost {
-        wall: per_task(begin.elapsed()),
-        cpu: per_task(os::cpu_time(pid)? - cpu),
-    })
-}
-
-fn run<P: Peer>(runtime: &P, pattern: Pattern, tasks: usize) {
-    match pattern {
-        Pattern::OneByOne => runtime.block_on(async move {
-            P::spawn(one_by_one::<P>(tasks)).await;
-        }),
-        Pattern::Batches => runtime.block_on(async move {
-            P::spawn(batches::<P>(tasks)).await;
-        }),
-        Pattern::Outside => runtime.block_on(one_by_one::<P>(tasks)),
-    }
-}
-
-async fn one_by_one<P: Peer>(tasks: usize) {
-    for _ in 0..tasks {
-        P::spawn(async {}).await;
-    }
-}
-
-async fn batches<P: Peer>(tasks: usize) {
-    let mut left = tasks;
-    while left > 0 {
-        let batch = left.min(BATCH);
-        let handles: Vec<_> = (0..batch).map(|_| P::spawn(async {})).collect();
-        for handle in handles {
-            handle.await;
-        }
-        left -= batch;
-    }
-}
-
-fn summarize(pattern: Pattern, workers: usize, rounds: &[(Cost, Cost)]) -> Row {
-    let medians =
-        |value: fn(&(Cost, Cost)) -> f64| median(&rounds.iter().map(value).collect::<Vec<_>>());
-    let ratios = |value: fn(&Cost) -> f64| {
-        let ratios: Vec<f64> = rounds
-            .iter()
-            .map(|(peu, tokio)| value(peu) / value(tokio))
-            .collect();
-        [
-            median(&ratios),
-            quantile(&ratios, 0.25),
-            quantile(&ratios, 0.75),
-        ]
+    let ratios = |ratio: &dyn Fn(&[Cost; NAMES.len()]) -> f64| {
+        let ratios: Vec<f64> = rounds.iter().map(ratio).collect();
+        [0.5, 0.25, 0.75].map(|q| quantile(&ratios, q))
     };
     Row {
-        pattern,
+        shape,
         workers,
-        peu_ns: medians(|(peu, _)| peu.wall),
-        tokio_ns: medians(|(_, tokio)| tokio.wall),
-        ratio: ratios(|cost| cost.wall),
-        peu_cpu_ns: medians(|(peu, _)| peu.cpu),
-        tokio_cpu_ns: medians(|(_, tokio)| tokio.cpu),
-        cpu_ratio: ratios(|cost| cost.cpu),
+        wall_ns: medians(|cost| cost.wall),
+        cpu_ns: medians(|cost| cost.cpu),
+        wall_ratio: ratios(&|[peu, tokio, smol]| peu.wall / tokio.wall.min(smol.wall)),
+        cpu_ratio: ratios(&|[peu, tokio, smol]| peu.cpu / tokio.cpu.min(smol.cpu)),
+        wall_to_tokio: ratios(&|[peu, tokio, _]| peu.wall / tokio.wall),
     }
 }
 
 fn render(rows: &[Row]) -> String {
     let headline = [
-        "pattern",
+        "shape",
         "workers",
         "peu ns",
         "tokio ns",
-        "ratio",
-        "peu CPU ns",
-        "tokio CPU ns",
-        "CPU ratio",
+        "smol ns",
+        "to the best",
+        "to tokio",
+        "peu CPU",
+        "tokio CPU",
+        "smol CPU",
+        "CPU to the best",
     ];
     let show = |[median, low, high]: [f64; 3]| format!("{median:.2} [{low:.2} {high:.2}]");
     let cells = |row: &Row| {
-        vec![
-            format!("{:?}", row.pattern),
-            row.workers.to_string(),
-            format!("{:.0}", row.peu_ns),
-            format!("{:.0}", row.tokio_ns),
-            show(row.ratio),
-            format!("{:.0}", row.peu_cpu_ns),
-            format!("{:.0}", row.tokio_cpu_ns),
-            show(row.cpu_ratio),
-        ]
+        let times = |times: [f64; NAMES.len()]| times.map(|time| format!("{time:.0}"));
+        let mut cells = vec![format!("{:?}", row.shape), row.workers.to_string()];
+        cells.extend(times(row.wall_ns));
+        cells.extend([show(row.wall_ratio), show(row.wall_to_tokio)]);
+        cells.extend(times(row.cpu_ns));
+        cells.push(show(row.cpu_ratio));
+        cells
     };
     table(&headline, &rows.iter().map(cells).collect::<Vec<_>>(), 1)
 }
