@@ -234,3 +234,186 @@ impl<T> Drop for Exit<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::operator::{Ask, Step};
+    use super::{Entry, Exit, lane_queue};
+    use crate::element::{Element, Mark};
+    use crate::error::Cause;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    /// Counts how often its waker is called.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Wakes {
+        /// Since the last time.
+        fn count(&self) -> usize {
+            self.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    struct Ends {
+        entry: Entry<u32>,
+        exit: Exit<u32>,
+        router: Arc<Wakes>,
+        lane: Arc<Wakes>,
+    }
+
+    impl Ends {
+        fn with_places(places: usize) -> Ends {
+            let (entry, exit) = lane_queue(places);
+            Ends {
+                entry,
+                exit,
+                router: Arc::default(),
+                lane: Arc::default(),
+            }
+        }
+
+        fn has_place(&mut self) -> bool {
+            let waker = Waker::from(Arc::clone(&self.router));
+            let place = self.entry.poll_place(&Context::from_waker(&waker));
+            place.map(|place| assert!(place.is_ok())).is_ready()
+        }
+
+        fn put(&mut self, record: u32) {
+            self.entry.put(Element::Record(record, None));
+        }
+
+        fn poll(&self, ask: Ask) -> Poll<Step<u32>> {
+            let waker = Waker::from(Arc::clone(&self.lane));
+            self.exit.poll_take(&Context::from_waker(&waker), ask)
+        }
+
+        /// The record that is next.
+        fn take(&self, ask: Ask) -> Option<u32> {
+            match self.poll(ask) {
+                Poll::Ready(Some(Ok(Element::Record(record, _)))) => Some(record),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn there_are_as_many_places_as_it_was_given_again_and_again() {
+        let mut ends = Ends::with_places(2);
+        for round in 0..3 {
+            for record in 0..2 {
+                assert!(ends.has_place());
+                ends.put(2 * round + record);
+            }
+            assert!(!ends.has_place());
+            assert_eq!(ends.take(Ask::Next), Some(2 * round));
+            assert_eq!(ends.router.count(), 1, "there is a place");
+            assert_eq!(ends.take(Ask::Next), Some(2 * round + 1));
+            assert_eq!(ends.router.count(), 0, "it knows already");
+        }
+    }
+
+    #[test]
+    fn a_place_stays_taken_until_there_is_room_for_the_next() {
+        let mut ends = Ends::with_places(1);
+        ends.put(1);
+        assert!(!ends.has_place());
+        assert_eq!(ends.take(Ask::OnlyBarrier), Some(1));
+        assert_eq!(ends.router.count(), 0);
+        assert!(!ends.has_place());
+        assert!(ends.poll(Ask::Next).is_pending());
+        assert_eq!(ends.router.count(), 1);
+        assert!(ends.has_place());
+    }
+
+    #[test]
+    fn what_comes_in_without_a_place_takes_one_later() {
+        let mut ends = Ends::with_places(1);
+        (0..3).for_each(|record| ends.put(record));
+        for record in 0..2 {
+            assert_eq!(ends.take(Ask::Next), Some(record));
+            assert!(!ends.has_place(), "it is owed");
+        }
+        assert_eq!(ends.take(Ask::Next), Some(2));
+        assert!(ends.has_place());
+    }
+
+    #[test]
+    fn a_mark_takes_no_place_and_wakes_the_lane() {
+        let mut ends = Ends::with_places(1);
+        assert!(ends.poll(Ask::Next).is_pending());
+        ends.entry.put(Element::Mark(Mark::Idle));
+        assert_eq!(ends.lane.count(), 1);
+        assert!(ends.has_place());
+        let mark = ends.poll(Ask::Next);
+        assert!(matches!(
+            mark,
+            Poll::Ready(Some(Ok(Element::Mark(Mark::Idle))))
+        ));
+        assert!(ends.has_place());
+        ends.put(1);
+        assert!(!ends.has_place(), "the mark gave none back");
+    }
+
+    #[test]
+    fn the_end_comes_behind_everything_and_goes_on() {
+        let mut ends = Ends::with_places(1);
+        ends.put(1);
+        let Ends {
+            entry, exit, lane, ..
+        } = ends;
+        let waker = Waker::from(Arc::clone(&lane));
+        let cx = Context::from_waker(&waker);
+        assert!(matches!(
+            exit.poll_take(&cx, Ask::Next),
+            Poll::Ready(Some(Ok(_)))
+        ));
+        assert!(exit.poll_take(&cx, Ask::Next).is_pending());
+        entry.end(Ok(()));
+        assert_eq!(lane.count(), 1);
+        for _ in 0..2 {
+            assert!(matches!(exit.poll_take(&cx, Ask::Next), Poll::Ready(None)));
+        }
+    }
+
+    #[test]
+    fn a_router_that_is_dropped_is_told_once() {
+        let Ends {
+            entry, exit, lane, ..
+        } = Ends::with_places(1);
+        let waker = Waker::from(Arc::clone(&lane));
+        let cx = Context::from_waker(&waker);
+        assert!(exit.poll_take(&cx, Ask::Next).is_pending());
+        drop(entry);
+        assert_eq!(lane.count(), 1);
+        let Poll::Ready(Some(Err(error))) = exit.poll_take(&cx, Ask::Next) else {
+            panic!("it has ended without a word")
+        };
+        assert!(matches!(error.cause(), Cause::Cancelled), "{error}");
+        assert!(matches!(exit.poll_take(&cx, Ask::Next), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_lane_that_leaves_wakes_the_router_and_drops_what_comes() {
+        let held = Arc::new(());
+        let (mut entry, exit) = lane_queue(1);
+        let record = || Element::Record(Arc::clone(&held), None);
+        let router = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&router));
+        let cx = Context::from_waker(&waker);
+        entry.put(record());
+        assert!(entry.poll_place(&cx).is_pending());
+        drop(exit);
+        assert_eq!(router.count(), 1);
+        assert!(matches!(entry.poll_place(&cx), Poll::Ready(Err(_))));
+        entry.put(record());
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
