@@ -336,6 +336,18 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_is_there_without_waiting() {
+        let scheduler = TestScheduler::new();
+        let mut set = JoinSet::new();
+        assert!(set.try_join_next().is_none());
+        set.insert(scheduler.spawn(ready(7)));
+        assert!(set.try_join_next().is_none(), "it has not ended");
+        scheduler.run_all();
+        assert_eq!(set.try_join_next().unwrap().unwrap(), 7);
+        assert!(set.try_join_next().is_none(), "it was taken");
+    }
+
+    #[test]
     fn results_come_in_the_order_of_the_ends() {
         let scheduler = TestScheduler::new();
         let mut set = JoinSet::new();
