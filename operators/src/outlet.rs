@@ -15,6 +15,9 @@
 //! - The stage has told its end, and `lingers` for the sake of barriers until everything is taken. The take that leaves
 //!   nothing wakes it.
 //!
+//! - The consumer comes while the stage has taken its outputs back, to put them into a checkpoint: it leaves its waker, even if
+//!   the end was told, for the exchange that the stage owes brings them again.
+//!
 //! Wakers are called, and outputs of a consumer that left are dropped, after the mutex is released.
 
 use crate::element::Element;
@@ -90,6 +93,10 @@ struct State<Out, Time, M> {
     lingers: bool,
     /// The consumer's task, while it waits.
     consumer: Option<Waker>,
+    /// The stage has taken outputs back and not brought them again: until it does, nobody knows what comes next, were the end
+    /// told already.
+    #[cfg(feature = "pipeline")]
+    taken_back: bool,
     /// The consumer was dropped.
     left: bool,
     end: End,
@@ -139,6 +146,8 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             starving: false,
             lingers: false,
             consumer: None,
+            #[cfg(feature = "pipeline")]
+            taken_back: false,
             left: false,
             end: End::NotYet,
             metrics: Metrics::default(),
@@ -159,6 +168,10 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             return Consumer::Left;
         }
         let news = !offer.outputs.is_empty() || offer.end.is_some();
+        #[cfg(feature = "pipeline")]
+        {
+            state.taken_back = false;
+        }
         state.outputs.append(offer.outputs);
         offer.room.add(mem::take(&mut state.returned));
         if twin("outlet-starving-late") {
@@ -195,13 +208,19 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         let mut state = self.state.lock();
         state.outputs.append(outgoing);
         mem::swap(&mut state.outputs, outgoing);
+        state.taken_back = true;
     }
 
     /// The stage's side: its task is dropped. If it had not come to its end, the consumer is told.
     pub(crate) fn abandon(&self, stage: &Arc<str>) {
         let mut state = self.state.lock();
-        if state.left || !matches!(state.end, End::NotYet) {
+        let has_ended = !matches!(state.end, End::NotYet) && !state.owes_outputs();
+        if state.left || has_ended {
             return;
+        }
+        #[cfg(feature = "pipeline")]
+        {
+            state.taken_back = false;
         }
         state.end = End::Failed(StageError::of_stage(Arc::clone(stage), Cause::Cancelled));
         let consumer = state.consumer.take();
@@ -261,6 +280,12 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             }
             return Poll::Ready(Some(Ok(output)));
         }
+        if state.owes_outputs() {
+            let replaced = state.wait(cx);
+            drop(state);
+            drop(replaced);
+            return Poll::Pending;
+        }
         match mem::replace(&mut state.end, End::Told) {
             End::Failed(error) => Poll::Ready(Some(Err(error))),
             End::Told => Poll::Ready(None),
@@ -313,6 +338,14 @@ impl<Out, Time, M> State<Out, Time, M> {
         }
     }
 
+    /// The stage has taken outputs back, and brings them again.
+    fn owes_outputs(&self) -> bool {
+        #[cfg(feature = "pipeline")]
+        return self.taken_back;
+        #[cfg(not(feature = "pipeline"))]
+        false
+    }
+
     /// Whether the stage must be woken.
     #[must_use]
     fn give_back(&mut self, places: Room) -> bool {
@@ -336,5 +369,59 @@ impl<Out: Send, Time: Send, M: Send> Measured for Outlet<Out, Time, M> {
 
     fn latencies(&self) -> Latencies {
         self.state.lock().latencies.clone()
+    }
+}
+
+#[cfg(all(test, feature = "pipeline", not(loom)))]
+mod tests {
+    use super::*;
+
+    type Numbers = Outlet<u32, (), std::convert::Infallible>;
+
+    /// What a stage does that has told its end, or tells it now.
+    fn bring(outlet: &Numbers, numbers: &[u32], end: Option<Result<(), StageError>>) -> Consumer {
+        let outputs = numbers.iter().map(|number| Element::Record(*number, ()));
+        outlet.exchange(Offer {
+            outputs: &mut outputs.collect(),
+            room: &mut Room::new(0, 0),
+            starving: false,
+            end,
+            lingers: true,
+            metrics: Metrics::default(),
+            latencies: &mut Recent::default(),
+        })
+    }
+
+    fn take(outlet: &Numbers) -> Poll<Option<Result<u32, String>>> {
+        let polled = outlet.poll_take(&Context::from_waker(Waker::noop()));
+        polled.map(|taken| {
+            taken.map(|taken| match taken {
+                Ok(Element::Record(number, ())) => Ok(number),
+                Ok(Element::Mark(never)) => match never {},
+                Err(error) => Err(error.cause().to_string()),
+            })
+        })
+    }
+
+    #[test]
+    fn c01_a_consumer_does_not_take_the_end_while_the_stage_has_its_outputs() {
+        let outlet = Numbers::new(Waker::noop().clone());
+        assert_eq!(bring(&outlet, &[1, 2], Some(Ok(()))), Consumer::Present);
+        let mut outputs = VecDeque::new();
+        outlet.take_back(&mut outputs);
+        assert_eq!(outputs.len(), 2);
+        assert_eq!(take(&outlet), Poll::Pending);
+        assert_eq!(bring(&outlet, &[1, 2], None), Consumer::Present);
+        let taken = [(); 3].map(|()| take(&outlet));
+        assert_eq!(taken, [Some(Ok(1)), Some(Ok(2)), None].map(Poll::Ready));
+    }
+
+    #[test]
+    fn c01_a_stage_that_is_dropped_with_its_outputs_has_not_ended_well() {
+        let outlet = Numbers::new(Waker::noop().clone());
+        assert_eq!(bring(&outlet, &[1], Some(Ok(()))), Consumer::Present);
+        outlet.take_back(&mut VecDeque::new());
+        outlet.abandon(&Arc::from("stage"));
+        assert!(matches!(take(&outlet), Poll::Ready(Some(Err(_)))));
     }
 }
