@@ -6,8 +6,8 @@ use kit::jobs::{Disk, outcome, start};
 use kit::{World, ms};
 use peu_operators::AsyncOptions;
 use peu_operators::pipeline::{
-    CsvFile, CsvWriter, Job, JsonLines, Lines, Operator, Pipeline, PipelineError, ReadAhead,
-    Reader, Report, Running, every, generate,
+    CsvFile, CsvWriter, Job, JsonLines, Lines, LinesWriter, Operator, Pipeline, PipelineError,
+    ReadAhead, Reader, Report, Running, every, generate,
 };
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -390,6 +390,64 @@ fn c07_a_position_in_one_file_is_not_used_in_another() {
         error.contains("rows.csv") && error.contains("others.csv"),
         "{error}"
     );
+}
+
+#[test]
+fn c07_a_source_that_was_cut_does_not_pass_for_one_at_its_end() {
+    let folder = killed();
+    fs::write(folder.path("rows.csv"), "number,text\n0,cut\n").unwrap();
+    let world = World::new();
+    let mut running = start(&world, file_job(&folder)).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("rows.csv") && error.contains("it was changed since"),
+        "{error}"
+    );
+
+    let folder = Folder::new();
+    fs::write(folder.path("lines"), "one\n".repeat(5_000)).unwrap();
+    let job = || {
+        Pipeline::source(Lines::open(folder.path("lines")))
+            .sink(JsonLines::create(folder.path("rows.jsonl")))
+            .checkpoint(every(ms(100)).restore(), folder.path("state"))
+    };
+    crash_behind_a_checkpoint(&folder, |world| without_running(world, job()));
+    fs::write(folder.path("lines"), "one\n").unwrap();
+    let mut running = start(&World::new(), job()).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(error.contains("lines: it has 4 bytes"), "{error}");
+}
+
+#[test]
+fn s06_lines_are_written_as_they_are_and_survive_a_crash() {
+    let folder = Folder::new();
+    let job = |world: &World| {
+        let texts = generate(|n| (n < 5_000).then(|| format!("line {n}, äöü\r")));
+        let job = Pipeline::source(texts).sink(LinesWriter::create(folder.path("lines")));
+        without_running(
+            world,
+            job.checkpoint(every(ms(100)).restore(), folder.path("state")),
+        )
+    };
+    crash_behind_a_checkpoint(&folder, job);
+    assert!(!folder.path("lines").exists());
+    finish(job);
+    let expected: String = (0..5_000).map(|n| format!("line {n}, äöü\r\n")).collect();
+    assert!(folder.read("lines") == expected);
+}
+
+#[test]
+fn s06_a_text_of_two_lines_is_refused() {
+    let folder = Folder::new();
+    let texts = Pipeline::source(generate(|n| Some(if n < 3 { "a" } else { "b\nc" })));
+    let job = texts.sink(LinesWriter::create(folder.path("lines")));
+    let mut running = start(&World::new(), job).unwrap();
+    let error = outcome(&mut running).unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("line break") && error.contains("b\\nc"),
+        "{error}"
+    );
+    assert!(!folder.path("lines").exists() && !folder.path("lines.part").exists());
 }
 
 #[test]

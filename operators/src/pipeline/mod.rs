@@ -125,8 +125,8 @@ pub use report::{Report, Restored};
 pub use sessions::AggregateSessions;
 pub use sink::Sink;
 pub use sinks::{
-    AsyncSink, AsyncSinkOptions, Collect, Collected, CsvWriter, ForEach, JsonLines, PreparedFile,
-    RecordTooLarge, Unwritten, collect, for_each,
+    AsyncSink, AsyncSinkOptions, Collect, Collected, CsvWriter, ForEach, JsonLines, LinesWriter,
+    PreparedFile, RecordTooLarge, Unwritten, collect, for_each,
 };
 pub use source::{FromSource, Source};
 pub use sources::{
@@ -359,7 +359,7 @@ impl<O: Operator> Pipeline<O> {
         }
     }
 
-    /// Ends with a sink: [`JsonLines`], [`CsvWriter`], [`AsyncSink`], [`collect`], [`for_each`], or a [`Sink`] of yours.
+    /// Ends with a sink: [`JsonLines`], [`CsvWriter`], [`LinesWriter`], [`AsyncSink`], [`collect`], [`for_each`], or a [`Sink`] of yours.
     pub fn sink<K: Sink<O::Item>>(self, sink: K) -> Job<O, K> {
         Job::new(self.operator, sink)
     }

@@ -10,6 +10,7 @@ mod collect;
 mod csv_file;
 mod for_each;
 mod json_lines;
+mod lines_writer;
 mod part_file;
 
 pub use async_sink::{AsyncSink, Unwritten};
@@ -18,4 +19,5 @@ pub use collect::{Collect, Collected, collect};
 pub use csv_file::CsvWriter;
 pub use for_each::{ForEach, for_each};
 pub use json_lines::JsonLines;
+pub use lines_writer::LinesWriter;
 pub use part_file::PreparedFile;

@@ -1,6 +1,6 @@
 //! The rows of a CSV file.
 
-use super::reader::{ReadAhead, Reader};
+use super::reader::{ReadAhead, Reader, still_has};
 use crate::error::BoxError;
 use csv::StringRecord;
 use serde::de::DeserializeOwned;
@@ -80,6 +80,7 @@ impl<T: DeserializeOwned + Send + 'static> Reader for CsvFile<T> {
             let mut reader = csv::Reader::from_path(&self.path)?;
             let columns = reader.headers()?.clone();
             if let Some(from) = from {
+                still_has(reader.get_ref(), from.byte)?;
                 let mut position = csv::Position::new();
                 position
                     .set_byte(from.byte)

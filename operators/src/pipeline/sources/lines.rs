@@ -1,6 +1,6 @@
 //! The lines of a text file.
 
-use super::reader::{ReadAhead, Reader};
+use super::reader::{ReadAhead, Reader, still_has};
 use crate::error::BoxError;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -53,6 +53,7 @@ impl Lines {
 
     fn open_at(&self) -> io::Result<BufReader<File>> {
         let mut file = File::open(&self.path)?;
+        still_has(&file, self.position.byte)?;
         file.seek(SeekFrom::Start(self.position.byte))?;
         Ok(BufReader::new(file))
     }

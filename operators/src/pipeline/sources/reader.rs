@@ -12,7 +12,9 @@ use crate::pipeline::source::Source;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::future::Future;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -227,5 +229,16 @@ impl<R: Reader> Source for ReadAhead<R> {
             State::Unopened(reader) => reader.reads(),
             State::Reading(_) | State::Failed(_) | State::Over => None,
         }
+    }
+}
+
+/// An error if a file has become shorter than what was read of it: it would seem to be at its end.
+pub(super) fn still_has(file: &File, read: u64) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    match length < read {
+        false => Ok(()),
+        true => Err(io::Error::other(format!(
+            "it has {length} bytes, and {read} had been read at the checkpoint: it was changed since"
+        ))),
     }
 }
