@@ -8,8 +8,12 @@
 //! cargo run --release --example enrich -- --limit 2000 --delay 1ms
 //! cargo run --release --example enrich -- --limit 2000 --delay 1ms --mode blocking
 //! cargo run --release --example enrich -- --redis 127.0.0.1:6379
+//! cargo run --release --example enrich -- --state target/enrich/state --delay 1ms --capacity 16
 //! cargo run --release --example enrich -- --help
 //! ```
+//!
+//! Kill the last one at any moment, with `kill -9`, and start it again: it says from where it goes on, and its output has each
+//! row once.
 //!
 //! Where to read on, in the order in which a row passes:
 //!
@@ -17,11 +21,12 @@
 //! |---|---|
 //! | `enrich/flights.rs` | reads rows |
 //! | `enrich/clean.rs`, `date.rs` | makes flights of rows, or says why not |
-//! | `enrich/event_loop.rs` | looks up four rows of tables for each flight, many flights at a time, on peu |
+//! | `enrich/event_loop.rs` | a pipeline that looks up four rows of tables for each flight, many flights at a time, on peu |
 //! | `enrich/blocking.rs` | the same, one look-up at a time, without peu |
-//! | `enrich/client.rs` | a pipelined client, for the event loop |
+//! | `enrich/lookups.rs`, `client.rs` | a cache, and a pipelined client, for the event loop |
 //! | `enrich/join.rs` | makes a record of a flight and its answers |
 //! | `enrich/sink.rs`, `output.rs`, `temporary.rs` | writes files that are never half there |
+//! | `enrich/report.rs`, `progress.rs` | counts, and shows how far it is |
 //! | `enrich/server.rs`, `tables.rs`, `resp.rs` | the server that answers, its data, its protocol |
 
 #[path = "enrich/blocking.rs"]
@@ -42,6 +47,8 @@ mod failure;
 mod flights;
 #[path = "enrich/join.rs"]
 mod join;
+#[path = "enrich/lookups.rs"]
+mod lookups;
 #[path = "enrich/output.rs"]
 mod output;
 #[path = "enrich/progress.rs"]
@@ -65,12 +72,13 @@ use std::process::ExitCode;
 use indicatif::ProgressBar;
 
 use crate::cli::{Args, Mode};
+use crate::event_loop::Ends;
 use crate::failure::{Context, Failure};
 use crate::flights::Flights;
 use crate::progress::Gauge;
-use crate::report::{Report, Run};
+use crate::report::{Effort, Report, Run, Totals};
 use crate::server::Server;
-use crate::sink::Sink;
+use crate::sink::Files;
 
 fn main() -> ExitCode {
     let args = Args::read();
@@ -84,27 +92,45 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Report, Failure> {
+    refuse_stream(args)?;
     let flights = Flights::open(&args.input(), args.limit)?;
     let (_server, address) = server(args)?;
     let in_flight = Gauge::default();
-    let bar = bar(args, &in_flight)?;
-    let mut sink = Sink::create(&args.output, &args.dead_letters, &args.inputs(), bar)?;
+    let totals = Totals::new(bar(args, &in_flight)?)?;
     let patience = args.patience + args.delay;
-    match args.mode {
+    let effort = match args.mode {
         Mode::EventLoop => {
-            event_loop::run(flights, &address, patience, args, &in_flight, &mut sink)?
+            let ends = Ends::create(args, &totals)?;
+            event_loop::run(flights, &address, patience, args, &in_flight, ends, &totals)?
         }
-        Mode::Blocking => blocking::run(flights, &address, patience, &in_flight, &mut sink)?,
-    }
-    sink.finish(Run {
+        Mode::Blocking => {
+            let files = Files::create(&args.output, &args.dead_letters, &args.inputs())?;
+            blocking::run(flights, &address, patience, &in_flight, files, &totals)?;
+            Effort::default()
+        }
+    };
+    Ok(totals.report(Run {
         mode: args.mode,
         order: args.order(),
         server: address,
         delay_us: args.delay.as_micros(),
         peak_in_flight: in_flight.peak(),
+        effort,
         output: args.output.clone(),
         dead_letters_output: args.dead_letters.clone(),
-    })
+    }))
+}
+
+/// What can be read only once has nowhere to go on from.
+fn refuse_stream(args: &Args) -> Result<(), Failure> {
+    let input = args.input();
+    match args.state.is_some() && input.exists() && !input.is_file() {
+        false => Ok(()),
+        true => Err(Failure::new(format!(
+            "--state needs an input that can be read once more: {} is no file",
+            input.display()
+        ))),
+    }
 }
 
 /// A server that has the tables, and its address: the one inside this program, or a real Redis.

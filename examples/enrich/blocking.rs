@@ -11,10 +11,11 @@ use redis_protocol::resp2::types::OwnedFrame;
 use crate::clean::{Flight, clean};
 use crate::failure::{Context, Failure};
 use crate::flights::Flights;
-use crate::join::{Answer, Answers, DeadLetter, Keys};
+use crate::join::{Answer, Answers, Keys, Outcome};
 use crate::progress::Gauge;
+use crate::report::Totals;
 use crate::resp::{self, Decoder};
-use crate::sink::Sink;
+use crate::sink::Files;
 use crate::tables::Entry;
 
 /// So many rows are stored before their answers are read: few enough that both fit the sockets' buffers.
@@ -26,7 +27,8 @@ pub(crate) fn run(
     address: &str,
     patience: Duration,
     in_flight: &Gauge,
-    sink: &mut Sink,
+    mut files: Files,
+    totals: &Totals,
 ) -> Result<(), Failure> {
     let mut connection = Connection::open(address, patience)?;
     // One look-up at a time, all the time.
@@ -40,11 +42,12 @@ pub(crate) fn run(
                     .context(|| format!("row {}", row.number))?;
                 answers.join(row.number, flight)?
             }
-            Err(reason) => DeadLetter::outcome(row, reason),
+            Err(reason) => Outcome::dead_letter(row, reason),
         };
-        sink.take(&outcome)?;
+        totals.count(&outcome);
+        files.write(&outcome)?;
     }
-    Ok(())
+    files.finish()
 }
 
 /// A connection with at most one request in flight.

@@ -8,6 +8,7 @@
 //! | unexpected | a flight that never departed has an arrival, a delay or a time in the air |
 //! | impossible | a day that no calendar has, a clock beyond 24:00 or with 60 minutes, no distance or no time in the air, a speed that no airliner reaches |
 //! | contradictory | a delay is not the difference of its two times, the hour in UTC is on none of the days around the local one |
+//! | unanswered | nothing is wrong with it, but its look-ups failed, and `--keep-going` was asked for |
 //!
 //! A flight without a departure time is **cancelled**: a valid record, which happens to have no times, and often no
 //! aircraft. A flight that departed but never arrived, or whose time in the air is missing, was diverted or badly
@@ -17,7 +18,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::date::Date;
 use crate::flights::RawFlight;
@@ -208,7 +209,7 @@ pub(crate) struct Reason {
 }
 
 /// The rules, as the top of this file has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Rule {
     Unreadable,
@@ -216,6 +217,7 @@ pub(crate) enum Rule {
     Unexpected,
     Impossible,
     Contradictory,
+    Unanswered,
 }
 
 impl Rule {
@@ -226,10 +228,11 @@ impl Rule {
             Rule::Unexpected => "unexpected",
             Rule::Impossible => "impossible",
             Rule::Contradictory => "contradictory",
+            Rule::Unanswered => "unanswered",
         }
     }
 
-    fn because(self, reason: String) -> Reason {
+    pub(crate) fn because(self, reason: String) -> Reason {
         Reason { rule: self, reason }
     }
 }
@@ -301,7 +304,7 @@ fn hour(raw: &RawFlight<'_>, date: Date) -> Result<String, Reason> {
 }
 
 /// The day, if a calendar has it, and the hour of a text that has their form.
-fn parts_of_hour(text: &str) -> Option<(Option<Date>, u8)> {
+pub(crate) fn parts_of_hour(text: &str) -> Option<(Option<Date>, u8)> {
     const FORM: &[u8] = b"dddd-dd-ddTdd:00:00Z";
     let fits = |(byte, form): (u8, &u8)| match form {
         b'd' => byte.is_ascii_digit(),

@@ -92,6 +92,28 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
 
+    /// Keep checkpoints in this folder. Killed and started again with the same options, the run goes on from the last, and
+    /// each row is in the outputs once; until they are complete, they have `.part` behind their names (event-loop mode)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Between two checkpoints [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "state")]
+    every: Option<Duration>,
+
+    /// Look a row up so many times more when a connection was lost (event-loop mode) [default: 3]
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+
+    /// When the look-ups of a row failed for good, put the row to the dead letters and go on (event-loop mode)
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+
+    /// Keep so many answers, and ask once for what many ask at the same time (event-loop mode) [default: every look-up
+    /// asks the server, as in blocking mode]
+    #[arg(long, value_name = "ENTRIES")]
+    pub(crate) cache: Option<NonZeroUsize>,
+
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -128,6 +150,10 @@ impl Args {
             ("--capacity", args.capacity.is_some()),
             ("--unordered", args.unordered),
             ("--workers", args.workers.is_some()),
+            ("--state", args.state.is_some()),
+            ("--retries", args.retries.is_some()),
+            ("--keep-going", args.keep_going),
+            ("--cache", args.cache.is_some()),
         ];
         let refused = of_event_loop.iter().find(|(_, is_given)| *is_given);
         if let (Mode::Blocking, Some((option, _))) = (args.mode, refused) {
@@ -148,6 +174,16 @@ impl Args {
     /// server has.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity.map_or(1024, NonZeroUsize::get)
+    }
+
+    /// Between two checkpoints.
+    pub(crate) fn every(&self) -> Duration {
+        self.every.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// How often a row is looked up again.
+    pub(crate) fn retries(&self) -> u32 {
+        self.retries.unwrap_or(3)
     }
 
     /// The folder of the tables. The default is found from any folder when the program runs where it was built, and

@@ -6,17 +6,20 @@
 //! and gives each answer to whoever is first in the queue. A request that is dropped meanwhile keeps its place in the
 //! queue, or the answers behind it would go to the wrong ones.
 //!
-//! A connection that breaks fails all that wait on it, at once and with its reason, and every later request likewise.
+//! A connection that is lost fails all that wait on it, at once and with its reason. Who asks next has it made anew: the
+//! failure may pass, and a row that is looked up once more may well find its answers. One whose server breaks the rules of
+//! the protocol is given up, and every later request on it fails likewise.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
+use futures_lite::future;
 use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use peu::net::TcpStream;
 use peu::task::JoinHandle;
@@ -24,7 +27,7 @@ use peu::time;
 use redis_protocol::resp2::types::OwnedFrame;
 use slab::Slab;
 
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::progress::Gauge;
 use crate::resp::{self, Decoder};
 
@@ -68,44 +71,39 @@ impl Client {
         let at = &connection.shared.address;
         answer
             .and_then(resp::value)
-            .context(|| format!("cannot look up {key} at {at}"))
+            .map_err(|failure| failure.within(&format!("cannot look up {key} at {at}")))
     }
 }
 
-/// What comes of the server's answer, if there is one in time.
-async fn within<T, E: Display>(
+/// What comes of the server's answer, if there is one in time. A server that was silent for so long is not asked again.
+async fn within<T>(
     patience: Duration,
-    answer: impl Future<Output = Result<T, E>>,
+    answer: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     match time::timeout(patience, answer).await {
-        Ok(answer) => answer.map_err(|error| Failure::new(error.to_string())),
+        Ok(answer) => answer,
         Err(_) => Err(Failure::new(format!("no answer within {patience:?}"))),
     }
 }
 
-/// One connection, and the two tasks that serve it. They end when it is dropped.
+/// One connection, and the task that serves it. It ends when this is dropped.
 struct Connection {
     shared: Arc<Shared>,
-    tasks: [JoinHandle<()>; 2],
+    task: JoinHandle<()>,
 }
 
 impl Connection {
     async fn open(address: &str, patience: Duration) -> Result<Connection, Failure> {
-        let cannot = || format!("cannot reach the look-up server {address}");
-        let stream = within(patience, TcpStream::connect(address)).await;
-        let stream = stream.context(cannot)?;
-        // Requests gather while the socket is busy; a second gathering in the kernel would only add delay.
-        stream.set_nodelay(true).context(cannot)?;
-        let (reader, writer) = stream.into_split();
+        let stream = connect(address, patience).await;
+        let stream = stream.map_err(|failure| {
+            failure.within(&format!("cannot reach the look-up server {address}"))
+        })?;
         let shared = Arc::new(Shared {
             address: address.to_owned(),
             state: Mutex::default(),
         });
-        let tasks = [
-            peu::spawn(send(Arc::clone(&shared), writer)),
-            peu::spawn(receive(Arc::clone(&shared), reader)),
-        ];
-        Ok(Connection { shared, tasks })
+        let task = peu::spawn(serve(Arc::clone(&shared), stream, patience));
+        Ok(Connection { shared, task })
     }
 
     /// Asks, and waits for the answer.
@@ -116,38 +114,67 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.task.abort();
+    }
+}
+
+async fn connect(address: &str, patience: Duration) -> Result<TcpStream, Failure> {
+    let connected = async {
+        let stream = TcpStream::connect(address).await?;
+        // Requests gather while the socket is busy; a second gathering in the kernel would only add delay.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    let passing = |error: io::Error| Failure::passing(error.to_string());
+    within(patience, async { connected.await.map_err(passing) }).await
+}
+
+/// Sends and receives, until the connection is lost; and then again, once somebody asks.
+async fn serve(shared: Arc<Shared>, mut stream: TcpStream, patience: Duration) {
+    loop {
+        let (reader, writer) = stream.into_split();
+        let failure = future::or(send(&shared, writer), receive(&shared, reader)).await;
+        shared.fail(&failure);
+        stream = loop {
+            if !shared.asked_again().await {
+                return;
+            }
+            match connect(&shared.address, patience).await {
+                Ok(stream) => break stream,
+                Err(failure) => shared.fail(&failure.within("cannot reach it again")),
+            }
+        };
     }
 }
 
 /// Sends what has gathered, again and again.
-async fn send(shared: Arc<Shared>, mut writer: impl AsyncWrite + Unpin) {
+async fn send(shared: &Shared, mut writer: impl AsyncWrite + Unpin) -> Failure {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
         poll_fn(|cx| shared.poll_take(cx, &mut bytes)).await;
         if let Err(error) = writer.write_all(&bytes).await {
-            return shared.fail(&format!("cannot send to it: {error}"));
+            return Failure::passing(format!("cannot send to it: {error}"));
         }
     }
 }
 
 /// Receives answers, until there are no more.
-async fn receive(shared: Arc<Shared>, mut reader: impl AsyncRead + Unpin) {
+async fn receive(shared: &Shared, mut reader: impl AsyncRead + Unpin) -> Failure {
     let mut decoder = Decoder::default();
     loop {
         match reader.read(decoder.room()).await {
-            Ok(0) => return shared.fail("it closed the connection"),
+            Ok(0) => return Failure::passing("it closed the connection"),
             Ok(length) => decoder.received(length),
-            Err(error) => return shared.fail(&format!("cannot receive from it: {error}")),
+            Err(error) => return Failure::passing(format!("cannot receive from it: {error}")),
         }
         if let Err(failure) = shared.answer(&mut decoder) {
-            return shared.fail(&failure.to_string());
+            return failure;
         }
     }
 }
 
-/// What requests and the two tasks of a connection share.
+/// What requests and the task of a connection share.
 struct Shared {
     address: String,
     state: Mutex<State>,
@@ -162,12 +189,13 @@ struct State {
     requests: Slab<Request>,
     /// Those that have no answer, in the order in which answers will come.
     unanswered: VecDeque<usize>,
+    /// It is of no more use, for good.
     broken: Option<Failure>,
 }
 
 enum Request {
     Waiting(Option<Waker>),
-    Answered(OwnedFrame),
+    Answered(Result<OwnedFrame, Failure>),
     /// Nobody waits any more, but the answer will come.
     Dropped,
 }
@@ -210,6 +238,19 @@ impl Shared {
         }
     }
 
+    /// Ready when there is something to send over a new connection; false if there never will be.
+    async fn asked_again(&self) -> bool {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.broken.is_some() || !state.outgoing.is_empty() {
+                return Poll::Ready(state.broken.is_none());
+            }
+            state.sender = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Gives each answer to the first who waits. Wakers are called when the lock is released.
     fn answer(&self, decoder: &mut Decoder) -> Result<(), Failure> {
         let mut wakers = Vec::new();
@@ -217,7 +258,7 @@ impl Shared {
         let end = loop {
             match decoder.next() {
                 Ok(Some(frame)) => match state.unanswered.pop_front() {
-                    Some(key) => wakers.extend(state.settle(key, Some(frame))),
+                    Some(key) => wakers.extend(state.settle(key, Ok(frame))),
                     None => break Err(Failure::new("it answered more than it was asked")),
                 },
                 Ok(None) => break Ok(()),
@@ -229,22 +270,19 @@ impl Shared {
         end
     }
 
-    /// The connection is of no more use: who waits is told. Only the first reason is one: the sender and the receiver both
-    /// notice, and the second of them sees what the first has left.
-    fn fail(&self, reason: &str) {
+    /// There is no connection any more: who waits is told, and who asks later too, if the failure will not pass.
+    fn fail(&self, failure: &Failure) {
         let mut state = self.lock();
-        if state.broken.is_some() {
-            return;
-        }
         let waiting = std::mem::take(&mut state.unanswered);
-        state.broken = Some(Failure::new(format!(
-            "{reason} with {} requests in flight",
-            waiting.len()
-        )));
+        state.outgoing.clear();
+        let failure = failure.with(&format!(" with {} requests in flight", waiting.len()));
         let wakers: Vec<Waker> = waiting
             .into_iter()
-            .filter_map(|key| state.settle(key, None))
+            .filter_map(|key| state.settle(key, Err(failure.clone())))
             .collect();
+        if !failure.may_pass() {
+            state.broken = Some(failure);
+        }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -252,20 +290,14 @@ impl Shared {
 
 impl State {
     /// A request has its answer, or will have none. Returns whom to wake.
-    fn settle(&mut self, key: usize, answer: Option<OwnedFrame>) -> Option<Waker> {
-        match &mut self.requests[key] {
+    fn settle(&mut self, key: usize, answer: Result<OwnedFrame, Failure>) -> Option<Waker> {
+        match std::mem::replace(&mut self.requests[key], Request::Answered(answer)) {
+            Request::Waiting(waker) => waker,
+            Request::Answered(_) => None,
             Request::Dropped => {
                 self.requests.remove(key);
                 None
             }
-            waiting => match (std::mem::replace(waiting, Request::Waiting(None)), answer) {
-                (Request::Waiting(waker), None) => waker,
-                (Request::Waiting(waker), Some(answer)) => {
-                    *waiting = Request::Answered(answer);
-                    waker
-                }
-                _ => None,
-            },
         }
     }
 }
@@ -281,15 +313,11 @@ impl Future for Pending<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let mut state = self.shared.lock();
-        let State {
-            requests, broken, ..
-        } = &mut *state;
-        match (&mut requests[self.key], broken) {
-            (Request::Answered(answer), _) => {
-                Poll::Ready(Ok(std::mem::replace(answer, OwnedFrame::Null)))
+        match &mut state.requests[self.key] {
+            Request::Answered(answer) => {
+                Poll::Ready(std::mem::replace(answer, Ok(OwnedFrame::Null)))
             }
-            (_, Some(failure)) => Poll::Ready(Err(failure.clone())),
-            (waiting, None) => {
+            waiting => {
                 *waiting = Request::Waiting(Some(cx.waker().clone()));
                 Poll::Pending
             }
@@ -300,8 +328,8 @@ impl Future for Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        match (&state.requests[self.key], &state.broken) {
-            (Request::Waiting(_), None) => state.requests[self.key] = Request::Dropped,
+        match &state.requests[self.key] {
+            Request::Waiting(_) => state.requests[self.key] = Request::Dropped,
             _ => drop(state.requests.remove(self.key)),
         }
     }

@@ -30,6 +30,15 @@ impl Date {
             })
     }
 
+    /// The days since 1970 began, of a calendar that has always been ours.
+    pub(crate) fn days_since_1970(self) -> i64 {
+        let before = (1..self.month).map(|month| Date { month, ..self }.days_of_month());
+        let year = i64::from(self.year);
+        let leap_years = |to: i64| to.div_euclid(4) - to.div_euclid(100) + to.div_euclid(400);
+        let days = (year - 1970) * 365 + leap_years(year - 1) - leap_years(1969);
+        days + before.map(i64::from).sum::<i64>() + i64::from(self.day) - 1
+    }
+
     fn days_of_month(self) -> u8 {
         let Date { year, month, .. } = self;
         let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);

@@ -4,22 +4,30 @@
 //! follows in it can't be trusted. A row that has all its columns but says something impossible is a matter for
 //! [`clean`](crate::clean), which puts it aside and goes on.
 
+use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use csv::{ErrorKind, Reader, StringRecord};
-use serde::Deserialize;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use csv::{ErrorKind, StringRecord};
+use peu::operators::EventTime;
+use peu::pipeline::Reader;
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::clean::parts_of_hour;
 use crate::failure::{Context, Failure};
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// The rows of a file of flights, in order.
 pub(crate) struct Flights {
-    reader: Reader<File>,
+    reader: csv::Reader<File>,
     header: Arc<StringRecord>,
+    /// Where in a row its `time_hour` is.
+    hour_column: usize,
     path: PathBuf,
     /// Rows read so far.
     read: u64,
@@ -32,19 +40,49 @@ impl Flights {
     pub(crate) fn open(path: &Path, limit: Option<u64>) -> Result<Flights, Failure> {
         let file =
             File::open(path).context(|| format!("cannot open the flights, {}", path.display()))?;
-        let mut reader = Reader::from_reader(file);
+        let mut reader = csv::Reader::from_reader(file);
         let header = reader
             .headers()
             .context(|| format!("cannot read the header of {}", path.display()))?
             .clone();
         check(&header).context(|| format!("cannot use {}", path.display()))?;
+        let hour_column = header.iter().position(|name| name == "time_hour");
         Ok(Flights {
             reader,
             header: Arc::new(header),
+            hour_column: hour_column.unwrap_or_default(),
             path: path.to_owned(),
             read: 0,
             limit: limit.unwrap_or(u64::MAX),
         })
+    }
+
+    /// Goes on behind the rows that an earlier run has read.
+    fn seek(&mut self, position: &Position) -> Result<(), Failure> {
+        let path = self.path.display();
+        let file = self.reader.get_ref().metadata();
+        let length = file.context(|| format!("cannot look at {path}"))?.len();
+        if length < position.byte {
+            return Err(Failure::new(format!(
+                "{path} has {length} bytes, and an earlier run has read {}: it was changed since",
+                position.byte
+            )));
+        }
+        let mut behind = csv::Position::new();
+        behind.set_byte(position.byte).set_line(position.line);
+        let found = self.reader.seek(behind);
+        found.context(|| format!("cannot go on in {path}"))?;
+        self.read = position.row;
+        Ok(())
+    }
+
+    fn here(&self) -> Position {
+        let next = self.reader.position();
+        Position {
+            row: self.read,
+            byte: next.byte(),
+            line: next.line(),
+        }
     }
 
     fn explain(&self, error: &csv::Error) -> Failure {
@@ -98,6 +136,7 @@ impl Iterator for Flights {
                 Some(Ok(Row {
                     number: self.read,
                     line,
+                    hour: hour(&values, self.hour_column),
                     header: Arc::clone(&self.header),
                     values: Arc::new(values),
                 }))
@@ -107,13 +146,56 @@ impl Iterator for Flights {
     }
 }
 
+/// When a flight was due, to the hour; the earliest time if that can't be read, which [`clean`](crate::clean) will tell.
+fn hour(values: &StringRecord, column: usize) -> EventTime {
+    let parts = values.get(column).and_then(parts_of_hour);
+    parts.map_or(EventTime::MIN, |(day, hour)| {
+        let days = day.map_or(0, |day| day.days_since_1970());
+        EventTime::from_millis((days * 24 + i64::from(hour)) * HOUR_MS)
+    })
+}
+
+/// As a source of a pipeline: what a checkpoint has to hold.
+impl Reader for Flights {
+    type Item = Row;
+    type Position = Position;
+
+    fn open(&mut self, from: Option<&Position>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(from.map_or(Ok(()), |position| self.seek(position))?)
+    }
+
+    fn read(&mut self) -> Result<Option<(Row, Position)>, Box<dyn Error + Send + Sync>> {
+        let row = self.next().transpose()?;
+        Ok(row.map(|row| (row, self.here())))
+    }
+
+    fn reads(&self) -> Option<String> {
+        let path = self.path.display();
+        Some(match self.limit {
+            u64::MAX => path.to_string(),
+            limit => format!("the first {limit} rows of {path}"),
+        })
+    }
+}
+
+/// Behind so many rows: what comes next begins here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Position {
+    row: u64,
+    byte: u64,
+    line: u64,
+}
+
 /// One row, as it was read. A clone is the same row: cheap.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "KeptRow", into = "KeptRow")]
 pub(crate) struct Row {
     /// Counted from 1; the header is no row.
     pub(crate) number: u64,
     /// Where it begins in the file, counted from 1.
     pub(crate) line: u64,
+    /// When the flight was due.
+    pub(crate) hour: EventTime,
     header: Arc<StringRecord>,
     values: Arc<StringRecord>,
 }
@@ -134,15 +216,48 @@ impl fmt::Debug for Row {
     }
 }
 
-/// A row is written to the dead letters as its columns, by name, each as it was.
-impl Serialize for Row {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.values.len()))?;
-        for (name, value) in self.header.iter().zip(&*self.values) {
-            map.serialize_entry(name, value)?;
+/// A row as a checkpoint keeps it.
+#[derive(Serialize, Deserialize)]
+struct KeptRow {
+    number: u64,
+    line: u64,
+    hour: EventTime,
+    header: Vec<String>,
+    values: Vec<String>,
+}
+
+impl From<Row> for KeptRow {
+    fn from(row: Row) -> KeptRow {
+        let texts = |record: &StringRecord| record.iter().map(ToOwned::to_owned).collect();
+        KeptRow {
+            number: row.number,
+            line: row.line,
+            hour: row.hour,
+            header: texts(&row.header),
+            values: texts(&row.values),
         }
-        map.end()
     }
+}
+
+impl From<KeptRow> for Row {
+    fn from(kept: KeptRow) -> Row {
+        Row {
+            number: kept.number,
+            line: kept.line,
+            hour: kept.hour,
+            header: Arc::new(kept.header.into()),
+            values: Arc::new(kept.values.into()),
+        }
+    }
+}
+
+/// A row is written to the dead letters as its columns, by name, each as it was.
+pub(crate) fn columns_by_name<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(row.values.len()))?;
+    for (name, value) in row.header.iter().zip(&*row.values) {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
 }
 
 /// The columns of a row, as text: `NA` is a missing value.

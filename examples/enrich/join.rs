@@ -2,29 +2,97 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clean::{Flight, Reason};
+use crate::clean::{Flight, Reason, Rule, Status};
 use crate::failure::{Context, Failure};
-use crate::flights::Row;
+use crate::flights::{Row, columns_by_name};
 use crate::tables::{Airline, Airport, Plane, Stored, Table, Weather};
 
-/// What became of a row.
-#[derive(Debug)]
-pub(crate) enum Outcome {
+/// What became of a row: a line for one of the two outputs, and what the report counts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) row: u64,
+    pub(crate) line: Line,
+    pub(crate) kind: Kind,
+}
+
+/// Which of the two outputs it is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Kind {
     Record {
-        record: Box<Record>,
+        is_cancelled: bool,
         lookups: Vec<Lookup>,
     },
+    DeadLetter(Rule),
+}
+
+/// A line to be. It becomes text where it is written, and in a checkpoint: what comes from there is text already.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Record(Box<Record>),
     DeadLetter(Box<DeadLetter>),
+    Text(String),
+}
+
+impl Line {
+    /// Appends it as a JSON object.
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>) -> serde_json::Result<()> {
+        match self {
+            Line::Record(record) => serde_json::to_writer(bytes, record),
+            Line::DeadLetter(letter) => serde_json::to_writer(bytes, letter),
+            Line::Text(text) => {
+                bytes.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn to_text(&self) -> serde_json::Result<String> {
+        match self {
+            Line::Record(record) => serde_json::to_string(record),
+            Line::DeadLetter(letter) => serde_json::to_string(letter),
+            Line::Text(text) => Ok(text.clone()),
+        }
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.to_text().map_err(S::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Line, D::Error> {
+        String::deserialize(deserializer).map(Line::Text)
+    }
+}
+
+impl Outcome {
+    /// The row is put aside.
+    pub(crate) fn dead_letter(row: Row, reason: Reason) -> Outcome {
+        Outcome {
+            row: row.number,
+            kind: Kind::DeadLetter(reason.rule),
+            line: Line::DeadLetter(Box::new(DeadLetter {
+                row: row.number,
+                line: row.line,
+                reason,
+                flight: row,
+            })),
+        }
+    }
 }
 
 /// A line of the output. What a look-up did not find is `null`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
-    pub(crate) row: u64,
+    row: u64,
     #[serde(flatten)]
-    pub(crate) flight: Flight,
+    flight: Flight,
     plane: Option<Plane>,
     airport: Option<Airport>,
     airline: Option<Airline>,
@@ -34,22 +102,12 @@ pub(crate) struct Record {
 /// A line of the dead letters: which row, why, and the row itself.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeadLetter {
-    pub(crate) row: u64,
-    pub(crate) line: u64,
+    row: u64,
+    line: u64,
     #[serde(flatten)]
-    pub(crate) reason: Reason,
+    reason: Reason,
+    #[serde(serialize_with = "columns_by_name")]
     flight: Row,
-}
-
-impl DeadLetter {
-    pub(crate) fn outcome(row: Row, reason: Reason) -> Outcome {
-        Outcome::DeadLetter(Box::new(DeadLetter {
-            row: row.number,
-            line: row.line,
-            reason,
-            flight: row,
-        }))
-    }
 }
 
 /// What a flight asks for. A cancelled one may have no aircraft to ask for.
@@ -90,7 +148,7 @@ pub(crate) struct Answers {
 }
 
 /// What the report needs to know of a look-up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Lookup {
     pub(crate) table: Table,
     pub(crate) found: bool,
@@ -112,9 +170,14 @@ impl Answers {
             weather: read(row, self.weather, &mut lookups)?,
             flight,
         };
-        Ok(Outcome::Record {
-            record: Box::new(record),
-            lookups,
+        let is_cancelled = matches!(record.flight.status, Status::Cancelled);
+        Ok(Outcome {
+            row,
+            line: Line::Record(Box::new(record)),
+            kind: Kind::Record {
+                is_cancelled,
+                lookups,
+            },
         })
     }
 }

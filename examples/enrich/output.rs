@@ -1,19 +1,18 @@
-//! A file of JSON lines that is never half there: it takes its name when everything is in it and on the disk. Whatever
+//! A file of lines that is never half there: it takes its name when everything is in it and on the disk. Whatever
 //! ends the program before that, an earlier file of that name stays as it was.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::failure::{Context, Failure};
+use crate::join::Line;
 use crate::temporary::Temporary;
 
 /// Lines are gathered to blocks of this size: about a hundred records for one system call.
 const BLOCK: usize = 64 * 1024;
 
-/// A file of JSON lines in the making.
+/// A file of lines in the making. Writing blocks; appending does not.
 pub(crate) struct Output {
     path: PathBuf,
     file: Destination,
@@ -48,15 +47,17 @@ impl Output {
     }
 
     /// Appends a line that comes from a row of the input.
-    pub(crate) fn write(&mut self, row: u64, line: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn append(&mut self, row: u64, line: &Line) -> Result<(), Failure> {
         self.row = row;
-        serde_json::to_writer(&mut self.block, line)
+        line.append_to(&mut self.block)
             .context(|| format!("cannot write row {row} as JSON"))?;
         self.block.push(b'\n');
-        match self.block.len() < BLOCK {
-            true => Ok(()),
-            false => self.flush(),
-        }
+        Ok(())
+    }
+
+    /// Enough has gathered to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.block.len() >= BLOCK
     }
 
     /// All lines were written: puts them on the disk.
@@ -72,7 +73,8 @@ impl Output {
         })
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
+    /// Writes what has gathered.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let written = match &mut self.file {
             Destination::Temporary(file) => file.file().write_all(&self.block),
             Destination::Stream(file) => file.write_all(&self.block),
@@ -109,30 +111,39 @@ impl Complete {
     }
 }
 
-fn open(path: &Path) -> io::Result<(Destination, PathBuf)> {
+/// The file that a path leads to, for those who write beside it and rename. A link stays a link: what it points to is the
+/// file. However it was spelled, one file has one path.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
         Ok(existing) if existing.is_dir() => Err(io::Error::other("it is a folder")),
-        Ok(existing) if !existing.is_file() => Ok((
-            Destination::Stream(File::options().write(true).open(path)?),
-            path.to_owned(),
-        )),
-        // A link stays a link: what it points to is replaced, by a file with the same permissions.
-        Ok(existing) => temporary(&path.canonicalize()?, Some(existing.permissions())),
-        Err(_) => temporary(path, None),
+        Ok(existing) if !existing.is_file() => Err(io::Error::other("it is no file")),
+        Ok(_) => path.canonicalize(),
+        Err(_) => {
+            let name = path
+                .file_name()
+                .ok_or_else(|| io::Error::other("it names no file"))?;
+            fs::create_dir_all(folder(path))?;
+            Ok(folder(path).canonicalize()?.join(name))
+        }
     }
 }
 
-fn temporary(path: &Path, permissions: Option<Permissions>) -> io::Result<(Destination, PathBuf)> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::other("it names no file"))?;
-    fs::create_dir_all(folder(path))?;
-    let folder = folder(path).canonicalize()?;
-    let temporary = Temporary::create(&folder)?;
-    if let Some(permissions) = permissions {
-        temporary.file().set_permissions(permissions)?;
+fn open(path: &Path) -> io::Result<(Destination, PathBuf)> {
+    let existing = fs::metadata(path).ok();
+    if existing.as_ref().is_some_and(is_stream) {
+        let stream = File::options().write(true).open(path)?;
+        return Ok((Destination::Stream(stream), path.to_owned()));
     }
-    Ok((Destination::Temporary(temporary), folder.join(name)))
+    let path = resolve(path)?;
+    let temporary = Temporary::create(folder(&path))?;
+    if let Some(existing) = existing {
+        temporary.file().set_permissions(existing.permissions())?;
+    }
+    Ok((Destination::Temporary(temporary), path))
+}
+
+fn is_stream(existing: &Metadata) -> bool {
+    !existing.is_dir() && !existing.is_file()
 }
 
 fn folder(path: &Path) -> &Path {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Context, Failure};
 
 /// A table, named as in keys and reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Table {
     Plane,

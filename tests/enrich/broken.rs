@@ -285,11 +285,15 @@ fn a_server_that_answers_with_another_row() {
 
 #[test]
 fn an_option_that_blocking_has_no_use_for() {
-    let cases: [&[&str]; 4] = [
+    let cases: [&[&str]; 8] = [
         &["--connections", "2"],
         &["--capacity", "2"],
         &["--unordered"],
         &["--workers", "2"],
+        &["--state", "state"],
+        &["--retries", "2"],
+        &["--keep-going"],
+        &["--cache", "2"],
     ];
     for option in cases {
         let errors = misused(Job::new(&["--mode", "blocking", "--limit", "1"]).with(option));

@@ -21,6 +21,8 @@ pub(crate) enum Misdeed {
     Resets,
     /// Sends these bytes as an answer, and goes on as if nothing were.
     Says(&'static [u8]),
+    /// Closes the connection, and answers well as often again.
+    HangsUp,
     /// Sends these bytes, and then dies.
     DiesSaying(&'static [u8]),
     /// Sends these bytes as the answer to what it is to store.
@@ -33,6 +35,7 @@ pub(crate) fn start(good_answers: usize, misdeed: Misdeed) -> String {
     let address = listener.local_addr().unwrap().to_string();
     let shared = Arc::new(Mutex::new(Double {
         good_answers,
+        between: good_answers,
         connections: Vec::new(),
     }));
     thread::spawn(move || {
@@ -62,6 +65,7 @@ pub(crate) fn start_and_accept(connections: usize) -> String {
     let address = listener.local_addr().unwrap();
     let shared = Mutex::new(Double {
         good_answers: 0,
+        between: 0,
         connections: Vec::new(),
     });
     thread::spawn(move || {
@@ -79,6 +83,8 @@ pub(crate) fn start_and_accept(connections: usize) -> String {
 
 struct Double {
     good_answers: usize,
+    /// Good answers between two misdeeds.
+    between: usize,
     connections: Vec<TcpStream>,
 }
 
@@ -128,6 +134,11 @@ fn answer(
                 .set_linger(Some(Duration::ZERO))
                 .unwrap();
             double.connections.clear();
+            None
+        }
+        Misdeed::HangsUp => {
+            double.good_answers = double.between;
+            let _ = stream.shutdown(std::net::Shutdown::Both);
             None
         }
         Misdeed::DiesSaying(bytes) => {

@@ -249,7 +249,7 @@ fn assert_equal(left: &Done, right: &Done) {
 }
 
 /// The lines in the order of their rows.
-fn sorted(lines: &str) -> String {
+pub(crate) fn sorted(lines: &str) -> String {
     let row = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["row"]
             .as_u64()
