@@ -130,8 +130,8 @@ pub use sinks::{
 };
 pub use source::{FromSource, Source};
 pub use sources::{
-    CsvFile, CsvPosition, Generate, Iterate, Lines, LinesPosition, Listen, Read, ReadAhead, Reader,
-    generate, iterate, listen,
+    CsvFile, CsvPosition, Folder, FolderPosition, Generate, Iterate, Lines, LinesPosition, Listen,
+    Read, ReadAhead, Reader, generate, iterate, listen,
 };
 pub use stateless::{Filter, FlatMap, Inspect, Map};
 pub use windows::{Aggregate, Windowed, Windows};
@@ -155,7 +155,7 @@ pub struct Pipeline<O> {
 }
 
 impl<S: Source> Pipeline<FromSource<S>> {
-    /// Begins with a source: [`CsvFile`], [`Lines`], [`iterate`], [`generate`], [`listen`], or a [`Source`] or [`Reader`] of yours.
+    /// Begins with a source: [`CsvFile`], [`Lines`], [`Folder`], [`iterate`], [`generate`], [`listen`], or a [`Source`] or [`Reader`] of yours.
     pub fn source(source: S) -> Self {
         Self {
             operator: FromSource::new(source),

@@ -1,0 +1,108 @@
+//! What a folder has: its listing, and whether that is still what a checkpoint speaks of.
+
+use crate::error::BoxError;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirEntry, Metadata};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A file, as it was when the folder was listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Found {
+    pub(super) name: String,
+    length: u64,
+    /// Its last change, since 1970.
+    changed: Duration,
+}
+
+/// A file, and how far it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileAt<P> {
+    pub(super) found: Found,
+    pub(super) at: At<P>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum At<P> {
+    Unread,
+    Within(P),
+    End,
+}
+
+/// The files whose names `keeps` holds for, in the order of their names.
+pub(super) fn list(folder: &Path, keeps: &dyn Fn(&str) -> bool) -> Result<Vec<Found>, BoxError> {
+    let cannot = |error| format!("cannot list {}: {error}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        files.extend(found(&entry.map_err(cannot)?, keeps)?);
+    }
+    files.sort_unstable_by(|one: &Found, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+/// None: it is not to be read.
+fn found(entry: &DirEntry, keeps: &dyn Fn(&str) -> bool) -> Result<Option<Found>, BoxError> {
+    let path = entry.path();
+    let name = entry.file_name().into_string().map_err(|name| {
+        format!(
+            "the name of {} is no UTF-8: {name:?}; rename it, or put it elsewhere",
+            path.display()
+        )
+    })?;
+    if name.starts_with('.') || !keeps(&name) {
+        return Ok(None);
+    }
+    // Of what a link leads to.
+    let metadata = fs::metadata(&path);
+    let metadata =
+        metadata.map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
+    Ok(metadata.is_file().then(|| Found {
+        name,
+        length: metadata.len(),
+        changed: changed(&metadata),
+    }))
+}
+
+/// Where the system does not know, the length must do.
+fn changed(metadata: &Metadata) -> Duration {
+    let at = metadata.modified().ok();
+    at.and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default()
+}
+
+/// An error that names each file which stands in the way of going on.
+pub(super) fn refuse_differences<P>(
+    folder: &Path,
+    then: &[FileAt<P>],
+    now: &[Found],
+) -> Result<(), BoxError> {
+    let known = |found: &&Found| then.iter().any(|file| file.found.name == found.name);
+    let added = now.iter().filter(|found| !known(found));
+    let added = added.map(|found| format!("{} was added", found.name));
+    let differences = then.iter().filter_map(|file| difference(file, now));
+    let differences: Vec<String> = differences.chain(added).collect();
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "the files in {} are not those of the checkpoint: {}; put them back as they were, or begin anew, with \
+             another folder of checkpoints",
+            folder.display(),
+            differences.join("; ")
+        )
+        .into()),
+    }
+}
+
+fn difference<P>(file: &FileAt<P>, now: &[Found]) -> Option<String> {
+    let name = &file.found.name;
+    let now = now.iter().find(|found| found.name == *name);
+    match (now, &file.at) {
+        (None, At::End) | (Some(_), At::Unread) => None,
+        (None, _) => Some(format!("{name} is gone, and was not read to its end")),
+        (Some(now), _) if *now == file.found => None,
+        (Some(now), _) => Some(format!(
+            "{name} was changed since it was read (it had {} bytes, and has {})",
+            file.found.length, now.length
+        )),
+    }
+}
