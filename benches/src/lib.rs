@@ -6,6 +6,7 @@
 //! | `tasks` | what do tasks and timers cost that do little? |
 //! | `idle` | does a runtime with nothing to do stay asleep? |
 //! | `files` | what does work on files cost, by each tier, by blocking threads, by peers? |
+//! | `scale` | how does cost grow with the number of tasks, timers, sources, connections, stages? |
 //! | `report` | where does reactive I/O win, where blocking? Writes a page of charts |
 //! | `costs` | how many instructions, locked lines, system calls, allocations and bytes does each thing take? |
 

@@ -1,5 +1,6 @@
 //! Cargo, as the chores call it.
 
+use crate::Result;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +10,20 @@ pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or(OsString::from("cargo")));
     command.current_dir(root());
     command
+}
+
+/// Builds a measuring program of `benches/src/bin` and runs it in the root of the repository.
+pub(crate) fn measure(program: &str, arguments: &[&str]) -> Result<()> {
+    let status = cargo()
+        .args(["run", "--release", "--package", "peu-benches"])
+        .args(["--bin", program, "--"])
+        .args(arguments)
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the measurement ended with {status}")),
+        Err(error) => Err(format!("cannot run cargo: {error}")),
+    }
 }
 
 /// The root of the repository.

@@ -6,7 +6,6 @@ mod bench;
 mod cargo;
 mod cost;
 mod explorer;
-mod files;
 mod job;
 mod loom;
 mod miri;
@@ -31,6 +30,8 @@ usage: cargo xtask <chore>
   cost
       Count what things cost, peu and its peers, in instructions, locked lines, system calls, allocations and bytes, and write
       benches/COSTS.md. Takes some minutes. Linux on x86-64.
+  scale [ARGUMENTS…]
+      Measure how cost grows with the number of tasks, timers, sources, connections and stages.
   files [ARGUMENTS…]
       Measure work on files: each tier alone, the policy, blocking threads and peers. See benches/README.md; --help tells
       the arguments. Cold cases need root.
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
         ["shuttle", ref arguments @ ..] => shuttle::run(arguments),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["cost"] => cost::run(),
-        ["files", ref arguments @ ..] => files::run(arguments),
+        ["scale", ref arguments @ ..] => cargo::measure("scale", arguments),
+        ["files", ref arguments @ ..] => cargo::measure("files", arguments),
         ["miri"] => miri::run(),
         ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {
