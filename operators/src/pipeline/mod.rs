@@ -133,6 +133,8 @@ pub use sources::{
     CsvFile, CsvPosition, Folder, FolderPosition, Generate, Iterate, Lines, LinesPosition, Listen,
     Read, ReadAhead, Reader, generate, iterate, listen,
 };
+#[cfg(unix)]
+pub use sources::{Tail, TailPosition};
 pub use stateless::{Filter, FlatMap, Inspect, Map};
 pub use windows::{Aggregate, Windowed, Windows};
 
@@ -155,7 +157,7 @@ pub struct Pipeline<O> {
 }
 
 impl<S: Source> Pipeline<FromSource<S>> {
-    /// Begins with a source: [`CsvFile`], [`Lines`], [`Folder`], [`iterate`], [`generate`], [`listen`], or a [`Source`] or [`Reader`] of yours.
+    /// Begins with a source: [`CsvFile`], [`Lines`], [`Folder`], [`Tail`], [`iterate`], [`generate`], [`listen`], or a [`Source`] or [`Reader`] of yours.
     pub fn source(source: S) -> Self {
         Self {
             operator: FromSource::new(source),
