@@ -131,7 +131,7 @@ pub use sinks::{
 pub use source::{FromSource, Source};
 pub use sources::{
     CsvFile, CsvPosition, Folder, FolderPosition, Generate, Iterate, Lines, LinesPosition, Listen,
-    Read, ReadAhead, Reader, generate, iterate, listen,
+    Read, ReadAhead, Reader, TcpLines, generate, iterate, listen,
 };
 #[cfg(unix)]
 pub use sources::{Tail, TailPosition};
@@ -157,7 +157,7 @@ pub struct Pipeline<O> {
 }
 
 impl<S: Source> Pipeline<FromSource<S>> {
-    /// Begins with a source: [`CsvFile`], [`Lines`], [`Folder`], [`Tail`], [`iterate`], [`generate`], [`listen`], or a [`Source`] or [`Reader`] of yours.
+    /// Begins with a source: [`CsvFile`], [`Lines`], [`Folder`], [`Tail`], [`TcpLines`], [`iterate`], [`generate`], [`listen`], or a [`Source`] or [`Reader`] of yours.
     pub fn source(source: S) -> Self {
         Self {
             operator: FromSource::new(source),

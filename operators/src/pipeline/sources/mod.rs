@@ -15,6 +15,7 @@ mod reader;
 mod rotated;
 #[cfg(unix)]
 mod tail;
+mod tcp_lines;
 
 pub use csv_file::{CsvFile, CsvPosition};
 pub use folder::{Folder, FolderPosition};
@@ -27,3 +28,4 @@ pub use listen::{Listen, listen};
 pub use reader::{Read, ReadAhead, Reader};
 #[cfg(unix)]
 pub use tail::Tail;
+pub use tcp_lines::TcpLines;
