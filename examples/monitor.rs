@@ -41,8 +41,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::Parser;
-use peu::pipeline::{AsyncSink, CsvFile, Operator, Pipeline, Running, Watermarks, Windows};
-use peu::pipeline::{Windowed, every};
+use peu::pipeline::{
+    AsyncSink, CsvFile, Operator, Pipeline, Running, Watermarks, Windowed, Windows, every,
+};
 use peu::{Handle, Runtime};
 
 use crate::alerts::{Alert, Situation};
@@ -109,13 +110,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let own = match args.webhook {
-        Some(_) => None,
-        None => Some(Webhook::start().await?),
-    };
-    let endpoint = match (&args.webhook, &own) {
-        (Some(endpoint), _) => endpoint.clone(),
-        (None, own) => own.as_ref().map(Webhook::endpoint).unwrap_or_default(),
+    let (endpoint, own) = match &args.webhook {
+        Some(endpoint) => (endpoint.clone(), None),
+        None => {
+            let own = Webhook::start().await?;
+            (own.endpoint(), Some(own))
+        }
     };
     let tally = Arc::new(Tally::default());
     let job = start(args, endpoint, &tally).await?;

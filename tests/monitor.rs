@@ -160,6 +160,10 @@ fn what_is_wrong_is_said() {
         &["--dead-letters", "/dev/null/letters"],
         "cannot write dead letters",
     );
+    says(
+        &["--dead-letters", "/dev/full", "--retries", "0"],
+        "its dead letter was not written: No space left",
+    );
 }
 
 #[test]

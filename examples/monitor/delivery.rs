@@ -65,20 +65,26 @@ pub(crate) fn options(
         .max_retries(retries)
         .when(may_succeed_later);
     let tally = Arc::clone(tally);
+    let bury = move |mut failure: Failure<Alert>| match dead_letters.add(&failure) {
+        Ok(()) => {
+            tally.dead.fetch_add(1, Relaxed);
+            Recovery::DeadLetter
+        }
+        // Else nobody would ever know of the alert.
+        Err(error) => {
+            let cause = format!(
+                "{}; and its dead letter was not written: {error}",
+                failure.cause
+            );
+            failure.cause = Cause::Failed(cause.into());
+            Recovery::Fail(failure)
+        }
+    };
     AsyncSinkOptions::new(1, Duration::ZERO)
         .in_flight(POSTS)
         .timeout(timeout)
         .retry(retry)
-        .on_error(
-            move |failure: Failure<Alert>| match dead_letters.add(&failure) {
-                Ok(()) => {
-                    tally.dead.fetch_add(1, Relaxed);
-                    Recovery::DeadLetter
-                }
-                // Else nobody would ever know of the alert.
-                Err(_) => Recovery::Fail(failure),
-            },
-        )
+        .on_error(bury)
 }
 
 fn may_succeed_later(cause: &Cause) -> bool {

@@ -18,7 +18,7 @@ const MOST_HEADERS: usize = 64;
 const SHOWN: usize = 200;
 
 /// Where to post: `http://HOST[:PORT][/PATH]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     /// As it goes into the request.
     host: String,
