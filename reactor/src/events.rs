@@ -39,7 +39,8 @@ const GENERATION_MASK: usize = usize::MAX >> INDEX_BITS;
 impl Key {
     /// The token of the descriptor through which another thread wakes a turn.
     pub(crate) const UNPARK: Key = Key(usize::MAX);
-    /// The token of the descriptor that becomes readable when a timer is due.
+    /// The token of the descriptor that becomes readable when a timer is due, where there is one.
+    #[cfg(any(target_os = "linux", test))]
     pub(crate) const ALARM: Key = Key(usize::MAX - (1 << INDEX_BITS));
     /// The token of the ring, and of what it is asked beside calls.
     pub(crate) const RING: Key = Key(usize::MAX - (2 << INDEX_BITS));

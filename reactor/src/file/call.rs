@@ -307,13 +307,11 @@ impl Transfer {
         }
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// The part of the buffer that is still to be read into, or written.
-    pub(crate) fn rest(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.moved..]
+    /// The file; where the rest is in it, as [`position`](Self::position); and the part of the buffer that is still to be
+    /// read into, or written.
+    pub(crate) fn parts(&mut self) -> (&File, Option<u64>, &mut [u8]) {
+        let position = self.position();
+        (&self.file, position, &mut self.buffer[self.moved..])
     }
 
     /// How long the rest is.
@@ -322,7 +320,7 @@ impl Transfer {
     }
 
     /// Where the rest is in the file; none: where the file's own position is.
-    pub(crate) fn position(&self) -> Option<u64> {
+    fn position(&self) -> Option<u64> {
         let position = self.position?;
         Some(position.saturating_add(self.moved as u64))
     }
@@ -336,19 +334,16 @@ impl Transfer {
     }
 
     fn read(&mut self) -> io::Result<usize> {
-        let position = self.position();
-        let rest = &mut self.buffer[self.moved..];
-        match position {
-            Some(position) => self.file.read_at(rest, position),
-            None => (&*self.file).read(rest),
+        match self.parts() {
+            (file, Some(position), rest) => file.read_at(rest, position),
+            (mut file, None, rest) => file.read(rest),
         }
     }
 
     fn write(&mut self) -> io::Result<usize> {
-        let rest = &self.buffer[self.moved..];
-        match self.position() {
-            Some(position) => self.file.write_at(rest, position),
-            None => (&*self.file).write(rest),
+        match self.parts() {
+            (file, Some(position), rest) => file.write_at(rest, position),
+            (mut file, None, rest) => file.write(rest),
         }
     }
 

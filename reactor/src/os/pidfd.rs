@@ -31,7 +31,7 @@ pub(crate) fn wait(process: u32) -> io::Result<()> {
         let result = unsafe {
             libc::waitid(
                 libc::P_PID,
-                process,
+                process as libc::id_t,
                 about.as_mut_ptr(),
                 libc::WEXITED | libc::WNOWAIT,
             )

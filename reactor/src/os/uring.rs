@@ -29,8 +29,9 @@ use crate::file::call::{Path, Transfer, What};
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,11 +186,11 @@ impl Entry {
         let entry = match what {
             What::Open { path, flags, mode } => open(path, *flags, *mode),
             What::Read(transfer) => {
-                bytes = transfer.rest().len();
+                bytes = transfer.left();
                 read(transfer)
             }
             What::Write(transfer) => {
-                bytes = transfer.rest().len();
+                bytes = transfer.left();
                 write(transfer)
             }
             What::Sync { file, data_only } => {
@@ -198,8 +199,7 @@ impl Entry {
                 } else {
                     types::FsyncFlags::empty()
                 };
-                let file = types::Fd(file.as_raw_fd());
-                opcode::Fsync::new(file).flags(flags).build()
+                opcode::Fsync::new(descriptor(file)).flags(flags).build()
             }
             What::Rename { from, to } => {
                 opcode::RenameAt::new(here, from.as_c_str().as_ptr(), here, to.as_c_str().as_ptr())
@@ -258,29 +258,26 @@ fn open(path: &Path, flags: i32, mode: u32) -> squeue::Entry {
 }
 
 fn read(transfer: &mut Transfer) -> squeue::Entry {
-    let (file, offset) = (descriptor(transfer), offset(transfer));
-    let rest = transfer.rest();
-    opcode::Read::new(file, rest.as_mut_ptr(), length(rest))
-        .offset(offset)
+    let (file, position, rest) = transfer.parts();
+    opcode::Read::new(descriptor(file), rest.as_mut_ptr(), length(rest))
+        .offset(offset(position))
         .build()
 }
 
 fn write(transfer: &mut Transfer) -> squeue::Entry {
-    let (file, offset) = (descriptor(transfer), offset(transfer));
-    let rest = transfer.rest();
-    opcode::Write::new(file, rest.as_ptr(), length(rest))
-        .offset(offset)
+    let (file, position, rest) = transfer.parts();
+    opcode::Write::new(descriptor(file), rest.as_ptr(), length(rest))
+        .offset(offset(position))
         .build()
 }
 
-fn descriptor(transfer: &Transfer) -> types::Fd {
-    let descriptor: RawFd = transfer.file().as_raw_fd();
-    types::Fd(descriptor)
+fn descriptor(file: &File) -> types::Fd {
+    types::Fd(file.as_raw_fd())
 }
 
 /// Without a position it would be -1, the file's own.
-fn offset(transfer: &Transfer) -> u64 {
-    transfer.position().unwrap_or(u64::MAX)
+fn offset(position: Option<u64>) -> u64 {
+    position.unwrap_or(u64::MAX)
 }
 
 /// A longer rest takes another round.
