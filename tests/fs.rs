@@ -2,12 +2,15 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | `ahead` | reading ahead, writing behind, and their failures |
 //! | `calls` | each function, and the text of its error |
 //! | `file` | an open file: positions, sequences, dropped futures |
 //! | `faults` | a full disk, a file that shrinks, a runtime that ends |
 //! | `ring` | stuck workers, ends in the middle, and what they must not leave |
 //! | `tiers` | which tier served, and how they are restricted |
 
+#[path = "fs/ahead.rs"]
+mod ahead;
 #[path = "fs/calls.rs"]
 mod calls;
 #[path = "fs/faults.rs"]
@@ -68,4 +71,10 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The system's number, which an error keeps as its source.
+fn errno_of(error: &io::Error) -> Option<i32> {
+    let cause = error.get_ref()?.source()?;
+    cause.downcast_ref::<io::Error>()?.raw_os_error()
 }

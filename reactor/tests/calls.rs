@@ -151,19 +151,27 @@ impl Tally {
 }
 
 #[test]
-fn what_one_turn_submits_is_one_system_call() {
+fn calls_gather_until_there_are_four_or_the_turn_ends() {
     let Some(reactor) = with_ring() else { return };
     let file = manifest();
+    let submit = |tally: &Tally| {
+        let call = reactor.submit_call(nine_bytes(&file), tally.count());
+        assert!(call.is_some());
+    };
+    let submissions = || reactor.files().metrics().ring_submissions;
     let (before, tally) = (reactor.files().metrics(), Tally::default());
-    for _ in 0..100 {
-        let call = nine_bytes(&file);
-        assert!(reactor.submit_call(call, tally.count()).is_some());
-    }
-    tally.wait(&reactor, (100, 0));
+    (0..3).for_each(|_| submit(&tally));
+    assert_eq!(submissions(), before.ring_submissions, "they wait for more");
+    tally.wait(&reactor, (3, 0));
+    assert_eq!(submissions(), before.ring_submissions + 1);
+    (0..100).for_each(|_| submit(&tally));
+    assert_eq!(submissions(), before.ring_submissions + 1 + 25);
+    tally.wait(&reactor, (103, 0));
     let after = reactor.files().metrics();
-    assert_eq!(after.ring - before.ring, 100);
-    assert_eq!(after.ring_submissions - before.ring_submissions, 1);
-    assert_eq!((after.now, after.pool), (0, 0));
+    assert_eq!(
+        (after.ring - before.ring, after.now, after.pool),
+        (103, 0, 0)
+    );
 }
 
 #[test]
@@ -299,7 +307,7 @@ fn long_reads_are_left_to_threads() {
     let file = Arc::new(tempfile::tempfile().unwrap());
     (&*file).write_all(&[7; 300_000]).unwrap();
     let before = reactor.files().metrics();
-    for (length, ring) in [(128 * 1024, 1), (128 * 1024 + 1, 1)] {
+    for (length, ring) in [(256 * 1024, 1), (256 * 1024 + 1, 1)] {
         let call = Call::read(file.clone(), vec![0; length], 0, Some(0));
         let (call, answer) = run(&reactor, call);
         assert!(matches!(answer, Ok(Answer::Bytes(count)) if count == length));

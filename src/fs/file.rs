@@ -1,16 +1,16 @@
 //! An open file, and what is done with it at explicit positions or as a whole. One position after the other:
 //! `sequential.rs`.
 
-use super::sequential::Sequential;
+use super::sequential::{STREAM, Sequential};
 use super::work::{failed, on_pool, perform, take_turns, uninterrupted};
 use super::{Metadata, OpenOptions, Permissions};
 use crate::Handle;
-use peu_reactor::file::{Answer, Call, History, Now};
+use peu_reactor::file::{Answer, Call, History, Now, prefetch};
 use std::fs;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An open file.
 ///
@@ -73,7 +73,8 @@ pub struct File {
 pub(super) struct Open {
     pub(super) file: Arc<fs::File>,
     path: PathBuf,
-    pub(super) history: History,
+    is_file: OnceLock<bool>,
+    history: History,
     /// The one that opened it.
     pub(super) runtime: Handle,
 }
@@ -86,6 +87,40 @@ impl Open {
     pub(super) fn read_now(&self, buffer: &mut [u8], position: Option<u64>) -> Now {
         let files = self.runtime.reactor().files();
         files.read_now(self.file.as_fd(), &self.history, buffer, position)
+    }
+
+    /// Reads from the file's own position on, on a thread that may block. Returns how much, and whether the disk was waited for
+    /// and there may be more. Then the system is told of what comes next, if the buffer is as large as those of who reads on
+    /// and on.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        let mut file = &*self.file;
+        let files = self.runtime.reactor().files();
+        self.history.forgive();
+        let cached = files.read_cached(file.as_fd(), &self.history, buffer);
+        // What has more to say, when it says so, and is no regular file, would be waited for.
+        if cached == buffer.len() || (cached > 0 && !self.is_file()) {
+            return Ok((cached, false));
+        }
+        let rest = uninterrupted(|| file.read(&mut buffer[cached..]));
+        let count = match rest {
+            Err(error) if cached == 0 => return Err(error),
+            // It comes again.
+            Err(_) => return Ok((cached, false)),
+            Ok(count) => cached + count,
+        };
+        let is_run = count == buffer.len() && self.is_file();
+        if is_run
+            && count == STREAM
+            && let Ok(position) = file.stream_position()
+        {
+            prefetch(file.as_fd(), position, STREAM);
+        }
+        Ok((count, is_run))
+    }
+
+    fn is_file(&self) -> bool {
+        let look = || self.file.metadata().is_ok_and(|about| about.is_file());
+        *self.is_file.get_or_init(look)
     }
 }
 
@@ -128,6 +163,7 @@ impl File {
             open: Arc::new(Open {
                 file: Arc::new(file),
                 path: path.to_owned(),
+                is_file: OnceLock::new(),
                 history: History::default(),
                 runtime,
             }),
@@ -293,5 +329,28 @@ impl File {
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.open.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Bytes that come between the look of a task and that of a thread are all that there is for now.
+    #[test]
+    fn what_a_pipe_has_is_enough() {
+        let runtime = crate::Runtime::new().unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"abc").unwrap();
+        let file = runtime.block_on(async { File::from_std(OwnedFd::from(reader).into()) });
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(file.open.read(&mut [0; 100]).unwrap()));
+        let read = told.recv_timeout(Duration::from_secs(60));
+        assert_eq!(read, Ok((3, false)), "it does not wait for more");
+        drop(writer);
     }
 }

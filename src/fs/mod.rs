@@ -3,7 +3,7 @@
 //! A regular file has no readiness: the operating system reports it as always ready and then blocks. So each operation
 //! takes one of three ways, *tiers*, the first that can serve it and pays:
 //!
-//! 1. **now**: in the calling task, if all that it needs is in memory: reads of up to 128 KiB (`preadv2` with
+//! 1. **now**: in the calling task, if all that it needs is in memory: reads of up to 256 KiB (`preadv2` with
 //!    `RWF_NOWAIT`), opening, [`read`] and [`metadata`] (`openat2` with `RESOLVE_CACHED`). That costs the system calls of
 //!    blocking code, and no thread. Linux only, and only on file systems of this machine; tmpfs can be opened so, but not
 //!    read.

@@ -8,17 +8,29 @@
 //! - a write is accepted (copied, and its errand sent) within one poll, or not at all;
 //! - an error stays until a call has reported it.
 //!
-//! The position is ahead of the reader by what lies unread in the buffer. Whatever depends on the position (a write, a
+//! The position is ahead of the reader by what lies unread in the buffers. Whatever depends on the position (a write, a
 //! seek) first moves it back.
+//!
+//! # Two buffers
+//!
+//! Who reads on and on what is not in memory would wait for the disk, then the disk for him. So once two errands in a row
+//! have brought all that they asked for, from the disk, the next one sets off while there is still something to read: the
+//! reader has one buffer, the errand the other, and the system is told of what comes then. That goes on until an errand finds
+//! all in memory, because the system reads ahead far enough by itself: then the reader does without. Regular files only: a
+//! pipe's bytes may be meant for somebody else, and could be waited for without end. An errand that nobody waits for keeps its
+//! failure to itself. The reader meets it where it is, and hears of it there.
+//!
+//! A reader who misses what is in memory by a little tries again after one errand: to leave a file alone for a while is for
+//! readers at random, of whom one miss says something about the next.
 //!
 //! Whoever finds an errand under way leaves a waker. All of them are woken when it is home, with no lock held.
 
 use super::File;
 use super::file::Open;
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
-use peu_reactor::file::{Answer, Call, Now};
+use peu_reactor::file::{Call, LONGEST_NOW, Now};
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, IoSliceMut, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +38,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 /// What is read at once for readers that ask for less: enough to make a hand-over to the pool small beside the reading.
 const AHEAD: usize = 64 * 1024;
+
+/// What is read at once for who reads on and on: a quarter as many hand-overs, each well hidden behind what the disk takes for
+/// it, some 90 µs for a fast one.
+pub(super) const STREAM: usize = 256 * 1024;
+
+/// Errands in a row that have brought from the disk all that they asked for, before one is sent ahead. After a single one, who seeks and
+/// reads, and seeks again, would have 256 KiB read that nobody wants.
+const RUN: u8 = 2;
 
 /// The most that one write takes, and so what a writer can be ahead of the system by.
 const BEHIND: usize = 256 * 1024;
@@ -37,11 +57,16 @@ pub(super) struct Sequential(Mutex<State>);
 struct State {
     /// An errand is under way.
     busy: bool,
+    /// It reads ahead: `front` is the reader's all the same.
+    is_ahead: bool,
     /// Whom to tell when it is home.
     waiting: Vec<Waker>,
-    /// What was read; `unread` is a part of it. Empty while an errand reads into it.
-    ahead: Vec<u8>,
-    unread: Range<usize>,
+    /// What was read.
+    front: Piece,
+    /// What was read ahead of that.
+    back: Piece,
+    /// How many errands in a row have brought from the disk all that they asked for, up to [`RUN`].
+    run: u8,
     /// The last read, whose reader has not heard of it yet, found the end of the file.
     at_end: bool,
     /// The memory of the last write, for the next.
@@ -52,6 +77,23 @@ struct State {
     failure: Option<io::Error>,
 }
 
+/// A buffer and what is unread in it. An errand that reads takes the memory with it.
+#[derive(Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    unread: Range<usize>,
+}
+
+impl Piece {
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let count = buffer.len().min(self.unread.len());
+        let from = self.unread.start;
+        buffer[..count].copy_from_slice(&self.bytes[from..from + count]);
+        self.unread.start += count;
+        count
+    }
+}
+
 impl Sequential {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,7 +101,23 @@ impl Sequential {
 
     /// Waits until no errand is under way, and reports the failure of the last.
     fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<io::Result<MutexGuard<'_, State>>> {
-        let mut state = self.lock();
+        self.poll_home(self.lock(), cx)
+    }
+
+    /// The same for a reader, who need not wait for an errand that reads ahead as long as there is something for him.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<MutexGuard<'_, State>>> {
+        let state = self.lock();
+        if state.busy && state.is_ahead && !state.front.unread.is_empty() {
+            return Poll::Ready(Ok(state));
+        }
+        self.poll_home(state, cx)
+    }
+
+    fn poll_home<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<MutexGuard<'a, State>>> {
         if state.busy {
             if !state
                 .waiting
@@ -78,36 +136,53 @@ impl Sequential {
 }
 
 impl State {
-    /// Gives what was read ahead to `buffer`. None: there is nothing, and the file is to be asked.
+    /// Gives what was read to `buffer`. None: there is nothing, and the file is to be asked.
     fn take(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        if self.unread.is_empty() {
+        if self.front.unread.is_empty() {
+            std::mem::swap(&mut self.front, &mut self.back);
+        }
+        if self.front.unread.is_empty() {
             return std::mem::take(&mut self.at_end).then_some(0);
         }
-        let count = buffer.len().min(self.unread.len());
-        let from = self.unread.start;
-        buffer[..count].copy_from_slice(&self.ahead[from..from + count]);
-        self.unread.start += count;
-        Some(count)
+        Some(self.front.take(buffer))
+    }
+
+    /// By how much the position is ahead of the reader.
+    fn unread(&self) -> usize {
+        self.front.unread.len() + self.back.unread.len()
+    }
+
+    fn forget(&mut self) {
+        (self.front.unread, self.back.unread) = (0..0, 0..0);
+        self.run = 0;
+    }
+
+    /// Whether an errand is to read ahead now.
+    fn wants_more(&self) -> bool {
+        self.run == RUN && !self.busy && self.back.unread.is_empty()
     }
 
     /// Reads what is in memory: directly if the reader has the room, else ahead.
     fn read_now(&mut self, open: &Open, buffer: &mut [u8]) -> Option<usize> {
         self.sought = None;
-        if buffer.len() >= AHEAD {
-            return match open.read_now(&mut buffer[..AHEAD], None) {
-                Now::Done(count) => Some(count),
-                Now::Rest(_) => None,
-            };
+        let is_direct = buffer.len() >= AHEAD;
+        let into = if is_direct {
+            let most = buffer.len().min(LONGEST_NOW);
+            &mut buffer[..most]
+        } else {
+            self.front.bytes.resize(AHEAD, 0);
+            &mut self.front.bytes
+        };
+        let Now::Done(count) = open.read_now(into, None) else {
+            return None;
+        };
+        self.run = 0;
+        if is_direct {
+            return Some(count);
         }
-        self.ahead.resize(AHEAD, 0);
-        match open.read_now(&mut self.ahead, None) {
-            Now::Done(count) => {
-                self.unread = 0..count;
-                self.at_end = count == 0;
-                self.take(buffer)
-            }
-            Now::Rest(_) => None,
-        }
+        self.front.unread = 0..count;
+        self.at_end = count == 0;
+        self.take(buffer)
     }
 }
 
@@ -116,13 +191,14 @@ struct Errand {
     task: Task,
     open: Arc<Open>,
     home: Arc<Sequential>,
-    /// By how much the position is ahead of the reader.
+    /// By how much the position is to be moved back first.
     unread: usize,
     is_home: bool,
 }
 
 enum Task {
-    Read(Vec<u8>),
+    /// With the memory to read into, and how much of it.
+    Read(Vec<u8>, usize),
     Write(Vec<u8>),
     Seek(SeekFrom),
     Rewind,
@@ -130,7 +206,8 @@ enum Task {
 
 /// What an errand has achieved, apart from its buffer.
 enum Outcome {
-    Read(usize),
+    /// So much; and whether it had to come from the disk, and more is likely to follow.
+    Read(usize, bool),
     Written,
     Sought(u64),
     Rewound,
@@ -154,9 +231,10 @@ impl Errand {
     fn perform(&mut self) -> io::Result<Outcome> {
         let mut file = &*self.open.file;
         Ok(match &mut self.task {
-            Task::Read(buffer) => {
-                buffer.resize(AHEAD, 0);
-                Outcome::Read(super::work::uninterrupted(|| file.read(buffer))?)
+            Task::Read(buffer, length) => {
+                buffer.resize(*length, 0);
+                let (count, is_run) = self.open.read(buffer)?;
+                Outcome::Read(count, is_run)
             }
             Task::Write(bytes) => file.write_all(bytes).map(|()| Outcome::Written)?,
             Task::Seek(to) => Outcome::Sought(file.seek(*to)?),
@@ -167,20 +245,30 @@ impl Errand {
     fn come_home(&mut self, outcome: io::Result<Outcome>) {
         self.is_home = true;
         let mut state = self.home.lock();
+        let is_ahead = std::mem::take(&mut state.is_ahead);
         match &mut self.task {
-            Task::Read(buffer) => state.ahead = std::mem::take(buffer),
+            Task::Read(buffer, _) if is_ahead => state.back.bytes = std::mem::take(buffer),
+            Task::Read(buffer, _) => state.front.bytes = std::mem::take(buffer),
             Task::Write(bytes) => state.behind = std::mem::take(bytes),
             Task::Seek(_) | Task::Rewind => {}
         }
         // After a failure, what was read ahead stays: if the position could not be moved back, it is all there is of
         // it.
         match outcome {
-            Ok(Outcome::Read(count)) => (state.unread, state.at_end) = (0..count, count == 0),
-            Ok(Outcome::Written | Outcome::Rewound) => state.unread = 0..0,
+            Ok(Outcome::Read(count, is_run)) => {
+                state.run = if is_run { RUN.min(state.run + 1) } else { 0 };
+                if is_ahead {
+                    state.back.unread = 0..count;
+                } else {
+                    (state.front.unread, state.at_end) = (0..count, count == 0);
+                }
+            }
+            Ok(Outcome::Written | Outcome::Rewound) => state.forget(),
             Ok(Outcome::Sought(at)) => {
-                state.unread = 0..0;
+                state.forget();
                 state.sought = self.task.destination().map(|to| (to, at));
             }
+            Err(_) if is_ahead => state.run = 0,
             Err(error) => state.failure = Some(error),
         }
         state.busy = false;
@@ -190,43 +278,9 @@ impl Errand {
     }
 
     /// Sends it. No lock is held: when nobody takes it, it comes home right here.
-    fn send(mut self) {
+    fn send(self) {
         let reactor = self.open.runtime.reactor().clone();
-        let file = self.open.file.clone();
-        let call = match &mut self.task {
-            // The position is not where the reader is, and has to be moved first.
-            _ if self.unread > 0 => None,
-            Task::Read(buffer) => {
-                buffer.resize(AHEAD, 0);
-                Some(Call::read(file, std::mem::take(buffer), 0, None))
-            }
-            Task::Write(bytes) => Some(Call::write(file, std::mem::take(bytes), None)),
-            Task::Seek(_) | Task::Rewind => None,
-        };
-        match call {
-            Some(call) => {
-                reactor.submit_call(call, move |call, answer| self.back_with(call, answer));
-            }
-            None => {
-                reactor.submit_call(Call::job(move || self.run()), |_, _| {});
-            }
-        }
-    }
-
-    fn back_with(mut self, call: Call, answer: io::Result<Answer>) {
-        let outcome = match (&mut self.task, answer) {
-            (Task::Read(buffer), Ok(Answer::Bytes(count))) => {
-                *buffer = call.into_buffer();
-                Ok(Outcome::Read(count))
-            }
-            (Task::Write(bytes), Ok(_)) => {
-                *bytes = call.into_buffer();
-                Ok(Outcome::Written)
-            }
-            (_, Ok(answer)) => unreachable!("a transfer answers with a number, not {answer:?}"),
-            (task, Err(error)) => Err(self.open.failed(task.name(), error)),
-        };
-        self.come_home(outcome);
+        reactor.submit_call(Call::job(move || self.run()), |_, _| {});
     }
 }
 
@@ -243,7 +297,7 @@ impl Drop for Errand {
 impl Task {
     fn name(&self) -> &'static str {
         match self {
-            Task::Read(_) => "read",
+            Task::Read(..) => "read",
             Task::Write(_) => "write to",
             Task::Seek(_) | Task::Rewind => "seek in",
         }
@@ -267,7 +321,7 @@ impl File {
     pub(super) async fn rewound(&self) -> io::Result<()> {
         poll_fn(|cx| {
             let state = ready!(self.sequential.poll_settled(cx))?;
-            if state.unread.is_empty() {
+            if state.unread() == 0 {
                 return Poll::Ready(Ok(()));
             }
             self.begin(state, Task::Rewind).send();
@@ -281,13 +335,28 @@ impl File {
         state.busy = true;
         state.at_end = false;
         state.sought = None;
+        let reads = matches!(task, Task::Read(..));
         Errand {
             task,
             open: self.open.clone(),
             home: self.sequential.clone(),
-            unread: state.unread.len(),
+            unread: if reads { 0 } else { state.unread() },
             is_home: false,
         }
+    }
+
+    /// Sends for more, when nothing is left.
+    fn read_more(&self, mut state: MutexGuard<'_, State>) {
+        let memory = std::mem::take(&mut state.front.bytes);
+        let length = if state.run == 0 { AHEAD } else { STREAM };
+        self.begin(state, Task::Read(memory, length)).send();
+    }
+
+    /// Sends for what comes after what is left.
+    fn read_ahead(&self, mut state: MutexGuard<'_, State>) {
+        state.is_ahead = true;
+        let memory = std::mem::take(&mut state.back.bytes);
+        self.begin(state, Task::Read(memory, STREAM)).send();
     }
 
     /// Accepts as much of `parts` as fits.
@@ -318,11 +387,14 @@ impl AsyncRead for File {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let mut state = ready!(self.sequential.poll_settled(cx))?;
+            let mut state = ready!(self.sequential.poll_readable(cx))?;
             if buffer.is_empty() {
                 return Poll::Ready(Ok(0));
             }
             if let Some(count) = state.take(buffer) {
+                if state.wants_more() {
+                    self.read_ahead(state);
+                }
                 return Poll::Ready(Ok(count));
             }
             if !peu_scheduler::budget::spend() {
@@ -332,8 +404,7 @@ impl AsyncRead for File {
             if let Some(count) = state.read_now(&self.open, buffer) {
                 return Poll::Ready(Ok(count));
             }
-            let ahead = std::mem::take(&mut state.ahead);
-            self.begin(state, Task::Read(ahead)).send();
+            self.read_more(state);
         }
     }
 
@@ -350,10 +421,7 @@ impl AsyncRead for File {
         if count == first.len() {
             let mut state = self.sequential.lock();
             for buffer in buffers {
-                if state.unread.is_empty() {
-                    break;
-                }
-                count += state.take(buffer).unwrap_or(0);
+                count += state.front.take(buffer);
             }
         }
         Poll::Ready(Ok(count))

@@ -24,7 +24,7 @@ fn a_stuck_worker_holds_back_no_file() {
         let prisoner = runtime.spawn({
             let file = file.clone();
             async move {
-                let mut read = pin!(file.read_at(vec![0; 200_000], 0));
+                let mut read = pin!(file.read_at(vec![0; 300_000], 0));
                 let early = poll_once(&mut read).await;
                 begun.send(()).unwrap();
                 stuck.recv().unwrap();
@@ -36,7 +36,7 @@ fn a_stuck_worker_holds_back_no_file() {
         });
         has_begun.recv().unwrap();
         let free = runtime.spawn(async move {
-            let mut buffer = vec![0; 200_000];
+            let mut buffer = vec![0; 300_000];
             for offset in 0..50 {
                 buffer = file.read_at(buffer, offset).await.unwrap().1;
             }
@@ -44,7 +44,7 @@ fn a_stuck_worker_holds_back_no_file() {
         });
         runtime.block_on(free).unwrap();
         let (count, buffer) = runtime.block_on(prisoner).unwrap().unwrap();
-        assert_eq!((count, buffer[199_999]), (200_000, 7));
+        assert_eq!((count, buffer[299_999]), (300_000, 7));
     }
 }
 
@@ -100,7 +100,7 @@ fn a_runtime_ends_while_files_are_read_and_written() {
                 runtime.spawn(async move {
                     loop {
                         let file = File::open(&path).await?;
-                        file.read_at(vec![0; 200_000], number).await?;
+                        file.read_at(vec![0; 300_000], number).await?;
                         fs::write(path.with_extension(number.to_string()), "x").await?;
                         file.sync_data().await?;
                         let _ = done.send(());

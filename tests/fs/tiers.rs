@@ -112,8 +112,8 @@ fn long_reads_go_elsewhere() {
     runtime.block_on(async {
         let file = File::open(&path).await.unwrap();
         let before = runtime.metrics().files;
-        let count = file.read_at(vec![0; 200_000], 0).await.unwrap().0;
-        assert_eq!(count, 200_000);
+        let count = file.read_at(vec![0; 300_000], 0).await.unwrap().0;
+        assert_eq!(count, 300_000);
         let after = runtime.metrics().files;
         assert_eq!((before.now, before.missed), (after.now, after.missed));
         assert_eq!(before.ring + before.pool + 1, after.ring + after.pool);

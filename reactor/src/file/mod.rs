@@ -9,7 +9,7 @@
 //! | ring | `io_uring`: the kernel does it by itself and reports to the reactor | where the system has none, or forbids it, or is out of memory for more |
 //! | pool | a thread that may block, by whoever drives the reactor | nowhere; it costs a hand-over and back |
 //!
-//! As long as the pool is allowed, the ring gets what it is better at: reads of regular files, at positions, of at most 128
+//! As long as the pool is allowed, the ring gets what it is better at: reads of regular files, at positions, of at most 256
 //! KiB. A longer one is a copy that takes a thread whoever makes it, and the rest costs the kernel a thread of its own. Without the
 //! pool (`PEU_FILE_TIER=ring`) it gets all that it can do: also writes, syncs, opens, and changes of names.
 //!
@@ -27,16 +27,26 @@ pub(crate) mod submit;
 mod tiers;
 
 pub use call::{Answer, Call, OpenOptions};
-pub use now::{History, Now, Whole};
+pub use now::{History, LONGEST_NOW, Now, Whole};
 pub use tiers::{ParseTiersError, Tiers};
 
 use crate::metrics::Counter;
 use crate::os;
 use crate::sync::AtomicU64;
+use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
 #[cfg(doc)]
 use crate::Reactor;
+
+/// Has the system begin to read a part of a file into its cache, where it can: Linux, and files that have one. It may wait
+/// for where on the disk that part is, and is for threads that may block.
+///
+/// # Cost
+/// A system call.
+pub fn prefetch(file: BorrowedFd<'_>, position: u64, length: usize) {
+    os::will_need(file, position, length);
+}
 
 /// What operations on files have cost so far; a snapshot from [`Files::metrics`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

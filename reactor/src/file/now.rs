@@ -6,6 +6,16 @@
 //! path, and the file's inode, which is then in memory as well. File systems that keep their data elsewhere are left to
 //! the other tiers, because there even an inode in memory may have to be asked for.
 //!
+//! # Files that are elsewhere
+//!
+//! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) nothing is opened or looked at here: only those on a list are
+//! (`os/open.rs`), and what is not on it counts as elsewhere. Which kind a device has is asked once (`fstatfs`); **that one call
+//! may ask the server**, and wait for it as any blocking code would, on whichever worker first opens something there whose
+//! inode is in memory. Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised
+//! to heed it, and the others refuse it at once. The ring has no trouble with a server that is gone either: what can't be
+//! tried without waiting is done by threads of the kernel's, and once as many calls hang as may be in flight, new ones go to the
+//! pool.
+//!
 //! # When to try
 //!
 //! A try that misses costs a system call, 0.4 µs, a twentieth of the hand-over that follows it. So a file may miss 4
@@ -32,9 +42,11 @@ const SKIPS: u32 = 32;
 /// In [`History`]: this file can't be read so at all.
 const NEVER: u32 = u32::MAX;
 
-/// The longest read that is tried in the calling task. Measured: 128 KiB take 5 to 9 µs, about what the hand-over adds
-/// (8 to 11 µs). With a longer read the task would keep its worker from the others for longer than it saves.
-pub(super) const LONGEST: usize = 128 * 1024;
+/// The longest read that is tried in the calling task, and of which the ring is told. Measured: 256 KiB take 10 µs, about what the
+/// hand-over adds (8 to 11 µs). With a longer read the task would keep its worker from the others for longer than it saves;
+/// with a shorter one, who reads a large file from memory would pay for more calls (with 64 KiB a quarter more than with
+/// blocking calls of 256 KiB, with 256 KiB as much).
+pub const LONGEST_NOW: usize = 256 * 1024;
 
 impl Files {
     /// Reads without waiting for a disk, if the tier is allowed and worth a try. Never reports an error: what can't be
@@ -68,7 +80,7 @@ impl Files {
         buffer: &mut [u8],
         position: Option<u64>,
     ) -> Now {
-        if !self.reads_now || buffer.len() > LONGEST || !history.is_worth_a_try() {
+        if !self.reads_now || buffer.len() > LONGEST_NOW || !history.is_worth_a_try() {
             return Now::Rest(0);
         }
         let mut filled = 0;
@@ -86,6 +98,18 @@ impl Files {
         history.hit();
         self.done_now.add(1);
         Now::Done(filled)
+    }
+
+    /// Reads from the file's own position on as much as is in memory, perhaps nothing, on a thread that may block: by what is
+    /// missing it learns whether it was needed. Not counted.
+    ///
+    /// # Cost
+    /// One system call.
+    pub fn read_cached(&self, file: BorrowedFd<'_>, history: &History, buffer: &mut [u8]) -> usize {
+        if !self.reads_now || history.get() == NEVER {
+            return 0;
+        }
+        os::read_now(file, buffer, None).unwrap_or(0)
     }
 
     fn fell_short(&self, history: &History, error: &io::Error, filled: usize) -> Now {
@@ -115,7 +139,7 @@ impl Files {
         Some(file)
     }
 
-    /// Reads a whole file of up to 128 KiB without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if
+    /// Reads a whole file of up to 256 KiB without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if
     /// it can't be.
     ///
     /// # Cost
@@ -129,7 +153,7 @@ impl Files {
         // Files that the kernel makes up say that they are empty. One that is longer is not read here, and may be said to
         // be longer than the memory.
         let size = usize::try_from(about.size).ok();
-        let size = size.filter(|size| (1..=LONGEST).contains(size))?;
+        let size = size.filter(|size| (1..=LONGEST_NOW).contains(size))?;
         let mut buffer = vec![0; size];
         match self.read_now(file.as_fd(), &History::default(), &mut buffer, Some(0)) {
             Now::Done(count) => {
@@ -243,6 +267,13 @@ pub enum Now {
 pub struct History(AtomicU32);
 
 impl History {
+    /// Forgets the misses: of who reads on and on, one says nothing about the next.
+    pub fn forgive(&self) {
+        if self.get() != NEVER {
+            self.hit();
+        }
+    }
+
     fn is_worth_a_try(&self) -> bool {
         let state = self.get();
         if state > MISSES && state != NEVER {
@@ -301,12 +332,15 @@ mod tests {
         assert!(history.is_worth_a_try());
         history.hit();
         assert_eq!(tries(MISSES), MISSES as usize, "a hit forgives");
+        history.forgive();
+        assert_eq!(tries(1), 1);
     }
 
     #[test]
     fn a_file_that_refuses_is_never_tried_again() {
         let history = History::default();
         history.never_again();
+        history.forgive();
         assert!((0..1000).all(|_| !history.is_worth_a_try()));
     }
 }

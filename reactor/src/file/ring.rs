@@ -3,8 +3,8 @@
 //! # The way there
 //!
 //! A call that is handed to the ring waits in a line on our side. A turn takes the line, as far as there is room, and tells
-//! the kernel of all of it in one system call, before it goes to sleep; so tasks that a turn has woken, and that each
-//! hand in a call, cost one system call together, however many they are.
+//! the kernel of all of it in one system call, before it goes to sleep. Who puts in the [`GATHERED`]th tells the kernel at once:
+//! tasks that a turn has woken, and that each hand in a call, keep the disk busy while the others still run.
 //!
 //! # No call is slept through
 //!
@@ -35,7 +35,7 @@
 //! # Long copies
 //!
 //! What is in the page cache is copied while the kernel is told, by the thread that has the turn. So one submission copies
-//! [`COPIED`] bytes at most; the reads and writes after that, and those that are longer than [`LONGEST`] anyway, are done by
+//! [`COPIED`] bytes at most; the reads and writes after that, and those that are longer than [`LONGEST_NOW`] anyway, are done by
 //! the kernel's own threads.
 //!
 //! # Memory
@@ -52,7 +52,7 @@
 //! The kernel may end the calls of a thread that exits (before 5.12 all of them, later those that wait for one of the
 //! kernel's own threads), and reports them as cancelled. A call that was cancelled by nobody here goes on to the pool.
 
-use super::now::LONGEST;
+use super::now::LONGEST_NOW;
 use crate::events::Key;
 use crate::os::{self, Bell, Completion, Entry, Submission};
 use crate::park::Parking;
@@ -66,11 +66,17 @@ use std::time::Duration;
 /// a scheduler's local queue holds as many tasks.
 const ENTRIES: u32 = 256;
 
+/// Calls that wait in the line for more of their kind, so that each costs a part of a system call. Measured with 64 tasks that read
+/// 4 KiB at random from a cold cache: 17.6 µs a read when a whole turn's are gathered, 16.4, 15.2 and 13.9 with 16, 8 and 4,
+/// and no better with fewer, at 8 to 9 µs of CPU time each; in the same rounds 64 blocking threads took 13.0 to 14.0. A
+/// disk that gets 64 at once has them done at once, and then waits.
+pub(crate) const GATHERED: usize = 4;
+
 /// Calls with the kernel at most: it has room to report so many, and a cancellation for each. Measured, 64 in flight keep a
 /// fast disk busy.
 pub(crate) const IN_FLIGHT: usize = 2 * ENTRIES as usize;
 
-/// Bytes that one submission copies at most: at 5 to 9 µs for 128 KiB less than a tenth of a millisecond. As many as
+/// Bytes that one submission copies at most: at 5 to 9 µs for 128 KiB, less than a tenth of a millisecond. As many as
 /// 256 reads of 4 KiB, which is a whole queue of those that a ring is good for.
 pub(crate) const COPIED: usize = 1 << 20;
 
@@ -116,7 +122,7 @@ impl Ring {
         let mut outcome = Told::Taken;
         let mut put = |kernel: &mut Submission, entry: &Entry| {
             copied += entry.bytes();
-            let aside = entry.bytes() > LONGEST || copied > COPIED;
+            let aside = entry.bytes() > LONGEST_NOW || copied > COPIED;
             // SAFETY: an entry in the line points to what its call owns. The call is in the slab of events as one that is in
             // the ring. From now on, because the entry has left the line, it is only taken out when the completion with its
             // key was collected; or when the line has returned it, because the kernel has not taken it and is not told any more;
@@ -278,7 +284,7 @@ struct State<E, K> {
 pub(crate) enum Pushed {
     /// Nothing: the next turn submits it.
     ForTurn,
-    /// To submit, because the turn is asleep.
+    /// To submit, because the turn is asleep, or because enough have gathered.
     ToSubmit,
 }
 
@@ -312,13 +318,14 @@ impl<E, K: Queue> Line<E, K> {
         }
         let (entry, value) = enter();
         state.waiting.extend(entry);
+        let many = state.waiting.len() >= GATHERED && state.in_flight < state.most;
         drop(state);
         let asleep = if twin("ring-looked-too-early") {
             early
         } else {
             parking.is_asleep()
         };
-        Some(match asleep {
+        Some(match asleep || many {
             true => (Pushed::ToSubmit, value),
             false => (Pushed::ForTurn, value),
         })

@@ -1,7 +1,7 @@
 //! How a call is handed to a tier, how it comes back, and how it is cancelled.
 
 use super::call::{Answer, Call, What};
-use super::now::LONGEST;
+use super::now::LONGEST_NOW;
 use super::ring::{PATIENCE, Pushed, Ring};
 use super::stage::{Landed, Landing, Over, Pending};
 use super::{Files, Tiers};
@@ -183,8 +183,8 @@ impl Files {
     fn ring_pays(&self, call: &Call) -> bool {
         let alone = !self.tiers.contains(Tiers::POOL);
         match call.what() {
-            What::Read(transfer) => transfer.left() <= LONGEST,
-            What::Write(transfer) => alone && transfer.left() <= LONGEST,
+            What::Read(transfer) => transfer.left() <= LONGEST_NOW,
+            What::Write(transfer) => alone && transfer.left() <= LONGEST_NOW,
             _ => alone,
         }
     }

@@ -1,10 +1,11 @@
 //! What the reactor asks of the system beyond mio and the standard library.
 //!
 //! All `unsafe` of this crate is in this folder, because these are calls into the C library: `timerfd.rs` makes and sets
-//! timers, `descriptor.rs` switches a descriptor to non-blocking, `open.rs` opens files, `read_now.rs`
-//! reads them without waiting, `uring.rs` has the kernel do it by itself. Nearly each is a safe function around one or two
+//! timers, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking, `open.rs` opens files,
+//! `read_now.rs` reads them without waiting, `uring.rs` has the kernel do it by itself. Nearly each is a safe function around one or two
 //! calls.
 
+mod advise;
 mod descriptor;
 mod open;
 mod pidfd;
@@ -31,6 +32,7 @@ mod uring;
 #[path = "no_uring.rs"]
 mod uring;
 
+pub(crate) use advise::will_need;
 pub(crate) use descriptor::set_nonblocking;
 pub(crate) use open::{
     About, can_open_now, is_on_this_machine, look, open, open_cached, opened, peek_cached,
