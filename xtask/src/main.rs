@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod cost;
 mod explorer;
+mod files;
 mod job;
 mod loom;
 mod miri;
@@ -34,7 +35,7 @@ usage: cargo xtask <chore>
       Measure how cost grows with the number of tasks, timers, sources, connections and stages.
   files [ARGUMENTS…]
       Measure work on files: each tier alone, the policy, blocking threads and peers. See benches/README.md; --help tells
-      the arguments. Cold cases need root.
+      the arguments. Without any it writes benches/FILES.md. Cold cases need root. Takes some minutes.
   miri
       Run the unit tests of the scheduler and the reactor under Miri. Needs nightly Rust with Miri, and says how to get it.
   sanitize [thread] [address]
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["cost"] => cost::run(),
         ["scale", ref arguments @ ..] => cargo::measure("scale", arguments),
-        ["files", ref arguments @ ..] => cargo::measure("files", arguments),
+        ["files", ref arguments @ ..] => files::run(arguments),
         ["miri"] => miri::run(),
         ["sanitize", ref sanitizers @ ..] => sanitize::run(sanitizers),
         ["check-job", input, report, output, dead_letters] => {

@@ -1,5 +1,6 @@
 //! Who does the work.
 
+use crate::work::Case;
 use peu::fs::Tiers;
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -12,12 +13,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Tasks at once, where there are tasks.
-const TASKS: usize = 64;
+pub(crate) const TASKS: usize = 64;
 /// What one read of a large file asks for.
-const CHUNK: usize = 256 * 1024;
+pub(crate) const CHUNK: usize = 256 * 1024;
 
 pub(crate) trait Candidate {
     fn name(&self) -> &str;
+    /// Whether it has the calls for it.
+    fn can(&self, _: Case) -> bool {
+        true
+    }
     /// 4 KiB at each offset.
     fn read_at(&self, path: &Path, offsets: Vec<u64>);
     /// Whole files.
@@ -60,14 +65,16 @@ pub(crate) fn candidates() -> io::Result<Vec<Box<dyn Candidate>>> {
         TokioBlocking(tokio()?),
     )));
     all.push(Box::new(Tasks("smol", Smol)));
+    #[cfg(feature = "ring-peers")]
+    all.extend(crate::per_core::candidates());
     Ok(all)
 }
 
-fn each<T>(items: Vec<T>) -> Arc<Mutex<VecDeque<T>>> {
+pub(crate) fn each<T>(items: Vec<T>) -> Arc<Mutex<VecDeque<T>>> {
     Arc::new(Mutex::new(items.into()))
 }
 
-fn next<T>(items: &Mutex<VecDeque<T>>) -> Option<T> {
+pub(crate) fn next<T>(items: &Mutex<VecDeque<T>>) -> Option<T> {
     items.lock().unwrap().pop_front()
 }
 

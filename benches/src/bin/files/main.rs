@@ -6,16 +6,20 @@
 //! |---|---|
 //! | `work` | the cases, and the files that they need |
 //! | `candidates` | who does the work: the same calls, as users of each would make them |
+//! | `per_core` | more of them, of another kind: behind the feature `ring-peers` |
+//! | `report` | the tables |
 
 #![forbid(unsafe_code)]
 
 mod candidates;
+#[cfg(feature = "ring-peers")]
+mod per_core;
+mod report;
 mod work;
 
 use candidates::{Candidate, candidates};
 use clap::Parser;
 use peu_benches::os;
-use peu_benches::stats::{median, table};
 use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
@@ -56,10 +60,14 @@ struct Args {
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
+
+    /// Print the results as a page, and how far it is on stderr
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
 }
 
 /// One candidate at one case: what an operation took, in each round.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Result {
     case: Case,
     candidate: String,
@@ -84,21 +92,32 @@ fn main() -> io::Result<()> {
         .collect();
     let mut all = Vec::new();
     for case in cases {
-        let results = measure(case, &candidates, &files, args.rounds)?;
-        if !args.json {
-            print(case, &results);
+        let able: Vec<&dyn Candidate> = candidates
+            .iter()
+            .map(|candidate| &**candidate)
+            .filter(|candidate| candidate.can(case))
+            .collect();
+        let results = measure(case, &able, &files, args.rounds)?;
+        let text = report::text(&report::Results(case, &results));
+        if args.markdown {
+            eprintln!("{text}");
+        } else if !args.json {
+            println!("{text}");
         }
         all.extend(results);
     }
     if args.json {
         println!("{}", serde_json::to_string(&all)?);
     }
+    if args.markdown {
+        print!("{}", report::page(&all, &system()));
+    }
     Ok(())
 }
 
 fn measure(
     case: Case,
-    candidates: &[Box<dyn Candidate>],
+    candidates: &[&dyn Candidate],
     files: &Files,
     rounds: u64,
 ) -> io::Result<Vec<Result>> {
@@ -116,7 +135,7 @@ fn measure(
             let at = (round + turn) % candidates.len();
             files.prepare(case)?;
             let (begin, cpu) = (Instant::now(), os::cpu_time(std::process::id())?);
-            let operations = files.run(case, &*candidates[at]);
+            let operations = files.run(case, candidates[at]);
             let wall = begin.elapsed();
             let cpu = os::cpu_time(std::process::id())?.saturating_sub(cpu);
             let each = |time: Duration| time.as_secs_f64() * 1e6 / operations as f64;
@@ -127,43 +146,9 @@ fn measure(
     Ok(results)
 }
 
-/// The ratios are of one round each: to one blocking thread, and to the fastest tier of peu alone.
-fn print(case: Case, results: &[Result]) {
-    let ratio = |result: &Result, to: Option<&Result>| match to {
-        Some(to) => {
-            let ratios: Vec<f64> = result
-                .wall
-                .iter()
-                .zip(&to.wall)
-                .map(|(a, b)| a / b)
-                .collect();
-            format!("{:.2}", median(&ratios))
-        }
-        None => String::new(),
-    };
-    let named = |name: &str| results.iter().find(|result| result.candidate == name);
-    let tiers = ["peu now", "peu ring", "peu pool"]
-        .into_iter()
-        .filter_map(named);
-    let best = tiers.min_by(|a, b| median(&a.wall).total_cmp(&median(&b.wall)));
-    let rows: Vec<Vec<String>> = results
-        .iter()
-        .map(|result| {
-            vec![
-                result.candidate.clone(),
-                format!("{:.2}", median(&result.wall)),
-                format!("{:.2}", median(&result.cpu)),
-                ratio(result, named("one thread")),
-                ratio(result, best),
-            ]
-        })
-        .collect();
-    let headline = [
-        "candidate",
-        "µs",
-        "CPU µs",
-        "to one thread",
-        "to the best tier",
-    ];
-    println!("{case:?}, per operation\n{}", table(&headline, &rows, 1));
+/// The machine, in words: figures of another are not to be compared with its.
+fn system() -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores, Linux {}", kernel.trim())
 }

@@ -45,6 +45,19 @@ impl Case {
         Case::Tree,
     ];
 
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Case::RandomCached => "random 4 KiB, cached",
+            Case::RandomCold => "random 4 KiB, cold",
+            Case::WholeCached => "whole files, cached",
+            Case::WholeCold => "whole files, cold",
+            Case::SequentialCached => "in sequence, cached",
+            Case::SequentialCold => "in sequence, cold",
+            Case::WriteSync => "make, write, sync",
+            Case::Tree => "tree, a look each",
+        }
+    }
+
     fn is_cold(self) -> bool {
         matches!(
             self,
