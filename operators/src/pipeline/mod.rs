@@ -126,7 +126,7 @@ pub use sessions::AggregateSessions;
 pub use sink::Sink;
 pub use sinks::{
     AsyncSink, AsyncSinkOptions, Collect, Collected, CsvWriter, ForEach, JsonLines, LinesWriter,
-    PreparedFile, RecordTooLarge, Unwritten, collect, for_each,
+    PartitionedFiles, PreparedFile, PreparedFolder, RecordTooLarge, Unwritten, collect, for_each,
 };
 pub use source::{FromSource, Source};
 pub use sources::{
@@ -361,7 +361,8 @@ impl<O: Operator> Pipeline<O> {
         }
     }
 
-    /// Ends with a sink: [`JsonLines`], [`CsvWriter`], [`LinesWriter`], [`AsyncSink`], [`collect`], [`for_each`], or a [`Sink`] of yours.
+    /// Ends with a sink: [`JsonLines`], [`CsvWriter`], [`LinesWriter`], [`PartitionedFiles`],
+    /// [`AsyncSink`], [`collect`], [`for_each`], or a [`Sink`] of yours.
     pub fn sink<K: Sink<O::Item>>(self, sink: K) -> Job<O, K> {
         Job::new(self.operator, sink)
     }

@@ -12,6 +12,8 @@ mod for_each;
 mod json_lines;
 mod lines_writer;
 mod part_file;
+mod partition_folder;
+mod partitioned_files;
 
 pub use async_sink::{AsyncSink, Unwritten};
 pub use async_sink_options::{AsyncSinkOptions, RecordTooLarge};
@@ -21,3 +23,4 @@ pub use for_each::{ForEach, for_each};
 pub use json_lines::JsonLines;
 pub use lines_writer::LinesWriter;
 pub use part_file::PreparedFile;
+pub use partitioned_files::{PartitionedFiles, PreparedFolder};

@@ -24,16 +24,16 @@ pub(super) const GATHER: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreparedFile {
     /// How long the file is up to here.
-    length: u64,
+    pub(super) length: u64,
     /// The CRC-32 of that much.
-    checksum: u32,
+    pub(super) checksum: u32,
     /// It is complete: a commit gives it its name.
-    is_last: bool,
+    pub(super) is_last: bool,
 }
 
 impl PreparedFile {
     /// Whether a file begins with what was prepared; it has just that if that is all there is.
-    fn compare(&self, file: &File) -> io::Result<()> {
+    pub(super) fn compare(&self, file: &File) -> io::Result<()> {
         let (told, found) = (self.length, file.metadata()?.len());
         if found < told {
             return Err(io::Error::other(format!(
@@ -54,6 +54,18 @@ impl PreparedFile {
                 "its first {told} bytes are not those of the checkpoint: it was changed since"
             ))),
         }
+    }
+
+    /// Makes a file what was prepared, and goes to its end.
+    pub(super) fn cut(&self, mut file: &File) -> io::Result<()> {
+        self.compare(file)?;
+        file.set_len(self.length)?;
+        file.seek(SeekFrom::Start(self.length)).map(drop)
+    }
+
+    /// To go on with the checksum.
+    pub(super) fn hasher(&self) -> crc32fast::Hasher {
+        crc32fast::Hasher::new_with_initial_len(self.checksum, self.length)
     }
 }
 
@@ -107,11 +119,8 @@ impl PartFile {
     ) -> Result<(), BoxError> {
         let (paths, restored) = (Arc::clone(&self.paths), restored.cloned());
         self.length = restored.as_ref().map_or(0, |restored| restored.length);
-        self.checksum = restored
-            .as_ref()
-            .map_or_else(crc32fast::Hasher::new, |restored| {
-                crc32fast::Hasher::new_with_initial_len(restored.checksum, restored.length)
-            });
+        let checksum = restored.as_ref().map(PreparedFile::hasher);
+        self.checksum = checksum.unwrap_or_default();
         self.is_wanted = restored.is_some();
         let opened = host.offload(move || match restored {
             None => paths.create().map(Some),
@@ -206,12 +215,8 @@ impl Paths {
             }
             opened => opened.map_err(|error| self.error("open", error))?,
         };
-        let cut = || {
-            restored.compare(&file)?;
-            file.set_len(restored.length)?;
-            (&file).seek(SeekFrom::Start(restored.length))
-        };
-        cut().map_err(|error| self.error("go on with", error))?;
+        let cut = restored.cut(&file);
+        cut.map_err(|error| self.error("go on with", error))?;
         Ok(Some(file))
     }
 

@@ -4,7 +4,7 @@
 //! those that are not at their end, in the order of their names, are read; they take turns, and one that has nothing ready
 //! is passed over. (`folder_files.rs` has the listing, and what a restart makes of files that are no longer what they were.)
 
-use super::folder_files::{At, FileAt, Found, list, refuse_differences};
+use super::folder_files::{At, FileAt, Found, find, list, refuse_differences};
 use crate::error::BoxError;
 use crate::pipeline::host::{Host, Offloaded};
 use crate::pipeline::source::Source;
@@ -147,7 +147,7 @@ where
                 At::End => Progress::End,
             };
             // One that was not begun may have changed.
-            let now = found.iter().find(|now| now.name == file.found.name);
+            let now = find(&found, &file.found.name);
             (now.cloned().unwrap_or(file.found), progress)
         });
         let restored = restored.collect();

@@ -70,13 +70,22 @@ fn changed(metadata: &Metadata) -> Duration {
         .unwrap_or_default()
 }
 
-/// An error that names each file which stands in the way of going on.
+/// The file of this name, if it is among these, which are in the order of their names.
+pub(super) fn find<'a>(found: &'a [Found], name: &str) -> Option<&'a Found> {
+    let place = found.binary_search_by(|found| found.name.as_str().cmp(name));
+    place.ok().map(|place| &found[place])
+}
+
+/// An error that names each file which stands in the way of going on. Both are in the order of their names.
 pub(super) fn refuse_differences<P>(
     folder: &Path,
     then: &[FileAt<P>],
     now: &[Found],
 ) -> Result<(), BoxError> {
-    let known = |found: &&Found| then.iter().any(|file| file.found.name == found.name);
+    let known = |found: &&Found| {
+        let place = then.binary_search_by(|file| file.found.name.cmp(&found.name));
+        place.is_ok()
+    };
     let added = now.iter().filter(|found| !known(found));
     let added = added.map(|found| format!("{} was added", found.name));
     let differences = then.iter().filter_map(|file| difference(file, now));
@@ -95,7 +104,7 @@ pub(super) fn refuse_differences<P>(
 
 fn difference<P>(file: &FileAt<P>, now: &[Found]) -> Option<String> {
     let name = &file.found.name;
-    let now = now.iter().find(|found| found.name == *name);
+    let now = find(now, name);
     match (now, &file.at) {
         (None, At::End) | (Some(_), At::Unread) => None,
         (None, _) => Some(format!("{name} is gone, and was not read to its end")),
