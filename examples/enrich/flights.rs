@@ -104,7 +104,7 @@ impl Flights {
 }
 
 /// Checks that a header has each column once.
-fn check(header: &StringRecord) -> Result<(), Failure> {
+pub(crate) fn check(header: &StringRecord) -> Result<(), Failure> {
     if header.is_empty() {
         return Err(Failure::new("it is empty"));
     }
