@@ -204,7 +204,7 @@ mod tests {
             for _ in 0..3 {
                 group.insert(scheduler.spawn(ready(Ok(()))));
             }
-            assert_eq!(group.len(), 3);
+            assert_eq!((group.len(), group.is_empty()), (3, false));
             Ok("the body's")
         }));
         assert!(poll(group.as_mut()).is_pending());
