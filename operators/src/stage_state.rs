@@ -168,7 +168,7 @@ fn saved_input<T, Out>(entered: &Entered<T, Timed>) -> Saved<&T, Out> {
 }
 
 /// A latency marker is worth nothing after a restart, and a barrier does not wait.
-fn saved_mark<T, Out>(mark: &Mark) -> Option<Saved<T, Out>> {
+pub(crate) fn saved_mark<T, Out>(mark: &Mark) -> Option<Saved<T, Out>> {
     debug_assert!(
         mark.barrier().is_none(),
         "a barrier never waits in a stage that keeps its state"

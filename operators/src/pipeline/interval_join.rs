@@ -8,16 +8,14 @@
 use super::merge::{Either, Merge};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
-use super::state::{Timed, save};
+use super::state::{Ready, Timed};
 use super::stateless::Map;
 use super::{Keyed, Pipeline};
-use crate::element::{Element, EventTime, Mark};
-use crate::error::StageError;
+use crate::element::{EventTime, Mark};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -85,7 +83,7 @@ impl<A: Operator, F> Keyed<A, F> {
         G: FnMut(&B::Item) -> K + Send + 'static,
         K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
         J: FnMut(&A::Item, &B::Item) -> Out + Send + 'static,
-        Out: Send + 'static,
+        Out: Serialize + DeserializeOwned + Send + 'static,
         L: FnMut(Side<A::Item, B::Item>) + Send + 'static,
     {
         let keys = (self.key, right.key);
@@ -96,9 +94,8 @@ impl<A: Operator, F> Keyed<A, F> {
             upper,
             join,
             late,
-            name: None,
             kept: Kept::new(),
-            ready: VecDeque::new(),
+            ready: Ready::new(),
         })
     }
 }
@@ -120,10 +117,9 @@ pub struct IntervalJoin<A: Operator, B: Operator, F, G, K: Ord, J, Out, L> {
     upper: Duration,
     join: J,
     late: L,
-    name: Option<Arc<str>>,
     kept: Kept<K, A::Item, B::Item>,
-    /// The pairs of the last record, or a mark.
-    ready: VecDeque<Element<Out>>,
+    /// The pairs of the last records, and marks.
+    ready: Ready<Out>,
 }
 
 /// Both streams as one, which sees to watermarks and barriers as any union does.
@@ -151,10 +147,12 @@ where
     G: FnMut(&B::Item) -> K,
     K: Ord + Clone + Serialize,
     J: FnMut(&A::Item, &B::Item) -> Out,
+    Out: Serialize,
     L: FnMut(SideOf<A, B>),
 {
     type Input = Both<A, B>;
     type Out = Out;
+    type State = Kept<K, A::Item, B::Item>;
 
     const WHAT: &'static str = "interval join";
 
@@ -162,12 +160,8 @@ where
         &mut self.input
     }
 
-    fn ready(&mut self) -> &mut VecDeque<Element<Self::Out>> {
-        &mut self.ready
-    }
-
-    fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+    fn state(&mut self) -> (&Self::State, &mut Ready<Out>) {
+        (&self.kept, &mut self.ready)
     }
 
     fn take(&mut self, record: SideOf<A, B>, time: EventTime) {
@@ -175,27 +169,26 @@ where
             return (self.late)(record);
         }
         let Kept { left, right, .. } = &mut self.kept;
-        let pair = |out, other: EventTime| Element::Record(out, Some(time.max(other)));
+        let pair = |out, other: EventTime| (out, time.max(other));
         match record {
             Side::Left(record) => {
                 let key = (self.keys.0)(&record);
                 let met = right.within(&key, time - self.lower..=time + self.upper);
                 let pairs = met.map(|(other, at)| pair((self.join)(&record, other), at));
-                self.ready.extend(pairs);
+                self.ready.records(pairs);
                 left.keep(key, time, record);
             }
             Side::Right(record) => {
                 let key = (self.keys.1)(&record);
                 let met = left.within(&key, time - self.upper..=time + self.lower);
                 let pairs = met.map(|(other, at)| pair((self.join)(other, &record), at));
-                self.ready.extend(pairs);
+                self.ready.records(pairs);
                 right.keep(key, time, record);
             }
         }
     }
 
-    fn pass(&mut self, mark: Mark) -> Result<(), StageError> {
-        save(&mark, self.name.as_ref(), &self.kept)?;
+    fn pass(&mut self, mark: Mark) {
         if let Mark::Watermark(time) = mark {
             let Kept {
                 left,
@@ -206,8 +199,7 @@ where
             left.drop_before(*watermark - self.upper);
             right.drop_before(*watermark - self.lower);
         }
-        self.ready.push_back(Element::Mark(mark));
-        Ok(())
+        self.ready.mark(mark);
     }
 }
 
@@ -219,7 +211,7 @@ where
     G: FnMut(&B::Item) -> K + Send + 'static,
     K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
     J: FnMut(&A::Item, &B::Item) -> Out + Send + 'static,
-    Out: Send + 'static,
+    Out: Serialize + DeserializeOwned + Send + 'static,
     L: FnMut(SideOf<A, B>) + Send + 'static,
 {
     type Item = Out;
@@ -230,20 +222,14 @@ where
         let (lower, upper) = (self.lower.as_millis(), self.upper.as_millis());
         let key = name_of::<K>();
         let what = format!("{left} joins {right} by {key}, {lower} ms before to {upper} ms after");
-        let name = opening.enter_unnamed("interval join", what);
-        if let Some(Kept {
-            left,
-            right,
-            watermark,
-        }) = opening.state(&name)
-        {
+        let restored: Option<Kept<_, _, _>> = self.ready.open(opening, "interval join", what);
+        if let Some(kept) = restored {
             self.kept = Kept {
-                left: left.restored(),
-                right: right.restored(),
-                watermark,
+                left: kept.left.restored(),
+                right: kept.right.restored(),
+                watermark: kept.watermark,
             };
         }
-        self.name = Some(name);
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
@@ -253,7 +239,7 @@ where
 
 /// What may still join something.
 #[derive(Serialize, Deserialize)]
-struct Kept<K: Ord, L, R> {
+pub(super) struct Kept<K: Ord, L, R> {
     left: Buffer<K, L>,
     right: Buffer<K, R>,
     watermark: EventTime,

@@ -145,7 +145,7 @@ use crate::policies::StagePolicies;
 use lanes::{ByKey, InTurn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::VecDeque;
+use state::Ready;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -451,9 +451,8 @@ impl<O: Operator, F> Keyed<O, F> {
             windows,
             add,
             late,
-            name: None,
             open: windows::Open::new(),
-            ready: VecDeque::new(),
+            ready: Ready::new(),
         })
     }
 }

@@ -9,16 +9,14 @@
 
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
-use super::state::{Timed, save};
+use super::state::{Ready, Timed};
 use super::windows::Windowed;
 use super::{Keyed, Pipeline};
-use crate::element::{Element, EventTime, Mark};
-use crate::error::StageError;
+use crate::element::{EventTime, Mark};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -95,9 +93,8 @@ impl<O: Operator, F> Keyed<O, F> {
             add,
             merge,
             late,
-            name: None,
             open: Open::new(),
-            ready: VecDeque::new(),
+            ready: Ready::new(),
         })
     }
 }
@@ -110,10 +107,9 @@ pub struct AggregateSessions<O: Operator, F, K: Ord, A, G, M, L> {
     add: G,
     merge: M,
     late: L,
-    name: Option<Arc<str>>,
     open: Open<K, A>,
     /// Results of sessions that are complete, and the mark behind them.
-    ready: VecDeque<Element<Windowed<K, A>>>,
+    ready: Ready<Windowed<K, A>>,
 }
 
 impl<O, F, K, A, G, M, L> Timed for AggregateSessions<O, F, K, A, G, M, L>
@@ -128,6 +124,7 @@ where
 {
     type Input = O;
     type Out = Windowed<K, A>;
+    type State = Open<K, A>;
 
     const WHAT: &'static str = "sessions";
 
@@ -135,12 +132,8 @@ where
         &mut self.input
     }
 
-    fn ready(&mut self) -> &mut VecDeque<Element<Self::Out>> {
-        &mut self.ready
-    }
-
-    fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+    fn state(&mut self) -> (&Self::State, &mut Ready<Self::Out>) {
+        (&self.open, &mut self.ready)
     }
 
     fn take(&mut self, record: O::Item, time: EventTime) {
@@ -157,14 +150,11 @@ where
         self.open.insert(key, window, value);
     }
 
-    fn pass(&mut self, mark: Mark) -> Result<(), StageError> {
-        save(&mark, self.name.as_ref(), &self.open)?;
+    fn pass(&mut self, mark: Mark) {
         if let Mark::Watermark(time) = mark {
-            let results = self.open.complete(time);
-            self.ready.extend(results);
+            self.ready.records(self.open.complete(time));
         }
-        self.ready.push_back(Element::Mark(mark));
-        Ok(())
+        self.ready.mark(mark);
     }
 }
 
@@ -184,11 +174,9 @@ where
         self.input.open(opening);
         let (key, value, gap) = (name_of::<K>(), name_of::<A>(), self.gap.as_millis());
         let what = format!("{value} by {key} in sessions with gaps of {gap} ms");
-        let name = opening.enter_unnamed("sessions", what);
-        if let Some(open) = opening.state(&name) {
+        if let Some(open) = self.ready.open(opening, "sessions", what) {
             self.open = Open::restored(open);
         }
-        self.name = Some(name);
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
@@ -198,7 +186,7 @@ where
 
 /// The sessions that are open: they end behind the watermark.
 #[derive(Serialize, Deserialize)]
-struct Open<K: Ord, A> {
+pub(super) struct Open<K: Ord, A> {
     /// By their starts. Those of one key do not overlap, so the first to begin is the first to end.
     sessions: BTreeMap<K, BTreeMap<EventTime, Session<A>>>,
     watermark: EventTime,
@@ -263,7 +251,10 @@ impl<K: Ord + Clone, A> Open<K, A> {
     }
 
     /// The watermark has come so far: removes the sessions that end up to it.
-    fn complete(&mut self, watermark: EventTime) -> impl Iterator<Item = Element<Windowed<K, A>>> {
+    fn complete(
+        &mut self,
+        watermark: EventTime,
+    ) -> impl Iterator<Item = (Windowed<K, A>, EventTime)> {
         self.watermark = self.watermark.max(watermark);
         std::iter::from_fn(|| {
             let (end, _) = self.ends.first()?;
@@ -283,7 +274,7 @@ impl<K: Ord + Clone, A> Open<K, A> {
                 end,
                 value,
             };
-            Some(Element::Record(result, Some(time)))
+            Some((result, time))
         })
     }
 }

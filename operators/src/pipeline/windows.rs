@@ -8,13 +8,11 @@
 
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
-use super::state::{Timed, save};
-use crate::element::{Element, EventTime, Mark};
-use crate::error::StageError;
+use super::state::{Ready, Timed};
+use crate::element::{EventTime, Mark};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -97,10 +95,9 @@ pub struct Aggregate<O: Operator, F, K: Ord, A, G, L> {
     pub(super) windows: Windows,
     pub(super) add: G,
     pub(super) late: L,
-    pub(super) name: Option<Arc<str>>,
     pub(super) open: Open<K, A>,
     /// Results of windows that are complete, and the mark behind them.
-    pub(super) ready: VecDeque<Element<Windowed<K, A>>>,
+    pub(super) ready: Ready<Windowed<K, A>>,
 }
 
 /// The windows that are open, by their starts, and what each key has in them.
@@ -137,7 +134,7 @@ where
             if end > self.open.watermark {
                 break;
             }
-            let time = Some(end - Duration::from_millis(1));
+            let time = end - Duration::from_millis(1);
             let start = EventTime::from_millis(start);
             let results = window.remove().into_iter().map(|(key, value)| {
                 let result = Windowed {
@@ -146,12 +143,11 @@ where
                     end,
                     value,
                 };
-                Element::Record(result, time)
+                (result, time)
             });
-            self.ready.extend(results);
+            self.ready.records(results);
         }
-        self.ready
-            .push_back(Element::Mark(Mark::Watermark(watermark)));
+        self.ready.mark(Mark::Watermark(watermark));
     }
 }
 
@@ -166,6 +162,7 @@ where
 {
     type Input = O;
     type Out = Windowed<K, A>;
+    type State = Open<K, A>;
 
     const WHAT: &'static str = "windows";
 
@@ -173,12 +170,8 @@ where
         &mut self.input
     }
 
-    fn ready(&mut self) -> &mut VecDeque<Element<Self::Out>> {
-        &mut self.ready
-    }
-
-    fn name(&self) -> Option<&Arc<str>> {
-        self.name.as_ref()
+    fn state(&mut self) -> (&Self::State, &mut Ready<Self::Out>) {
+        (&self.open, &mut self.ready)
     }
 
     /// Adds a record to the windows that it is in and that are open. In none: it is late.
@@ -197,15 +190,11 @@ where
         }
     }
 
-    fn pass(&mut self, mark: Mark) -> Result<(), StageError> {
+    fn pass(&mut self, mark: Mark) {
         match mark {
             Mark::Watermark(time) => self.complete(time),
-            mark => {
-                save(&mark, self.name.as_ref(), &self.open)?;
-                self.ready.push_back(Element::Mark(mark));
-            }
+            mark => self.ready.mark(mark),
         }
-        Ok(())
     }
 }
 
@@ -224,11 +213,9 @@ where
         self.input.open(opening);
         let (key, value, Windows { length, step }) = (name_of::<K>(), name_of::<A>(), self.windows);
         let what = format!("{value} by {key} in windows of {length} ms every {step} ms");
-        let name = opening.enter_unnamed("windows", what);
-        if let Some(open) = opening.state(&name) {
+        if let Some(open) = self.ready.open(opening, "windows", what) {
             self.open = open;
         }
-        self.name = Some(name);
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>> {
