@@ -2,17 +2,20 @@
 
 mod kit;
 
-use kit::jobs::{Disk, Log, outcome, start};
+use kit::jobs::{Disk, Log, LogReader, outcome, start};
 use kit::{Answer, Calls, World, ms};
 use peu_operators::pipeline::{
-    CheckpointError, Pipeline, PipelineError, Running, Watermarks, every,
+    CheckpointError, Host, JsonLines, Pipeline, PipelineError, Running, Source, Watermarks,
+    collect, every,
 };
 use peu_operators::{AsyncOptions, EventTime, StagePolicies};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll};
 
 /// What outlives a crash: the input, the sink's disk, the folder of checkpoints. And how often each record was called.
 struct Lasting {
@@ -722,9 +725,93 @@ fn c07_a_checkpoint_of_another_pipeline_is_refused_with_the_difference_named() {
     assert_eq!(
         difference,
         "its `stage` is a stage from u64 to u64, and that of this pipeline a stage from u64 to alloc::string::String; \
-         its `sink` is a sink of u64, and that of this pipeline a sink of alloc::string::String"
+         its `sink` is a sink of u64, which prepares usize, and that of this pipeline a sink of alloc::string::String, which prepares usize"
     );
     assert_eq!((disk.opened(), lasting.files().len()), (0, 3));
+}
+
+#[test]
+fn c07_a_checkpoint_of_a_job_with_another_sink_is_refused_with_both_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::new();
+    log.add(1_u64);
+    let path = |name| folder.path().join(name);
+    let checkpoints = || every(ms(100)).restore();
+    let numbers = || Pipeline::source(log.reader());
+    let world = World::new();
+    let lines = numbers().sink(JsonLines::create(path("a")));
+    let running = start(&world, lines.checkpoint(checkpoints(), path("state"))).unwrap();
+    world.advance(ms(100));
+    world.run();
+    world.close();
+    drop(running);
+
+    let refused = |error: Option<PipelineError>| match error {
+        Some(PipelineError::Checkpoint(CheckpointError::OtherPipeline { differences, .. })) => {
+            differences.join("; ")
+        }
+        other => panic!("{other:?}"),
+    };
+    let kind = numbers().sink(collect().0);
+    let kind = kind.checkpoint(checkpoints(), path("state"));
+    let difference = refused(start(&World::new(), kind).err());
+    assert!(
+        difference.contains("a sink of u64 into JSON lines, ")
+            && difference.contains("prepares ()"),
+        "{difference}"
+    );
+    let file = numbers().sink(JsonLines::create(path("b")));
+    let file = file.checkpoint(checkpoints(), path("state"));
+    let difference = refused(start(&World::new(), file).err());
+    for name in ["a", "b"] {
+        let named = format!("into JSON lines, {}", path(name).display());
+        assert!(difference.contains(&named), "{difference}");
+    }
+    assert!(path("a.part").exists() && !path("b.part").exists());
+
+    let world = World::new();
+    let lines = numbers().sink(JsonLines::create(path("a")));
+    let mut running = start(&world, lines.checkpoint(checkpoints(), path("state"))).unwrap();
+    log.end();
+    world.run();
+    outcome(&mut running).unwrap().unwrap();
+    assert_eq!(fs::read_to_string(path("a")).unwrap(), "1\n");
+}
+
+/// A source that forgot where it was.
+struct Forgetful(LogReader<u64>);
+
+impl Source for Forgetful {
+    type Item = u64;
+    type Position = ();
+    type Error = Infallible;
+
+    fn open(&mut self, host: &Host, _from: Option<()>) {
+        self.0.open(host, None);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<u64, Infallible>>> {
+        self.0.poll_next(cx)
+    }
+
+    fn position(&self) {}
+}
+
+#[test]
+fn c07_a_state_of_which_something_is_left_over_is_refused() {
+    let lasting = three_checkpoints();
+    let pass = |n: u64| async move { Ok::<_, std::io::Error>(n) };
+    let job = Pipeline::source(Forgetful(lasting.log.reader()))
+        .async_map("stage", pass, AsyncOptions::ordered())
+        .sink(lasting.disk.sink())
+        .checkpoint(every(ms(100)).restore(), lasting.folder.path());
+    let error = start(&World::new(), job).err().unwrap().to_string();
+    assert!(
+        error.contains("the state of `source` in the checkpoint can't be read")
+            && error.contains("1 of its 1 bytes are left over"),
+        "{error}"
+    );
+    assert_eq!(lasting.files().len(), 3);
 }
 
 #[test]

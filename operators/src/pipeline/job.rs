@@ -144,7 +144,7 @@ where
             .map(|checkpoint| checkpoint.states.clone());
         let mut opening = Opening::new(host.clone(), Arc::clone(&requests), states);
         self.operator.open(&mut opening);
-        let name = opening.enter_unnamed("sink", format!("a sink of {}", name_of::<O::Item>()));
+        let name = opening.enter_unnamed("sink", what_sink::<O::Item, K>(&self.sink));
         let prepared: Option<K::Prepared> = opening.state(&name);
         refuse_trouble(&opening, checkpoint.as_ref(), restored.as_ref())?;
 
@@ -204,6 +204,17 @@ where
         open.await
             .map_err(|error| PipelineError::Sink(error.into()))
     }
+}
+
+/// The sink in the list of parts: with the type of what it prepares, for that is its state.
+fn what_sink<T, K: Sink<T>>(sink: &K) -> String {
+    let into = sink.writes().map(|what| format!(" into {what}"));
+    let (item, into, prepared) = (
+        name_of::<T>(),
+        into.unwrap_or_default(),
+        name_of::<K::Prepared>(),
+    );
+    format!("a sink of {item}{into}, which prepares {prepared}")
 }
 
 /// What the folder of checkpoints has for this run.

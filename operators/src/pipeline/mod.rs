@@ -73,7 +73,13 @@
 //! were unfinished are made again, with their timeouts, attempts and numbers from the start.
 //!
 //! A checkpoint that is torn or has a flipped bit is found by its checksum, and the one before is used, which the job's
-//! [`Restored`] tells. One of another pipeline is refused, and the difference named.
+//! [`Restored`] tells. One of another pipeline is refused, and the difference named: the operators' names and kinds, the types of
+//! their records, and the files that are read and written.
+//!
+//! Types are compared by their names, as text. So a type that was renamed, or has moved to another module, is another; and one whose
+//! fields have changed is the same. If its bytes no longer fit, the job does not begin; but they may fit by chance, as when
+//! two fields of one type change places, and then records are misread. Give a record type a new name when you change its fields, and
+//! let the job that knows the old ones come to its end first.
 //!
 //! Records that a stage holds are written by `postcard`, without names: their types may be any that `serde` reads back from that, which
 //! leaves out `#[serde(flatten)]`, `untagged` and `skip_serializing_if`.

@@ -1,6 +1,6 @@
 //! What operators are given when they are opened: their names, their states, the runtime, and a place for their tasks.
 
-use super::checkpoint::{Part, Requests};
+use super::checkpoint::{Part, Requests, read};
 use super::host::Host;
 use crate::error::BoxError;
 use crate::metrics::Monitor;
@@ -79,10 +79,9 @@ impl Opening {
     /// The state that the operator had in the checkpoint; none if the job begins anew.
     pub(super) fn state<S: DeserializeOwned>(&mut self, name: &Arc<str>) -> Option<S> {
         let bytes = self.states.as_mut()?.remove(&**name)?;
-        match postcard::from_bytes(&bytes) {
+        match read(&bytes) {
             Ok(state) => Some(state),
             Err(error) => {
-                let error = Box::new(error);
                 self.trouble.push(Trouble::State(Arc::clone(name), error));
                 None
             }

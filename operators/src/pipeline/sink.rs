@@ -103,6 +103,12 @@ pub trait Sink<T>: Send + 'static {
         prepared: &Self::Prepared,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// What it writes, if that has a name: a file's kind and path. A checkpoint holds it, and with that a job whose sink writes
+    /// something else is refused: what was prepared means nothing there.
+    fn writes(&self) -> Option<String> {
+        None
+    }
+
     /// The counters of a sink that is a stage of its own, as [`AsyncSink`](super::AsyncSink) is, with its name:
     /// [`Running::monitors`](super::Running::monitors) has them. Most sinks have none. Asked once the sink is open.
     fn monitor(&self) -> Option<(Arc<str>, Monitor)> {

@@ -10,6 +10,8 @@
 //! bad one does to a file, and is no protection against malice: a checkpoint is to be trusted as the program is.
 
 use super::Checkpoint;
+use crate::error::BoxError;
+use serde::de::DeserializeOwned;
 use std::fmt::{self, Display, Formatter};
 
 const MAGIC: [u8; 8] = *b"peu-ckpt";
@@ -60,8 +62,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Damage> {
     }
     // Only now: a flipped bit must not pass for another version.
     match number(version) as u16 {
-        VERSION => postcard::from_bytes(body).map_err(|error| Damage::Body(error.to_string())),
+        VERSION => read(body).map_err(|error| Damage::Body(error.to_string())),
         other => Err(Damage::Version(other)),
+    }
+}
+
+/// What these bytes say, all of them. `postcard` takes what it needs, and asks for no more; what is left over says that something else
+/// was written.
+pub(in crate::pipeline) fn read<S: DeserializeOwned>(bytes: &[u8]) -> Result<S, BoxError> {
+    match postcard::take_from_bytes(bytes)? {
+        (state, []) => Ok(state),
+        (_, left) => {
+            let (left, all) = (left.len(), bytes.len());
+            Err(format!("{left} of its {all} bytes are left over").into())
+        }
     }
 }
 

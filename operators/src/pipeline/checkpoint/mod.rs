@@ -38,7 +38,9 @@
 //! are checkpoints and none is usable the job does not begin, and nothing is overwritten.
 //!
 //! States are written by `postcard`, which is compact because it writes no names: a record type may be any that `serde`
-//! can write and read again without them, which leaves out `#[serde(flatten)]`, `untagged` and `skip_serializing_if`.
+//! can write and read again without them, which leaves out `#[serde(flatten)]`, `untagged` and `skip_serializing_if`. Nor does it
+//! write types, so a state is read as whatever type asks for it. What finds that the program has changed is the list of parts, which is
+//! compared as text, and that no byte of a state may be left over.
 
 mod error;
 mod format;
@@ -46,6 +48,7 @@ mod requests;
 mod store;
 
 pub use error::{CheckpointError, Refused};
+pub(super) use format::read;
 pub(super) use requests::Requests;
 pub(super) use store::{Store, sync_folder};
 
@@ -68,7 +71,7 @@ pub(super) struct Checkpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) name: String,
-    /// Its kind and the types of its records, as text.
+    /// Its kind, the types of its records, and what it reads or writes, as text.
     pub(super) what: String,
 }
 

@@ -479,6 +479,10 @@ impl<T: Keepable + Sync> Sink<T> for AsyncSink<T> {
         self.tell();
     }
 
+    fn writes(&self) -> Option<String> {
+        Some(format!("requests of `{}`", self.name))
+    }
+
     fn monitor(&self) -> Option<(Arc<str>, Monitor)> {
         Some((Arc::clone(&self.name), self.counts.monitor()))
     }

@@ -95,6 +95,10 @@ impl<T: Serialize + Send + 'static> Sink<T> for CsvWriter {
         self.file.commit(prepared).await
     }
 
+    fn writes(&self) -> Option<String> {
+        Some(self.file.described("CSV"))
+    }
+
     async fn abort(&mut self) {
         self.file.abort().await;
     }

@@ -63,6 +63,10 @@ impl<T: Serialize + Send + 'static> Sink<T> for JsonLines {
         self.file.commit(prepared).await
     }
 
+    fn writes(&self) -> Option<String> {
+        Some(self.file.described("JSON lines"))
+    }
+
     async fn abort(&mut self) {
         self.file.abort().await;
     }

@@ -67,6 +67,10 @@ impl<T: AsRef<str> + Send + 'static> Sink<T> for LinesWriter {
         self.file.commit(prepared).await
     }
 
+    fn writes(&self) -> Option<String> {
+        Some(self.file.described("lines"))
+    }
+
     async fn abort(&mut self) {
         self.file.abort().await;
     }

@@ -102,6 +102,11 @@ impl PartFile {
         }
     }
 
+    /// For the list of a checkpoint's parts: what kind of file, and which.
+    pub(super) fn described(&self, kind: &str) -> String {
+        format!("{kind}, {}", self.paths.whole.display())
+    }
+
     /// Where bytes are added; `gathered` follows.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
