@@ -4,6 +4,8 @@ use crate::failure::OnError;
 use crate::hedge::{Hedge, Hedging};
 use crate::keys::{KeyOf, NoKey};
 use crate::policies::Policies;
+#[cfg(feature = "pipeline")]
+use crate::policies::{Bundle, StagePolicies};
 use crate::retry::NoRetry;
 use crate::timeout::{AsyncFallback, FailOnTimeout, Fallback};
 use std::future::Future;
@@ -383,6 +385,20 @@ impl<Timeout, Retry, Failure, Key, Guards, Hedges>
             guard: policies.guard,
             hedge,
         })
+    }
+}
+
+#[cfg(feature = "pipeline")]
+impl<P> AsyncOptions<P> {
+    /// These options, unless they make no sense together: for who makes the stage later, in a place that is not the user's.
+    #[track_caller]
+    pub(crate) fn checked<T, Out, E>(self, stage: &str) -> AsyncOptions<Bundle<P, T, Out, E>>
+    where
+        P: StagePolicies<T, Out, E>,
+    {
+        let (bounds, policies) = (self.bounds, self.policies.into_bundle());
+        bounds.assert_sound(stage, &policies.hedge);
+        AsyncOptions { bounds, policies }
     }
 }
 

@@ -4,6 +4,7 @@ mod kit;
 
 use futures_lite::StreamExt as _;
 use kit::{Answer, Bench, Calls, Refused, Tap, World, ms};
+use peu_operators::pipeline::{Pipeline, iterate};
 use peu_operators::{
     AsyncMap, AsyncOptions, Cause, FixedLimit, Hedge, OnError, Retry, StagePolicies, StreamExt as _,
 };
@@ -249,4 +250,24 @@ fn r08_a_delay_beyond_the_timeout_is_refused() {
 fn r08_a_capacity_of_one_is_refused() {
     let options = AsyncOptions::ordered().capacity(1);
     let _ = Bench::new(options.hedge(Hedge::percentile(0.5)));
+}
+
+#[test]
+#[should_panic(expected = "would never be made, for a request has 1s")]
+fn r08_a_pipeline_refuses_a_hedge_behind_the_timeout_when_it_is_built() {
+    let options = AsyncOptions::ordered()
+        .timeout(ms(1_000))
+        .hedge(Hedge::after(ms(2_000)));
+    let pass = |n: u64| async move { Ok::<_, std::io::Error>(n) };
+    let _never_run = Pipeline::source(iterate([1])).async_map("stage", pass, options);
+}
+
+#[test]
+#[should_panic(expected = "leaves no place for a second call")]
+fn r08_a_pipeline_refuses_a_hedge_without_a_place_when_it_is_built() {
+    let options = AsyncOptions::ordered()
+        .capacity(1)
+        .hedge(Hedge::after(ms(1)));
+    let repeat = |n: u64| async move { Ok::<_, std::io::Error>(vec![n, n]) };
+    let _never_run = Pipeline::source(iterate([1])).async_flat_map("stage", repeat, options);
 }

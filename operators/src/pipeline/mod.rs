@@ -269,6 +269,11 @@ impl<O: Operator> Pipeline<O> {
     /// Calls an async function for each record, many at a time: see
     /// [`StreamExt::async_map`](crate::StreamExt::async_map), of which this is the same stage. `name` stands for it in errors,
     /// reports and checkpoints, so no other stage of the pipeline may have it.
+    ///
+    /// # Panics
+    ///
+    /// If the options make no sense together, as a second call after the timeout.
+    #[track_caller]
     pub fn async_map<F, Fut, Out, E, P>(
         self,
         name: impl Into<Arc<str>>,
@@ -283,11 +288,18 @@ impl<O: Operator> Pipeline<O> {
         E: Into<BoxError> + 'static,
         P: StagePolicies<O::Item, Out, E>,
     {
-        self.then(|input| AsyncStage::new(input, name.into(), function, options))
+        let name = name.into();
+        let options = options.checked::<O::Item, Out, E>(&name);
+        self.then(|input| AsyncStage::new(input, name, function, options))
     }
 
     /// As [`async_map`](Pipeline::async_map), for a function that has any number of outputs for a record. All have its event
     /// time.
+    ///
+    /// # Panics
+    ///
+    /// As [`async_map`](Pipeline::async_map).
+    #[track_caller]
     pub fn async_flat_map<F, Fut, Outs, E, P>(
         self,
         name: impl Into<Arc<str>>,
@@ -303,8 +315,10 @@ impl<O: Operator> Pipeline<O> {
         E: Into<BoxError> + 'static,
         P: StagePolicies<O::Item, Outs, E>,
     {
+        let name = name.into();
+        let options = options.checked::<O::Item, Outs, E>(&name);
         self.then(|input| AsyncFlat {
-            stage: AsyncStage::new(input, name.into(), function, options),
+            stage: AsyncStage::new(input, name, function, options),
             current: None,
         })
     }
