@@ -15,7 +15,9 @@ use std::time::Duration;
 /// use peu_operators::CacheOptions;
 /// use std::time::Duration;
 ///
-/// let options = CacheOptions::weight(64 << 20, |_: &u64, page: &String| page.len() as u64)
+/// let options = CacheOptions::weight(64 << 20, |_: &u64, page: Option<&String>| {
+///     page.map_or(8, |page| page.len() as u64)
+/// })
 ///     .expire_after_write(Duration::from_secs(600))
 ///     .refresh_after(Duration::from_secs(500))
 ///     .serve_stale(Duration::from_secs(3_600))
@@ -58,7 +60,7 @@ impl<K, V> quick_cache::Weighter<K, Arc<Entry<V>>> for Weighed {
     }
 }
 
-type Weight<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
+type Weight<K, V> = dyn Fn(&K, Option<&V>) -> u64 + Send + Sync;
 
 /// How much of the bound an entry takes. None: as much as every other.
 pub(crate) struct Weigh<K, V>(Option<Box<Weight<K, V>>>);
@@ -66,10 +68,7 @@ pub(crate) struct Weigh<K, V>(Option<Box<Weight<K, V>>>);
 impl<K, V> Weigh<K, V> {
     /// At least 1: what weighs nothing would never have to go.
     pub(crate) fn of(&self, key: &K, value: Option<&V>) -> u64 {
-        match (&self.0, value) {
-            (Some(weigh), Some(value)) => weigh(key, value).max(1),
-            _ => 1,
-        }
+        self.0.as_ref().map_or(1, |weigh| weigh(key, value).max(1))
     }
 }
 
@@ -93,8 +92,9 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
         }
     }
 
-    /// Holds entries that weigh at most about `most` together, by a weight of yours, as bytes. What is known not to exist
-    /// weighs 1, and so does what weighs 0. An entry is weighed once, as a part of its load.
+    /// Holds entries that weigh at most about `most` together, by a weight of yours, as bytes. No value: it is known that there
+    /// is none, which is kept with [`keep_misses`](CacheOptions::keep_misses), and has a key that weighs something. What weighs 0
+    /// weighs 1. An entry is weighed once, as a part of its load.
     ///
     /// # Panics
     ///
@@ -102,7 +102,7 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
     #[track_caller]
     pub fn weight<F>(most: u64, weigh: F) -> Self
     where
-        F: Fn(&K, &V) -> u64 + Send + Sync + 'static,
+        F: Fn(&K, Option<&V>) -> u64 + Send + Sync + 'static,
     {
         assert!(
             most > 0,

@@ -108,7 +108,7 @@ fn l01_entries_are_bounded_by_number() {
 #[test]
 fn l01_or_by_weight() {
     let weigh = |key: u64| if key > 500 { 10 } else { 1 };
-    let options = CacheOptions::weight(100, move |key: &u64, _: &u64| weigh(*key));
+    let options = CacheOptions::weight(100, move |key: &u64, _: Option<&u64>| weigh(*key));
     let shelf = Shelf::new(options);
     shelf.fill(1..=1_000);
     let there = (1..=1_000).filter(|key| shelf.now(*key).is_some());
@@ -116,6 +116,20 @@ fn l01_or_by_weight() {
     let total: u64 = weights.iter().sum();
     assert!((50..=110).contains(&total), "{weights:?}");
     assert!(weights.contains(&10), "{weights:?}");
+}
+
+#[test]
+fn l01_kept_misses_weigh_what_their_keys_do() {
+    let options = CacheOptions::weight(100, |_: &u64, value: Option<&u64>| match value {
+        Some(_) => 1,
+        None => 10,
+    });
+    let shelf = Shelf::new(options.keep_misses(ms(1_000)));
+    for key in 1..=1_000 {
+        assert_eq!(shelf.load(key, Answer::Output(0)), Some(Ok(None)));
+    }
+    let entries = shelf.metrics().entries;
+    assert!((5..=11).contains(&entries), "{entries} entries");
 }
 
 #[test]
@@ -437,8 +451,8 @@ fn l02_values_that_use_the_cache_in_their_clones_and_drops_or_panic_there() {
         let (cell, calm) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(calm)));
         let (inside, gate) = (Arc::clone(&cell), Calls::new());
         let answers = gate.clone();
-        let options = CacheOptions::weight(100, |_: &u64, value: &Nosy| {
-            value.look();
+        let options = CacheOptions::weight(100, |_: &u64, value: Option<&Nosy>| {
+            value.expect("each load finds one").look();
             1
         });
         let cache = Cache::new(&world, options, move |key: u64| {
@@ -472,8 +486,8 @@ fn l02_values_that_use_the_cache_in_their_clones_and_drops_or_panic_there() {
 
 #[test]
 fn l01_a_weigher_that_panics_fails_the_load_and_keeps_nothing() {
-    let shelf = Shelf::new(CacheOptions::weight(10, |_: &u64, value: &u64| {
-        assert!(*value != 13, "unlucky");
+    let shelf = Shelf::new(CacheOptions::weight(10, |_: &u64, value: Option<&u64>| {
+        assert!(value != Some(&13), "unlucky");
         1
     }));
     shelf.loads.answer(1, Answer::Output(13));
