@@ -102,7 +102,8 @@ pub enum Mark {
     Checkpoint(CheckpointBarrier),
 }
 
-/// Is sent by a source now and then, and waits in every queue as a record would.
+/// Waits in every queue as a record would, and so takes as long. No operator sends any: a stream of yours may, into a stage
+/// over elements ([`StreamExt::async_map_elements`](crate::StreamExt::async_map_elements)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatencyMarker {
     /// When it left the source, by the job's [`Timer`](crate::Timer).

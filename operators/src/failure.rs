@@ -103,7 +103,8 @@ impl<T, Out> ErrorPolicy<T, Out> for OnError {
 ///
 /// The function gets a clone of the record, with the cause and the number of attempts, when the failure is known: in
 /// any mode, that is not the order of the input. It must not block, for it runs in the stage's task. Nothing holds it
-/// back, so a queue that it fills has no bound but the number of failures.
+/// back, so a queue that it fills has no bound but the number of failures. A pipeline that goes on from a checkpoint tells the records
+/// that failed behind it again: each is told at least once.
 ///
 /// # Examples
 ///

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// [`Gradient`](crate::Gradient), or one of your own; see [`AsyncOptions::guard`](crate::AsyncOptions::guard).
 ///
 /// Its methods are called in the stage's task, and must not block. They get the stage's time, which is read once in
-/// each poll of that task. If one panics, the stage's task does, and the consumer gets
-/// [`Cause::Cancelled`](crate::Cause::Cancelled).
+/// each poll of that task. If one panics, the stage ends, and the consumer gets
+/// [`Cause::Panicked`](crate::Cause::Panicked).
 pub trait Guard<Out, E>: Send + 'static {
     /// Whether there is anything to ask. A stage without guards does not even look at the clock.
     const STANDS: bool = true;

@@ -72,6 +72,10 @@
 //! was prepared since is forgotten. Killed after it, it commits first, perhaps a second time. Calls are made at least once: those that
 //! were unfinished are made again, with their timeouts, attempts and numbers from the start.
 //!
+//! So are your functions: late records and dead letters are told by a call, which is no part of a checkpoint. After a restart they are
+//! told again, as far as they come behind it: *at least* once. A function that hands them on has to see to it that they arrive before it
+//! returns, or that nobody minds.
+//!
 //! A checkpoint that is torn or has a flipped bit is found by its checksum, and the one before is used, which the job's
 //! [`Restored`] tells. One of another pipeline is refused, and the difference named: the operators' names and kinds, the types of
 //! their records, and the files that are read and written.
