@@ -91,14 +91,25 @@ struct Batch<T> {
 }
 
 struct Waiting<T> {
-    /// By place: a record, and how many wait for its answer. None: all of them left.
-    records: Vec<(Option<T>, usize)>,
+    /// By place.
+    records: Vec<Place<T>>,
+    /// How many of them are there, and their bytes.
+    count: usize,
     bytes: u64,
     is_closed: bool,
     /// By place, once it was called: where the answer is.
     positions: Vec<usize>,
     /// The flight, until the batch is closed.
     waker: Option<Waker>,
+}
+
+/// A record's place in a batch.
+struct Place<T> {
+    /// None: all who waited for its answer have left.
+    record: Option<T>,
+    size: u64,
+    /// How many wait for its answer.
+    users: usize,
 }
 
 /// The counters of a [`Batcher`].
@@ -225,6 +236,7 @@ where
         let batch = Arc::new(Batch {
             waiting: Mutex::new(Waiting {
                 records: Vec::new(),
+                count: 0,
                 bytes: 0,
                 is_closed: false,
                 positions: Vec::new(),
@@ -253,21 +265,15 @@ where
         let seen = gathering.seen.as_mut();
         let place = seen.map_or(next, |seen| seen.place(&record, next));
         if place == next {
-            waiting.records.push((None, 0));
+            waiting.records.push(Place {
+                record: None,
+                size: 0,
+                users: 0,
+            });
         }
-        let (known, users) = &mut waiting.records[place];
-        *users += 1;
-        if known.is_none() {
-            *known = Some(record);
-            waiting.bytes = waiting.bytes.saturating_add(size);
-        }
-        let count = waiting
-            .records
-            .iter()
-            .filter(|(record, _)| record.is_some())
-            .count();
+        waiting.put(place, record, size);
         let most = self.bytes.as_ref().map_or(u64::MAX, |(most, _)| *most);
-        (place, count >= self.count || waiting.bytes >= most)
+        (place, waiting.count >= self.count || waiting.bytes >= most)
     }
 
     /// The batch from its first record to its answers.
@@ -346,7 +352,7 @@ impl<T> Batch<T> {
         let waiting = &mut *waiting;
         waiting.is_closed = true;
         let mut records = Vec::with_capacity(waiting.records.len());
-        for (record, _) in &mut waiting.records {
+        for Place { record, .. } in &mut waiting.records {
             waiting.positions.push(match record {
                 Some(_) => records.len(),
                 None => LEFT,
@@ -368,12 +374,33 @@ impl<T> Batch<T> {
 
     /// One of those who wait for the record at this place has left.
     fn leave(&self, place: usize) {
-        let mut waiting = self.waiting.lock();
-        let (record, users) = &mut waiting.records[place];
-        *users -= 1;
-        let left = if *users == 0 { record.take() } else { None };
-        drop(waiting);
+        let left = self.waiting.lock().leave(place);
         let _ = caught(|| drop(left));
+    }
+}
+
+impl<T> Waiting<T> {
+    /// One more waits for the answer at this place, where a record may be that is equal.
+    fn put(&mut self, place: usize, record: T, size: u64) {
+        let place = &mut self.records[place];
+        place.users += 1;
+        if place.record.is_none() {
+            (place.record, place.size) = (Some(record), size);
+            self.count += 1;
+            self.bytes = self.bytes.saturating_add(size);
+        }
+    }
+
+    /// One of those who wait for the record at this place has left. With the last of them the record goes, and what it
+    /// took of the batch; after the call there is none.
+    #[must_use]
+    fn leave(&mut self, place: usize) -> Option<T> {
+        let place = &mut self.records[place];
+        place.users -= 1;
+        let left = place.record.take_if(|_| place.users == 0)?;
+        self.count -= 1;
+        self.bytes = self.bytes.saturating_sub(place.size);
+        Some(left)
     }
 }
 

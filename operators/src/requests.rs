@@ -379,10 +379,17 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         self.slots[request].line.take()
     }
 
-    /// Some request whose number is above `number`. Looks through all slots.
+    /// Some request whose number is above `number`. In the line that is the youngest, if any; those whose fallbacks run have left it,
+    /// and are looked through, the likeliest first.
     pub(crate) fn any_after(&self, number: u64) -> Option<usize> {
-        let is_younger = |slot: &Slot<_, _, _, _>| slot.entered.is_some() && slot.number > number;
-        self.slots.iter().position(is_younger)
+        let is_younger = |request: &usize| {
+            let slot = self.slots.get(*request);
+            slot.is_some_and(|slot| slot.number > number)
+        };
+        let with_fallbacks = || self.fallbacks.requests().rev().find(is_younger);
+        Some(self.youngest)
+            .filter(is_younger)
+            .or_else(with_fallbacks)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -472,7 +479,10 @@ mod tests {
         requests.start_fallback(1, Box::pin(std::future::pending()), Duration::ZERO, None);
         let records = requests.iter().map(|entered| entered.record);
         assert_eq!(records.collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(requests.any_after(1), Some(1));
+        assert_eq!(requests.any_after(1), Some(2), "the youngest in the line");
+        requests.remove(2);
+        assert_eq!(requests.any_after(1), Some(1), "it has left the line");
+        assert_eq!(requests.any_after(2), None);
         requests.clear();
         assert_eq!(requests.len(), 0);
     }

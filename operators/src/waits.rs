@@ -32,6 +32,11 @@ impl Waits {
         self.heap.first().map(|first| (first.request, first.at))
     }
 
+    /// All that wait. Those whose waits end late tend to come late.
+    pub(crate) fn requests(&self) -> impl DoubleEndedIterator<Item = usize> {
+        self.heap.iter().map(|wait| wait.request)
+    }
+
     /// The request, which does not wait yet, waits until `at`; `number` is its record's.
     pub(crate) fn add(&mut self, request: usize, number: u64, at: Option<Instant>) {
         if self.places.len() <= request {

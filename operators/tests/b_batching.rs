@@ -8,7 +8,7 @@ use kit::lives::Life;
 use kit::{Feed, Refused, Tap, World, ms};
 use peu_operators::pipeline::Pipeline;
 use peu_operators::{
-    AsyncMap, AsyncOptions, BatchOptions, Batcher, Cause, DeadLetters, Fallback, Retry,
+    AsyncMap, AsyncOptions, BatchOptions, Batcher, Cause, DeadLetters, Fallback, OnError, Retry,
     StagePolicies, StreamExt as _,
 };
 use std::sync::{Arc, Mutex};
@@ -146,6 +146,25 @@ fn b02_at_99_ms_it_waits_and_at_100_ms_it_is_called() {
     bench.advance(1);
     assert_eq!(bench.service.calls(), [[1, 2]]);
     assert_eq!(bench.take_sorted(), [10, 20]);
+}
+
+#[test]
+fn b02_a_record_that_has_left_takes_its_bytes_along() {
+    let batch = BatchOptions::new(100, ms(100)).bytes(10, |record| *record);
+    let options = AsyncOptions::unordered()
+        .timeout(ms(50))
+        .on_error(OnError::Skip);
+    let mut bench = Batching::new(batch, 0, options);
+    bench.push([6]);
+    bench.advance(20);
+    bench.push([1]);
+    bench.advance(30);
+    // 6 is out of time: there is room for 8 beside 1, and for one more byte.
+    bench.push([8]);
+    assert_eq!(bench.service.calls(), [[0_u64; 0]; 0]);
+    bench.push([1]);
+    assert_eq!(bench.service.calls(), [[1, 8, 1]]);
+    assert_eq!(bench.take_sorted(), [10, 10, 80]);
 }
 
 #[test]
