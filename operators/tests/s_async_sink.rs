@@ -7,7 +7,7 @@ use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
     AsyncSink, AsyncSinkOptions, Pipeline, PipelineError, RecordTooLarge, Report, Running, every,
 };
-use peu_operators::{Cause, DeadLetters, Failure, Retry};
+use peu_operators::{AsyncOptions, Cause, DeadLetters, Failure, Retry};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -566,4 +566,26 @@ fn x11_an_async_sink_has_metrics_beside_those_of_stages() {
     let report = process.end().unwrap();
     assert_eq!(report.stages[0].1, metrics);
     assert_eq!(letters.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_stage_with_the_name_of_the_sink_is_refused() {
+    let (world, log, service) = (World::new(), Log::new(), Service::default());
+    log.add(1_u64);
+    let pass = |n: u64| async move { Ok::<_, Refused>(n) };
+    let requests = service.clone();
+    let sink = AsyncSink::new(
+        "service",
+        move |records: Vec<u64>| requests.call(records),
+        AsyncSinkOptions::new(1, ms(100)),
+    );
+    let job = Pipeline::source(log.reader())
+        .async_map("service", pass, AsyncOptions::ordered())
+        .sink(sink);
+    let error = start(&world, job).err();
+    assert!(
+        matches!(&error, Some(PipelineError::SameName(name)) if name == "service"),
+        "{error:?}"
+    );
+    assert_eq!(log.polls(), 0);
 }

@@ -17,7 +17,7 @@ pub enum PipelineError {
     Sink(BoxError),
     /// The checkpoints are to blame.
     Checkpoint(CheckpointError),
-    /// Two stages have this name. It tells their states apart, so each needs its own.
+    /// Two stages, or a stage and the sink, have this name. It tells their states and their counters apart, so each needs its own.
     SameName(String),
     /// The runtime dropped the tasks of the pipeline, for it has ended.
     Cancelled,
@@ -31,7 +31,7 @@ impl Display for PipelineError {
             Self::Checkpoint(error) => Display::fmt(error, f),
             Self::SameName(name) => write!(
                 f,
-                "two operators have the name `{name}`, which tells their states apart: give a stage another \
+                "two operators have the name `{name}`, which tells their states and their counters apart: give a stage, or the sink, another \
                  (a source, a sink and others without names of their own are called by their kinds)"
             ),
             Self::Cancelled => f.write_str(

@@ -146,10 +146,12 @@ where
         self.operator.open(&mut opening);
         let name = opening.enter_unnamed("sink", what_sink::<O::Item, K>(&self.sink));
         let prepared: Option<K::Prepared> = opening.state(&name);
+        if let Some((name, monitor)) = self.sink.monitor() {
+            opening.sink_monitor(name, monitor);
+        }
         refuse_trouble(&opening, checkpoint.as_ref(), restored.as_ref())?;
 
         self.open_sink(&host, prepared).await?;
-        opening.monitors.extend(self.sink.monitor());
         let running = Running {
             end: None,
             restored: restored.take(),

@@ -88,6 +88,14 @@ impl Opening {
         }
     }
 
+    /// Enters the counters of a sink, which has no part in the stages' names, but must not share one.
+    pub(super) fn sink_monitor(&mut self, name: Arc<str>, monitor: Monitor) {
+        if self.monitors.iter().any(|(other, _)| *other == name) {
+            self.trouble.push(Trouble::SameName(Arc::clone(&name)));
+        }
+        self.monitors.push((name, monitor));
+    }
+
     /// Opens operators inside of the lane with this number.
     pub(super) fn in_lane(&mut self, lane: usize, open: impl FnOnce(&mut Self)) {
         let outside = self.scope.clone();

@@ -110,7 +110,8 @@ pub trait Sink<T>: Send + 'static {
     }
 
     /// The counters of a sink that is a stage of its own, as [`AsyncSink`](super::AsyncSink) is, with its name:
-    /// [`Running::monitors`](super::Running::monitors) has them. Most sinks have none. Asked once the sink is open.
+    /// [`Running::monitors`](super::Running::monitors) has them, and no stage may have that name. Most sinks have none.
+    /// Asked before the sink is opened.
     fn monitor(&self) -> Option<(Arc<str>, Monitor)> {
         None
     }
