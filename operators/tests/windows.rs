@@ -115,6 +115,45 @@ fn the_end_of_the_input_completes_all_windows_of_streams_that_were_idle() {
 }
 
 #[test]
+fn when_all_streams_are_idle_the_windows_are_complete_that_any_of_them_has_passed() {
+    let (world, log, other, disk) = (World::new(), Log::new(), Log::new(), Results::new());
+    let timed = |log: &Log<u64>| {
+        let watermarks = Watermarks::ascending().every(ms(1)).idle_after(ms(10));
+        Pipeline::source(log.reader())
+            .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
+    };
+    let job = timed(&log)
+        .union(timed(&other))
+        .key_by(|n| n % 2)
+        .aggregate(
+            Windows::tumbling(ms(10)),
+            |sum: &mut u64, n| *sum += n,
+            |late| panic!("{late} is not late"),
+        )
+        .map(|window| (window.start.as_millis(), window.key, window.value))
+        .sink(disk.sink());
+    let mut running = start(&world, job).unwrap();
+    let advance = |milliseconds| {
+        world.advance(ms(milliseconds));
+        world.run();
+    };
+    other.add(20);
+    world.run();
+    advance(5);
+    log.add(10);
+    world.run();
+    advance(9);
+    assert_eq!(disk.written(), [], "20 is idle, and 10 is not");
+    advance(1);
+    assert_eq!(disk.written(), [(10, 0, 10)]);
+    log.end();
+    other.end();
+    world.run();
+    outcome(&mut running).unwrap().unwrap();
+    assert_eq!(disk.visible(), [(10, 0, 10), (20, 0, 20)]);
+}
+
+#[test]
 fn a_late_record_is_given_away_and_changes_nothing() {
     let (log, disk, folder) = (Log::new(), Disk::new(), tempfile::tempdir().unwrap());
     let windows = Windows::sliding(ms(10), ms(5));

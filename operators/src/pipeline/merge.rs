@@ -3,7 +3,8 @@
 //! Records come as they come, from each input in turn. Marks are about one stream, so they are worked out anew:
 //!
 //! - the watermark is the lowest of all inputs, of those that are neither idle nor over; when all are over, the last is the highest;
-//! - the stream is idle when all inputs are;
+//! - the stream is idle when all inputs are; before it says so, its watermark becomes the highest of theirs, as in Flink: nobody is
+//!   waited for any more;
 //! - a barrier passes when every input that is not over has brought it. An input whose barrier came is not asked until then, or
 //!   records from behind the barrier would get in front of it.
 
@@ -130,10 +131,23 @@ impl<O: Operator> Merge<O> {
         (self.watermark, self.is_idle) = own;
     }
 
+    fn highest_of_live(&self) -> Option<EventTime> {
+        let live = self.inputs.iter().filter(|input| !input.is_over);
+        live.map(|input| input.watermark).max()
+    }
+
     /// A mark that tells what has changed for all inputs together.
     fn news(&mut self) -> Option<Mark> {
         let mut live = self.inputs.iter().filter(|input| !input.is_over).peekable();
         let is_idle = live.peek().is_some() && live.all(|input| input.is_idle);
+        if is_idle
+            && !self.is_idle
+            && let Some(highest) = self.highest_of_live()
+            && highest > self.watermark
+        {
+            self.watermark = highest;
+            return Some(Mark::Watermark(highest));
+        }
         if is_idle != self.is_idle {
             self.is_idle = is_idle;
             return Some(match is_idle {
