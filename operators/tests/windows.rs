@@ -3,9 +3,10 @@
 mod kit;
 
 use kit::jobs::{Disk, Log, outcome, start};
-use kit::{World, ms};
-use peu_operators::EventTime;
+use kit::lives::Life;
+use kit::{Answer, Calls, Refused, World, ms};
 use peu_operators::pipeline::{Pipeline, Running, Watermarks, Windows, every};
+use peu_operators::{AsyncOptions, EventTime};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -151,6 +152,53 @@ fn when_all_streams_are_idle_the_windows_are_complete_that_any_of_them_has_passe
     world.run();
     outcome(&mut running).unwrap().unwrap();
     assert_eq!(disk.visible(), [(10, 0, 10), (20, 0, 20)]);
+}
+
+#[test]
+fn a_stream_whose_records_nobody_takes_is_not_idle() {
+    let (log, other, disk) = (Log::new(), Log::new(), Results::new());
+    let (calls, folder) = (Calls::new(), tempfile::tempdir().unwrap());
+    let timed = |watermarks: Watermarks| {
+        let time_of = |n: &u64| EventTime::from_millis(*n as i64);
+        (time_of, watermarks.every(ms(1)))
+    };
+    let (time_of, watermarks) = timed(Watermarks::ascending().idle_after(ms(10)));
+    let pass = |n: u64| async move { Ok::<_, Refused>(n) };
+    let scripted = calls.clone();
+    let held_up = Pipeline::source(log.reader())
+        .async_map("first", pass, AsyncOptions::ordered())
+        .event_time(time_of, watermarks)
+        .async_map(
+            "second",
+            move |n| scripted.call(n),
+            AsyncOptions::ordered().capacity(1),
+        );
+    let (time_of, watermarks) = timed(Watermarks::ascending());
+    let job = held_up
+        .union(Pipeline::source(other.reader()).event_time(time_of, watermarks))
+        .key_by(|n| n % 2)
+        .aggregate(
+            Windows::tumbling(ms(10)),
+            |sum: &mut u64, n| *sum += n,
+            |late| panic!("{late} is not late"),
+        )
+        .map(|window| (window.start.as_millis(), window.key, window.value))
+        .sink(disk.sink())
+        .checkpoint(Life::checkpoints(), folder.path());
+    let life = Life::begin(job);
+    other.add(100);
+    (1..=3).for_each(|record| log.add(record));
+    life.world.run();
+    life.tick();
+    life.checkpoint();
+    for record in 1..=3 {
+        calls.answer(record, Answer::Output(record));
+        life.world.run();
+    }
+    log.end();
+    other.end();
+    life.end();
+    assert_eq!(disk.visible(), [(0, 0, 2), (0, 1, 4), (100, 0, 100)]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ struct Clock {
     alarm: Alarm<Host>,
     /// When a watermark was sent last, or the job began.
     sent_at: Option<Instant>,
-    /// When a record came last, as far as the clock was looked at.
+    /// When a record came last, as far as the clock was looked at, or could have come since.
     heard_at: Option<Instant>,
 }
 
@@ -156,6 +156,13 @@ impl<O: Operator, F> EventTimes<O, F> {
         {
             self.records = 0;
             clock.heard_at = clock.alarm.after(Duration::ZERO);
+        }
+    }
+
+    /// Nobody has room for records, so none was asked for: that none came is no silence. That begins when somebody asks again.
+    fn listens_later(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.heard_at = None;
         }
     }
 
@@ -277,6 +284,10 @@ where
                         }
                         false => last,
                     }
+                }
+                Poll::Pending if ask == Ask::OnlyBarrier => {
+                    self.listens_later();
+                    return Poll::Pending;
                 }
                 Poll::Pending => match self.poll_clock(cx) {
                     Poll::Ready(mark) => Element::Mark(mark),
