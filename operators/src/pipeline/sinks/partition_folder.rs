@@ -33,6 +33,10 @@ impl Folder {
         Self { whole, part }
     }
 
+    pub(super) fn whole(&self) -> &Path {
+        &self.whole
+    }
+
     /// For a job that begins anew.
     pub(super) fn create(&self) -> Result<(), BoxError> {
         let there = fs::read_dir(&self.whole).map(|mut there| there.next().is_some());

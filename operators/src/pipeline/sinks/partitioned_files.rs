@@ -293,6 +293,15 @@ where
     }
 
     /// Removes the folder, unless a checkpoint speaks of it.
+    fn writes(&self) -> Option<String> {
+        let kind = match self.format {
+            Format::JsonLines => "JSON lines",
+            Format::Csv => "CSV",
+        };
+        let folder = self.disk.folder.whole().display();
+        Some(format!("files of {kind} in {folder}"))
+    }
+
     async fn abort(&mut self) {
         if !self.is_wanted {
             // Best effort: the next run removes it anyway.
