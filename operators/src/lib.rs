@@ -155,7 +155,7 @@ mod waits;
 pub mod internals {
     pub use crate::modelling::ModelSignals;
     #[cfg(feature = "pipeline")]
-    pub use crate::pipeline::modelling::{ModelEntry, ModelExit, ModelRequests};
+    pub use crate::pipeline::modelling::{ModelEntry, ModelExit, ModelOutlet, ModelRequests};
 }
 
 pub use async_elements::AsyncElements;

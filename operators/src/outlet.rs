@@ -44,20 +44,21 @@ pub(crate) struct Outlet<Out, Time, M> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Room {
     pub(crate) records: usize,
-    pub(crate) marks: usize,
+    /// Less than none while a barrier passes that had no room.
+    pub(crate) marks: isize,
     /// Places that records have come back to while others had them: the next that are given back are none.
     overdrawn: usize,
 }
 
 impl Room {
     pub(crate) fn is_short(self) -> bool {
-        self.records == 0 || self.marks == 0
+        self.records == 0 || self.marks <= 0
     }
 
     pub(crate) fn new(records: usize, marks: usize) -> Self {
         Self {
             records,
-            marks,
+            marks: marks as isize,
             overdrawn: 0,
         }
     }
@@ -97,7 +98,7 @@ struct State<Out, Time, M> {
     /// told already.
     #[cfg(feature = "pipeline")]
     taken_back: bool,
-    /// The consumer was dropped.
+    /// The consumer was dropped, or has been told the end: it takes nothing more.
     left: bool,
     end: End,
     /// As the stage last told; `queued` without `outputs`.
@@ -208,7 +209,7 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         let mut state = self.state.lock();
         state.outputs.append(outgoing);
         mem::swap(&mut state.outputs, outgoing);
-        state.taken_back = true;
+        state.taken_back = !twin("outlet-end-early");
     }
 
     /// The stage's side: its task is dropped. If it had not come to its end, the consumer is told.
@@ -288,7 +289,10 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         }
         match mem::replace(&mut state.end, End::Told) {
             End::Failed(error) => Poll::Ready(Some(Err(error))),
-            End::Told => Poll::Ready(None),
+            End::Told => {
+                state.left = true;
+                Poll::Ready(None)
+            }
             End::NotYet => {
                 state.end = End::NotYet;
                 if twin("outlet-consumer-late") {
@@ -350,7 +354,7 @@ impl<Out, Time, M> State<Out, Time, M> {
     #[must_use]
     fn give_back(&mut self, places: Room) -> bool {
         self.returned.add(places);
-        let given = places.records + places.marks > 0 && !twin("outlet-room-unrung");
+        let given = (places.records > 0 || places.marks > 0) && !twin("outlet-room-unrung");
         given && mem::take(&mut self.starving)
     }
 }

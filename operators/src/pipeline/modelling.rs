@@ -9,8 +9,13 @@
 use super::checkpoint::Requests;
 use super::lane_queue::{Entry, Exit, lane_queue};
 use super::operator::Ask;
-use crate::element::{Element, Mark};
+use crate::element::{Element, EventTime, Mark};
 use crate::error::StageError;
+use crate::latency::Recent;
+use crate::metrics::Metrics;
+use crate::outlet::{Consumer, Offer, Outlet, Room};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// The router's end of a lane's queue, which carries numbers.
@@ -115,5 +120,77 @@ impl ModelRequests {
 
     pub fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.poll_end(cx)
+    }
+}
+
+/// The queue between a stage and its consumer, when the stage has told its end and lingers for the sake of barriers.
+#[derive(Clone)]
+pub struct ModelOutlet(Arc<Outlet<usize, Option<EventTime>, Mark>>);
+
+impl ModelOutlet {
+    /// `room` wakes the stage.
+    pub fn new(room: Waker) -> ModelOutlet {
+        ModelOutlet(Arc::new(Outlet::new(room)))
+    }
+
+    /// The stage hands these over, and tells its end. `false`: everything was taken.
+    pub fn tell_end(&self, outputs: impl IntoIterator<Item = usize>) -> bool {
+        let records = outputs.into_iter();
+        let mut outputs = records
+            .map(|number| Element::Record(number, None))
+            .collect();
+        self.exchange(&mut outputs, Some(Ok(())))
+    }
+
+    /// A barrier comes by: takes along what was not taken, and says how many that are; a mark stands for it. `false`: everything was taken.
+    pub fn show_barrier(&self, sees: impl FnOnce(usize)) -> bool {
+        let mut outputs = VecDeque::new();
+        self.0.take_back(&mut outputs);
+        sees(outputs.len());
+        outputs.push_front(Element::Mark(Mark::Idle));
+        self.exchange(&mut outputs, None)
+    }
+
+    /// `false`: everything was taken.
+    pub fn look(&self) -> bool {
+        self.exchange(&mut VecDeque::new(), None)
+    }
+
+    /// The stage's task is dropped.
+    pub fn abandon(&self) {
+        self.0.abandon(&Arc::from("stage"));
+    }
+
+    /// As [`show_barrier`](Self::show_barrier), by a stage that is dropped before it has given anything back.
+    pub fn abandon_at_barrier(&self) {
+        self.0.take_back(&mut VecDeque::new());
+        self.abandon();
+    }
+
+    /// The next element, or the end. A mark is none.
+    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Result<Option<usize>, StageError>>> {
+        self.0.poll_take(cx).map(|step| {
+            step.map(|element| match element? {
+                Element::Record(number, _) => Ok(Some(number)),
+                Element::Mark(_) => Ok(None),
+            })
+        })
+    }
+
+    fn exchange(
+        &self,
+        outputs: &mut VecDeque<Element<usize>>,
+        end: Option<Result<(), StageError>>,
+    ) -> bool {
+        let consumer = self.0.exchange(Offer {
+            outputs,
+            room: &mut Room::new(1, 1),
+            starving: false,
+            end,
+            lingers: true,
+            metrics: Metrics::default(),
+            latencies: &mut Recent::default(),
+        });
+        consumer == Consumer::Present
     }
 }
