@@ -29,8 +29,8 @@ use std::task::{Context, Poll};
 
 /// How many marks a stage holds at most, those included that its consumer has not taken.
 ///
-/// Marks come far more seldom than records, so this is never reached while the consumer takes anything; and a mark is
-/// a few words, so that it bounds the memory of a stage whose consumer stalls for a day.
+/// Marks come far more seldom than records, so it takes a request that has no outcome for minutes, or a consumer that stalls for
+/// as long, to reach this. A mark is a few words. Barriers still pass: they do not stay.
 const MOST_MARKS: usize = 1024;
 
 /// What has its place in the order, and waits for room.

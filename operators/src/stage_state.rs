@@ -25,6 +25,8 @@ use crate::signals::INPUT;
 use crate::stage::{Held, Keeper, Stage};
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -130,6 +132,10 @@ where
 impl<S, T, F, Fut, Out, E, P, R> Stage<S, T, Timed, Mark, F, Fut, Out, E, P, R>
 where
     S: Stream,
+    T: Clone + Debug,
+    F: FnMut(T) -> Fut,
+    Fut: Future<Output = Result<Out, E>>,
+    E: Into<BoxError>,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
@@ -154,11 +160,13 @@ where
                 Saved::Active => self.restore_mark(Mark::Active),
             }
         }
+        // Marks that nothing stands before wait for nothing.
+        self.emit();
     }
 
     /// There were no more marks in the checkpoint than a stage has room for.
     fn restore_mark(&mut self, mark: Mark) {
-        self.room.marks = self.room.marks.saturating_sub(1);
+        self.room.marks -= 1;
         self.order.mark(mark);
     }
 }

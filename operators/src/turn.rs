@@ -133,9 +133,6 @@ where
             self.take_in_mark(barrier);
             return None;
         }
-        if self.room.marks == 0 {
-            return None;
-        }
         match self.look_ahead(has_room)? {
             Poll::Pending => None,
             Poll::Ready(Ok(Some(element))) => {
@@ -143,6 +140,9 @@ where
                 self.take_in(element)
             }
             Poll::Ready(end) => {
+                if end.is_err() {
+                    self.leave_checkpoints();
+                }
                 self.last = end.map(drop);
                 self.hurry();
                 self.finish_if_drained();
@@ -151,11 +151,12 @@ where
         }
     }
 
-    /// The next element, or of those that are held over room only the barrier. None: there is no reason to look.
+    /// The next element; only the barrier, if something is held over room, or there is no room for another mark. None: there is no
+    /// reason to look.
     fn look_ahead(&mut self, has_room: bool) -> Option<Poll<Next<T, Time, M>>> {
         let is_barrier_awaited = self.awaited_barrier().is_some();
         let waker = self.signals.waker(INPUT);
-        if self.held.is_empty() {
+        if self.held.is_empty() && self.room.marks > 0 {
             let looks = has_room || M::EXIST;
             return looks.then(|| self.input.poll_next(&self.name, waker));
         }
@@ -201,7 +202,7 @@ where
 
     /// A mark waits in line, but for a barrier: the checkpoint gets all that is in its way, so there is nothing to wait for.
     fn take_in_mark(&mut self, mark: M) {
-        self.room.marks = self.room.marks.saturating_sub(1);
+        self.room.marks -= 1;
         let (Some(barrier), Some(keeper)) = (mark.barrier(), &mut self.keeper) else {
             self.order.mark(mark);
             return self.emit();
@@ -384,8 +385,15 @@ where
         }
     }
 
+    /// What the stage was to work on is not all there any more, and the pipeline is about to fail for it. A barrier that the
+    /// stage made as one whose input has ended would claim that nothing is missing.
+    fn leave_checkpoints(&mut self) {
+        self.keeper = None;
+    }
+
     /// A record failed for good: what would leave behind it never will, so it is dropped now.
     fn cut_after(&mut self, request: usize) {
+        self.leave_checkpoints();
         self.input.close();
         self.held.clear();
         self.order.cut_after(self.requests.place(request));
@@ -398,7 +406,7 @@ where
     }
 
     /// Lets leave what may.
-    fn emit(&mut self) {
+    pub(crate) fn emit(&mut self) {
         while let Some(departure) = self.order.next() {
             match departure.into_element() {
                 Ok(Some(element)) => self.outgoing.push_back(element),

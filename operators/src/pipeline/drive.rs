@@ -6,7 +6,7 @@
 //! as fast as a disk syncs, and then fewer of them help more.
 
 use super::budget::Budget;
-use super::checkpoint::{Checkpoint, Part, Requests, Store};
+use super::checkpoint::{Checkpoint, CheckpointError, Part, Requests, Store};
 use super::error::PipelineError;
 use super::host::Host;
 use super::operator::{Ask, Operator, Step};
@@ -17,6 +17,7 @@ use crate::error::{Cause, StageError};
 use crate::panics::caught;
 use crate::runtime::Timer;
 use futures_channel::oneshot;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct Drive<O, K> {
     pub(super) passed: u64,
     pub(super) store: Option<Store>,
     pub(super) parts: Vec<Part>,
+    /// The names of the sources.
+    pub(super) sources: Vec<Arc<str>>,
     pub(super) counts: Counts,
 }
 
@@ -131,7 +134,7 @@ where
                 number,
                 is_last,
                 parts: self.parts.clone(),
-                states: self.all_states(states, sink),
+                states: self.all_states(states, sink)?,
             };
             let written = self.host.offload(move || store.write(&checkpoint)).await;
             written.map_err(|_| PipelineError::Cancelled)??;
@@ -140,18 +143,22 @@ where
         self.sink.commit(&prepared).await.map_err(sink_error)
     }
 
-    /// What the barrier has collected, the sources that had ended before it came, and the sink.
+    /// What the barrier has collected, the sources that had ended before it came, and the sink. Better no checkpoint than one
+    /// without the position of a source, from which that would be read once more from its beginning.
     fn all_states(
         &self,
         states: States,
         sink: Vec<u8>,
-    ) -> std::collections::BTreeMap<String, Vec<u8>> {
+    ) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
         let mut all = self.requests.ended();
         all.extend(states);
+        if let Some(source) = self.sources.iter().find(|name| !all.contains_key(*name)) {
+            let missing = format!("the position of `{source}` is missing");
+            return Err(CheckpointError::Unwritable(missing.into()));
+        }
         all.insert(Arc::clone(&self.name), sink);
-        all.into_iter()
-            .map(|(name, state)| (name.to_string(), state))
-            .collect()
+        let all = all.into_iter();
+        Ok(all.map(|(name, state)| (name.to_string(), state)).collect())
     }
 }
 

@@ -174,6 +174,7 @@ where
             requests: Arc::clone(&requests),
             store,
             parts: opening.parts,
+            sources: opening.sources,
             counts: Counts::default(),
         };
         host.spawn(Box::pin(drive.run(waits)));

@@ -181,19 +181,19 @@ async fn run_router<I: Operator>(
                 Ok(())
             }
             Some(Err(error)) => Err(error),
-            None => return end(lanes, Ok(())),
+            None => return lanes.into_iter().for_each(|lane| lane.end(Ok(()))),
         };
         if let Err(error) = routed {
-            return end(lanes, Err(error));
+            return fail(lanes, error, &requests).await;
         }
     }
 }
 
-/// The first lane tells the error. The others just end: what they tell would be told earlier.
-fn end<T>(lanes: Vec<Entry<T>>, mut end: Result<(), StageError>) {
-    for lane in lanes {
-        lane.end(std::mem::replace(&mut end, Ok(())));
-    }
+/// The first lane tells the error, and the pipeline ends with it. Until then the others are told nothing: another error might come
+/// earlier than this one, and an end would pass for that of the input, so that windows gave out what is only a part.
+async fn fail<T>(mut lanes: Vec<Entry<T>>, error: StageError, requests: &Requests) {
+    lanes.swap_remove(0).end(Err(error));
+    poll_fn(|cx| requests.poll_end(cx)).await;
 }
 
 /// Ready if every lane has a place, for nobody knows which the next record is for; and when a barrier is to come, which

@@ -20,6 +20,8 @@ pub struct Opening {
     /// What is left of the checkpoint that the job goes on from.
     states: Option<BTreeMap<String, Vec<u8>>>,
     pub(super) parts: Vec<Part>,
+    /// The names of the sources.
+    pub(super) sources: Vec<Arc<str>>,
     /// Upstream first.
     pub(super) tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) monitors: Vec<(Arc<str>, Monitor)>,
@@ -45,6 +47,7 @@ impl Opening {
             scope: String::new(),
             states,
             parts: Vec::new(),
+            sources: Vec::new(),
             tasks: Vec::new(),
             monitors: Vec::new(),
             trouble: Vec::new(),

@@ -126,6 +126,7 @@ impl<S: Source> Operator for FromSource<S> {
         };
         let name = opening.enter_unnamed("source", what);
         let from = opening.state(&name);
+        opening.sources.push(Arc::clone(&name));
         self.source.open(&opening.host, from);
         self.opened = Some(Opened {
             name,

@@ -55,6 +55,13 @@ impl Life {
         self.world.close();
     }
 
+    /// Why the job failed, as text.
+    pub(crate) fn fail(mut self) -> String {
+        let outcome = outcome(&mut self.running).expect("it has ended");
+        assert_eq!(self.world.tasks(), 0);
+        outcome.unwrap_err().to_string()
+    }
+
     /// Runs to the end of the input, which is over.
     pub(crate) fn end(mut self) -> Report {
         self.world.run();
