@@ -9,6 +9,7 @@
 //! | `scale` | how does cost grow with the number of tasks, timers, sources, connections, stages? |
 //! | `report` | where does reactive I/O win, where blocking? Writes a page of charts |
 //! | `costs` | how many instructions, locked lines, system calls, allocations and bytes does each thing take? |
+//! | `hello` | how many HTTP requests does a second of CPU serve, by hyper on peu and on tokio? |
 
 pub mod load;
 pub mod os;
