@@ -2,18 +2,22 @@
 
 mod kit;
 
+use futures_lite::future::block_on;
 use kit::jobs::{Disk, outcome, start};
 use kit::{World, ms};
-use peu_operators::AsyncOptions;
 use peu_operators::pipeline::{
     CsvFile, CsvWriter, Job, JsonLines, Lines, LinesWriter, Operator, Pipeline, PipelineError,
     ReadAhead, Reader, Report, Running, every, generate,
 };
+use peu_operators::{AsyncOptions, Offload, Spawn, Timer};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::error::Error;
 use std::fs;
+use std::future::Future;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Row {
@@ -235,6 +239,84 @@ fn s06_a_crash_between_the_last_checkpoint_and_the_rename_is_made_good() {
             "also the second time"
         );
     }
+}
+
+/// A world in which what blocks may be late.
+#[derive(Clone)]
+struct Busy {
+    world: World,
+    /// What waits. None: all is done at once.
+    late: Late,
+}
+
+type Late = Arc<Mutex<Option<Vec<Box<dyn FnOnce() + Send>>>>>;
+
+impl Spawn for Busy {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: F) {
+        self.world.spawn(task);
+    }
+}
+
+impl Offload for Busy {
+    fn offload<F: FnOnce() + Send + 'static>(&self, job: F) {
+        match &mut *self.late.lock().unwrap() {
+            Some(late) => late.push(Box::new(job)),
+            None => job(),
+        }
+    }
+}
+
+impl Timer for Busy {
+    type Sleep = <World as Timer>::Sleep;
+
+    fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        self.world.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn s06_a_late_write_of_a_job_that_was_dropped_does_not_land_in_the_file_of_the_next() {
+    let folder = Folder::new();
+    let job = || {
+        let rows = Pipeline::source(generate(|n| (n < 5_000).then(|| row(n))));
+        let pass = |row: Row| async move { Ok::<_, Infallible>(row) };
+        rows.async_map("pass", pass, AsyncOptions::ordered())
+            .sink(JsonLines::create(folder.path("rows.jsonl")))
+            .checkpoint(every(ms(100)).restore(), folder.path("state"))
+    };
+    let (world, late) = (World::new(), Late::default());
+    let busy = Busy {
+        world: world.clone(),
+        late: Arc::clone(&late),
+    };
+    let running = block_on(job().start(&busy)).unwrap();
+    begin(&world);
+    world.advance(ms(100));
+    while fs::read_dir(folder.path("state")).unwrap().count() == 0 {
+        assert!(world.poll_one(), "the checkpoint comes");
+    }
+    *late.lock().unwrap() = Some(Vec::new());
+    world.run();
+    drop(running);
+    world.run();
+    assert_eq!(world.tasks(), 0);
+    let waiting = late.lock().unwrap().take().unwrap();
+    assert_eq!(waiting.len(), 1, "a write");
+
+    let refused = start(&World::new(), job()).err().unwrap().to_string();
+    assert!(
+        refused.contains("rows.jsonl.part: another job does"),
+        "{refused}"
+    );
+    waiting.into_iter().for_each(|write| write());
+    let world = World::new();
+    let mut running = start(&world, job()).unwrap();
+    outcome(&mut running).unwrap().unwrap();
+    assert!(folder.read("rows.jsonl") == expected_json());
 }
 
 #[test]

@@ -4,13 +4,16 @@
 //! been written and synced, and the checksum of that much. After a crash the file is cut to that length, and what follows is written
 //! again; so at the rename, which ends the job, every record is in it once. A file whose beginning is not what the checkpoint
 //! tells is left alone, for then another job has written to it.
+//!
+//! The file is locked as long as anything may still be done to it: by a job, or by a write of one that was dropped, which may be late
+//! where what blocks runs, and would land in what the next job has written.
 
 use crate::error::BoxError;
 use crate::pipeline::checkpoint::sync_folder;
 use crate::pipeline::host::Host;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -179,19 +182,28 @@ impl PartFile {
     }
 
     pub(super) async fn commit(&mut self, prepared: &PreparedFile) -> Result<(), BoxError> {
-        let Some((host, _)) = self.opened.as_ref().filter(|_| prepared.is_last) else {
+        let Some((host, file)) = self.opened.as_ref().filter(|_| prepared.is_last) else {
             return Ok(());
         };
-        let paths = Arc::clone(&self.paths);
-        host.offload(move || paths.rename()).await?
+        let (paths, locked) = (Arc::clone(&self.paths), Arc::clone(file));
+        let renamed = host.offload(move || {
+            let renamed = paths.rename();
+            drop(locked);
+            renamed
+        });
+        renamed.await?
     }
 
     /// Removes the file, unless a checkpoint speaks of it.
     pub(super) async fn abort(&mut self) {
-        if let Some((host, _)) = self.opened.take().filter(|_| !self.is_wanted) {
+        if let Some((host, locked)) = self.opened.take().filter(|_| !self.is_wanted) {
             let paths = Arc::clone(&self.paths);
-            // Best effort: it is overwritten by the next run anyway.
-            let _ = host.offload(move || fs::remove_file(&paths.part)).await;
+            let removed = host.offload(move || {
+                // Best effort: the next run removes it anyway.
+                let _ = fs::remove_file(&paths.part);
+                drop(locked);
+            });
+            let _ = removed.await;
         }
     }
 }
@@ -202,10 +214,38 @@ impl Paths {
     }
 
     fn create(&self) -> Result<File, BoxError> {
-        let file = File::create(&self.part).map_err(|error| self.error("create", error))?;
+        self.remove_left()?;
+        let file = File::create_new(&self.part).map_err(|error| self.error("create", error))?;
+        self.lock(&file)?;
         // Else a loss of power could leave a checkpoint that speaks of a file without a name.
         self.sync_folder()?;
         Ok(file)
+    }
+
+    /// What an earlier run has left is removed, and not cut: a job that ends right now may have given it its name.
+    fn remove_left(&self) -> Result<(), BoxError> {
+        let left = match File::options().write(true).open(&self.part) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(|error| self.error("create", error))?,
+        };
+        self.lock(&left)?;
+        match fs::remove_file(&self.part) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error("remove", error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Until the last handle is closed, as the end of a process does too. Some file systems of networks have no locks: there it
+    /// goes without.
+    fn lock(&self, file: &File) -> Result<(), BoxError> {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(format!(
+                "cannot write {}: another job does, or a last write of one that was dropped: wait until it has ended, or name another file",
+                self.part.display()
+            )
+            .into()),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        }
     }
 
     fn sync_folder(&self) -> Result<(), BoxError> {
@@ -220,6 +260,7 @@ impl Paths {
             }
             opened => opened.map_err(|error| self.error("open", error))?,
         };
+        self.lock(&file)?;
         let cut = restored.cut(&file);
         cut.map_err(|error| self.error("go on with", error))?;
         Ok(Some(file))
