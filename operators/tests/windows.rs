@@ -190,15 +190,20 @@ fn a_stream_whose_records_nobody_takes_is_not_idle() {
     (1..=3).for_each(|record| log.add(record));
     life.world.run();
     life.tick();
-    life.checkpoint();
-    for record in 1..=3 {
+    for record in 4..=6 {
+        // The first stage has just had its turn, so the second asks for the barrier before it is there.
+        log.add(record);
+        life.world.run();
+        life.checkpoint();
+    }
+    for record in 1..=6 {
         calls.answer(record, Answer::Output(record));
         life.world.run();
     }
     log.end();
     other.end();
     life.end();
-    assert_eq!(disk.visible(), [(0, 0, 2), (0, 1, 4), (100, 0, 100)]);
+    assert_eq!(disk.visible(), [(0, 0, 12), (0, 1, 9), (100, 0, 100)]);
 }
 
 #[test]
