@@ -70,7 +70,7 @@ impl Worker {
         self.stats().polls.add(1);
         let polls = self.polls.get().wrapping_add(1);
         self.polls.set(polls);
-        if self.meter.borrow_mut().count() >= LAP {
+        if self.meter.borrow_mut().count(self.fresh.get()) >= LAP {
             self.lap();
             self.offer_help(0);
         }
