@@ -15,7 +15,6 @@
 //!
 //! A mark takes a few words, whatever the capacity, and its segment's queue is used again by the next.
 
-use crate::element::Element;
 use crate::error::StageError;
 use std::collections::VecDeque;
 
@@ -77,15 +76,20 @@ impl<Out, Time, M> Order<Out, Time, M> {
         }
     }
 
-    /// The outcome of the record in this place is known.
-    pub(crate) fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) {
+    /// The outcome of the record in this place is known. It comes back if nothing keeps it from leaving: then it is gone from here.
+    #[must_use]
+    pub(crate) fn settle(
+        &mut self,
+        place: Place,
+        verdict: Verdict<Out, Time>,
+    ) -> Option<Verdict<Out, Time>> {
         match self {
             Self::Ordered(line) => line.settle(place, verdict),
             Self::Unordered(segments) => segments.settle(place, verdict),
         }
     }
 
-    /// Takes the next that may leave.
+    /// Takes the next that may leave, of those that had to wait.
     pub(crate) fn next(&mut self) -> Option<Departure<Out, Time, M>> {
         match self {
             Self::Ordered(line) => line.next(),
@@ -158,17 +162,24 @@ impl<Out, Time, M> Line<Out, Time, M> {
         self.marks.push_back((self.next_place(), mark));
     }
 
-    fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) {
+    fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) -> Option<Verdict<Out, Time>> {
         let entry = (place - self.oldest) as usize;
+        if entry == 0 && !self.is_mark_next() {
+            self.entries.pop_front();
+            self.oldest += 1;
+            return Some(verdict);
+        }
         self.entries[entry] = Some(verdict);
+        None
+    }
+
+    fn is_mark_next(&self) -> bool {
+        let first = self.marks.front();
+        first.is_some_and(|(place, _)| *place == self.oldest)
     }
 
     fn next(&mut self) -> Option<Departure<Out, Time, M>> {
-        if self
-            .marks
-            .front()
-            .is_some_and(|(place, _)| *place == self.oldest)
-        {
+        if self.is_mark_next() {
             return self
                 .marks
                 .pop_front()
@@ -240,14 +251,19 @@ impl<Out, Time, M> Segments<Out, Time, M> {
         self.segments.push_back(Segment::new());
     }
 
-    fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) {
+    fn settle(&mut self, place: Place, verdict: Verdict<Out, Time>) -> Option<Verdict<Out, Time>> {
         let segment = (place - self.oldest) as usize;
         self.segments[segment].unsettled -= 1;
         let leaves_from = match verdict {
             Verdict::Failed(_) => 0,
             _ => segment,
         };
+        if leaves_from == 0 && self.segments[0].settled.is_empty() {
+            self.len -= 1;
+            return Some(verdict);
+        }
         self.segments[leaves_from].settled.push_back(verdict);
+        None
     }
 
     fn next(&mut self) -> Option<Departure<Out, Time, M>> {
@@ -296,18 +312,6 @@ impl<Out, Time, M> Segment<Out, Time, M> {
             settled: VecDeque::new(),
             unsettled: 0,
             end: None,
-        }
-    }
-}
-
-impl<Out, Time, M> Departure<Out, Time, M> {
-    /// The element that leaves; none if nothing does.
-    pub(crate) fn into_element(self) -> Result<Option<Element<Out, Time, M>>, StageError> {
-        match self {
-            Self::Record(Verdict::Output(output, time)) => Ok(Some(Element::Record(output, time))),
-            Self::Record(Verdict::Nothing) => Ok(None),
-            Self::Record(Verdict::Failed(error)) => Err(error),
-            Self::Mark(mark) => Ok(Some(Element::Mark(mark))),
         }
     }
 }

@@ -14,6 +14,9 @@
 //!    has not been looked at, for [`next`](Signals::next) clears the flag before the stage looks. So the stage will
 //!    look, and what the waker's thread did before is seen (the pair of orderings below).
 //!
+//! What the stage lists itself, because it has more to do for a token, is in its own queue and nowhere else, and has a mark there: no atomic is
+//! touched for it, which counts, as it happens for every record. A wake-up that comes meanwhile lists the token once more.
+//!
 //! The task's waker is called after the mutex is released. A stale wake-up, for a request that is long gone, costs one
 //! look at an empty slot, or one needless poll of the slot's next request: every future must bear that anyway.
 
@@ -29,12 +32,17 @@ pub(crate) const TIMER: Token = 1;
 pub(crate) const ROOM: Token = 2;
 pub(crate) const FIRST_REQUEST: Token = 3;
 
+/// The mark of a token that the stage has listed itself.
+const RAISED: Token = 1 << (Token::BITS - 1);
+
 /// The stage's end: every signal, and the queue of those that are due.
 pub(crate) struct Signals {
     shared: Arc<Shared>,
     /// By token; made when first asked for, then reused by each request that gets the slot.
     signals: Vec<(Arc<Signal>, Waker)>,
-    /// Tokens that the stage has taken over and not yet looked at, oldest first.
+    /// Which of the first few tokens are in the queue with the mark `RAISED`.
+    raised: [bool; FIRST_REQUEST],
+    /// Tokens that the stage has taken over and not yet looked at, oldest first; those that it raised have the mark `RAISED`.
     queue: VecDeque<Token>,
 }
 
@@ -43,16 +51,21 @@ impl Signals {
         Self {
             shared: Arc::new(Shared::default()),
             signals: Vec::new(),
+            raised: [false; FIRST_REQUEST],
             queue: VecDeque::new(),
         }
     }
 
     /// The waker that lists `token`.
     pub(crate) fn waker(&mut self, token: Token) -> &Waker {
-        &self.signal(token).1
+        if self.signals.len() <= token {
+            self.add_up_to(token);
+        }
+        &self.signals[token].1
     }
 
-    fn signal(&mut self, token: Token) -> &(Arc<Signal>, Waker) {
+    #[cold]
+    fn add_up_to(&mut self, token: Token) {
         while self.signals.len() <= token {
             let signal = Arc::new(Signal {
                 token: self.signals.len(),
@@ -62,7 +75,6 @@ impl Signals {
             self.signals
                 .push((Arc::clone(&signal), Waker::from(signal)));
         }
-        &self.signals[token]
     }
 
     /// Takes over what was woken since, behind what is still queued.
@@ -70,26 +82,36 @@ impl Signals {
         self.queue.extend(self.shared.state.lock().woken.drain(..));
     }
 
+    /// Whether requests were woken, fewer than so many, and nothing else was.
+    pub(crate) fn are_few_requests(&self, few: usize) -> bool {
+        let is_request = |token: &Token| token & !RAISED >= FIRST_REQUEST;
+        (1..few).contains(&self.queue.len()) && self.queue.iter().all(is_request)
+    }
+
     /// The next token to look at.
     pub(crate) fn next(&mut self) -> Option<Token> {
         let token = self.queue.pop_front()?;
+        if token & RAISED != 0 {
+            let token = token & !RAISED;
+            self.raised[token] = false;
+            return Some(token);
+        }
+        let listed = &self.signals[token].0.listed;
         if twin("signals-clear-by-store") {
             // ORDERING: the calibration twin: a store in place of the swap acquires nothing.
-            self.signals[token].0.listed.store(false, Ordering::Relaxed);
+            listed.store(false, Ordering::Relaxed);
             return Some(token);
         }
         // ORDERING: Acquire, pairs with the Release of `Signal::wake_by_ref`: what happened before a wake-up that
         // found the flag set is seen by the look that follows.
-        self.signals[token].0.listed.swap(false, Ordering::Acquire);
+        listed.swap(false, Ordering::Acquire);
         Some(token)
     }
 
-    /// Queues `token` from inside the stage: there is more to do for it.
+    /// Queues `token`, which is no request's, from inside the stage: there is more to do for it.
     pub(crate) fn raise(&mut self, token: Token) {
-        // ORDERING: Relaxed, nothing is handed over from the stage to itself; as a read-modify-write it does not
-        // break the pairing of the other two.
-        if !self.signal(token).0.listed.swap(true, Ordering::Relaxed) {
-            self.queue.push_back(token);
+        if !std::mem::replace(&mut self.raised[token], true) {
+            self.queue.push_back(token | RAISED);
         }
     }
 
@@ -151,7 +173,7 @@ impl Shared {
 /// One thing that a stage waits for.
 struct Signal {
     token: Token,
-    /// Whether the token is listed, in `State::woken` or in `Signals::queue`: it never is twice.
+    /// Whether the token is listed by a wake-up, in `State::woken` or in `Signals::queue`: it never is twice.
     listed: AtomicBool,
     shared: Arc<Shared>,
 }
@@ -215,13 +237,25 @@ mod tests {
         }
         signals.gather();
         signals.raise(TIMER);
-        signals.raise(ROOM);
+        signals.raise(TIMER);
         assert_eq!(signals.next(), Some(ROOM));
         room.wake_by_ref();
         signals.gather();
         assert_eq!(signals.next(), Some(INPUT));
         assert_eq!(signals.next(), Some(TIMER));
         assert_eq!(signals.next(), Some(ROOM));
+        assert_eq!(signals.next(), None);
+    }
+
+    #[test]
+    fn a_wake_up_is_listed_though_the_stage_has_raised_the_token_itself() {
+        let mut signals = Signals::new();
+        let input = signals.waker(INPUT).clone();
+        signals.raise(INPUT);
+        input.wake_by_ref();
+        assert_eq!(signals.next(), Some(INPUT));
+        signals.gather();
+        assert_eq!(signals.next(), Some(INPUT));
         assert_eq!(signals.next(), None);
     }
 

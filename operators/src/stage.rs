@@ -33,6 +33,9 @@ use std::task::{Context, Poll};
 /// as long, to reach this. A mark is a few words. Barriers still pass: they do not stay.
 const MOST_MARKS: usize = 1024;
 
+/// Fewer than one in so many of the requests in flight are few: `Stage::lets_others_go_first`.
+const FEW: usize = 4;
+
 /// What has its place in the order, and waits for room.
 pub(crate) enum Held<T, Time, Out> {
     Record(Entered<T, Time>),
@@ -101,6 +104,8 @@ where
     /// The end was told; the stage stays, for the sake of barriers, until the consumer has taken everything.
     lingers: bool,
     over: bool,
+    /// The last poll let other tasks go first.
+    has_let: bool,
     /// How the stage takes part in checkpoints. If it doesn't, a barrier is a mark like any other.
     pub(crate) keeper: Option<Keeper<Self, S, M>>,
     /// `in_flight`, `queued`, `waiting` and what guards know are filled in when they are told.
@@ -132,7 +137,7 @@ where
         bounds.assert_sound(&name, &policies.hedge);
         let mut signals = Signals::new();
         signals.raise(INPUT);
-        let outlet = Arc::new(Outlet::new(signals.waker(ROOM).clone()));
+        let outlet = Arc::new(Outlet::new(bounds.capacity, signals.waker(ROOM).clone()));
         let stage = Self {
             name,
             function,
@@ -158,6 +163,7 @@ where
             end: None,
             lingers: false,
             over: false,
+            has_let: false,
             metrics: Metrics::default(),
             latencies: Recent::default(),
             bounds,
@@ -190,6 +196,14 @@ where
             self.starving = false;
             self.signals.raise(INPUT);
         }
+    }
+
+    /// Few of many requests have been woken. The others may be about to be, by tasks that wait for this worker: so the stage goes
+    /// behind them, once, and then finds them together. Taken one by one, each costs a poll of the stage and one of its consumer.
+    fn lets_others_go_first(&mut self) -> bool {
+        let few = self.requests.running() / FEW;
+        self.has_let = !self.has_let && self.signals.are_few_requests(few);
+        self.has_let
     }
 
     /// How many records wait for their keys.
@@ -267,6 +281,10 @@ where
         let stage = self.get_mut();
         stage.alarm.forget_now();
         stage.signals.gather();
+        if stage.lets_others_go_first() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Err(message) = caught(|| stage.turns()) {
             // What is called for a record is caught there; this was a guard, a policy, or what writes a checkpoint.
             let cause = Cause::Panicked(message);

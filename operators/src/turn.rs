@@ -16,7 +16,7 @@ use crate::error::{BoxError, Cause, StageError};
 use crate::guard::Ending;
 use crate::input::Next;
 use crate::keys::{Arrival, Entered};
-use crate::order::Verdict;
+use crate::order::{Departure, Verdict};
 use crate::policies::StagePolicies;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT, ROOM, TIMER};
@@ -154,12 +154,13 @@ where
     /// The next element; only the barrier, if something is held over room, or there is no room for another mark. None: there is no
     /// reason to look.
     fn look_ahead(&mut self, has_room: bool) -> Option<Poll<Next<T, Time, M>>> {
-        let is_barrier_awaited = self.awaited_barrier().is_some();
-        let waker = self.signals.waker(INPUT);
         if self.held.is_empty() && self.room.marks > 0 {
             let looks = has_room || M::EXIST;
+            let waker = self.signals.waker(INPUT);
             return looks.then(|| self.input.poll_next(&self.name, waker));
         }
+        let is_barrier_awaited = self.awaited_barrier().is_some();
+        let waker = self.signals.waker(INPUT);
         let keeper = self.keeper.as_ref().filter(|_| is_barrier_awaited)?;
         Some(self.input.poll_by(keeper.poll_barrier, &self.name, waker))
     }
@@ -227,7 +228,9 @@ where
             Held::Record(entered) => self.arrive(entered),
             Held::Output(place, output, time) => {
                 self.room.records -= 1;
-                self.order.settle(place, Verdict::Output(output, time));
+                if let Some(verdict) = self.order.settle(place, Verdict::Output(output, time)) {
+                    self.depart(Departure::Record(verdict));
+                }
                 self.emit();
                 self.finish_if_drained();
                 None
@@ -350,7 +353,9 @@ where
         let place = self.requests.place(request);
         let line = self.requests.remove(request);
         self.reopen();
-        self.order.settle(place, verdict);
+        if let Some(verdict) = self.order.settle(place, verdict) {
+            self.depart(Departure::Record(verdict));
+        }
         self.emit();
         self.leave(line);
         self.finish_if_drained();
@@ -407,12 +412,22 @@ where
 
     /// Lets leave what may.
     pub(crate) fn emit(&mut self) {
-        while let Some(departure) = self.order.next() {
-            match departure.into_element() {
-                Ok(Some(element)) => self.outgoing.push_back(element),
-                Ok(None) => self.room.give_back(1),
-                Err(error) => return self.finish(Err(error)),
+        while !self.is_over()
+            && let Some(departure) = self.order.next()
+        {
+            self.depart(departure);
+        }
+    }
+
+    #[inline]
+    fn depart(&mut self, departure: Departure<Out, Time, M>) {
+        match departure {
+            Departure::Record(Verdict::Output(output, time)) => {
+                self.outgoing.push_back(Element::Record(output, time));
             }
+            Departure::Record(Verdict::Nothing) => self.room.give_back(1),
+            Departure::Record(Verdict::Failed(error)) => self.finish(Err(error)),
+            Departure::Mark(mark) => self.outgoing.push_back(Element::Mark(mark)),
         }
     }
 }

@@ -53,7 +53,14 @@ impl Waits {
     }
 
     /// The request does not wait any longer, if it did.
+    #[inline]
     pub(crate) fn remove(&mut self, request: usize) {
+        if !self.heap.is_empty() {
+            self.take_out(request);
+        }
+    }
+
+    fn take_out(&mut self, request: usize) {
         let place = self.places.get(request).copied().unwrap_or(NOWHERE);
         if place == NOWHERE {
             return;

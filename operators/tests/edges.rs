@@ -199,6 +199,46 @@ fn an_idle_stage_is_not_polled() {
 }
 
 #[test]
+fn places_that_are_given_back_gather_while_there_is_more_to_take() {
+    let mut bench = Bench::new(AsyncOptions::unordered().capacity(8));
+    bench.push(1..=12);
+    (1..=8).for_each(|record| bench.calls.answer(record, Answer::Output(10 * record)));
+    bench.world.run();
+    let made = |bench: &Bench| bench.calls.made().len();
+    assert_eq!((bench.take_one(), made(&bench)), (Some(10), 8));
+    assert_eq!(
+        (bench.take_one(), made(&bench)),
+        (Some(20), 10),
+        "a quarter of the places is worth waking the stage"
+    );
+}
+
+#[test]
+fn one_place_is_enough_when_nothing_is_left_to_take() {
+    let mut bench = Bench::new(AsyncOptions::unordered().capacity(8));
+    bench.push(1..=9);
+    bench.complete(1);
+    assert_eq!(bench.take_one(), Some(10));
+    assert_eq!(bench.calls.made().last(), Some(&9));
+}
+
+#[test]
+fn a_stage_that_few_requests_wake_lets_the_others_go_first_once() {
+    let bench = Bench::new(AsyncOptions::unordered().capacity(100));
+    bench.push(1..=100);
+    let polls = bench.world.polls();
+    let answer = |record| bench.calls.answer(record, Answer::Output(record));
+    answer(1);
+    assert!(bench.world.poll_one());
+    assert_eq!(bench.out.stream().metrics().completed, 0);
+    (2..=10).for_each(answer);
+    assert!(bench.world.poll_one());
+    assert_eq!(bench.out.stream().metrics().completed, 10);
+    assert_eq!(bench.world.polls(), polls + 2);
+    assert!(!bench.world.poll_one());
+}
+
+#[test]
 #[should_panic(expected = "the capacity of an async stage must be at least 1")]
 fn a_capacity_of_none_is_refused() {
     let _ = AsyncOptions::ordered().capacity(0);

@@ -252,8 +252,9 @@ where
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
         loop {
-            if let Some(held) = self.held.take() {
-                return Poll::Ready(Some(Ok(held)));
+            // A look first: taking writes, and there seldom is anything.
+            if self.held.is_some() {
+                return Poll::Ready(self.held.take().map(Ok));
             }
             if self.is_over {
                 return Poll::Ready(None);

@@ -130,7 +130,7 @@ pub struct ModelOutlet(Arc<Outlet<usize, Option<EventTime>, Mark>>);
 impl ModelOutlet {
     /// `room` wakes the stage.
     pub fn new(room: Waker) -> ModelOutlet {
-        ModelOutlet(Arc::new(Outlet::new(room)))
+        ModelOutlet(Arc::new(Outlet::new(1, room)))
     }
 
     /// The stage hands these over, and tells its end. `false`: everything was taken.

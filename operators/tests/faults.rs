@@ -1,0 +1,321 @@
+//! A fault at every await: wherever the code of a job's user is asked or waits, in turn it panics, fails, or hangs.
+//!
+//! A run without a fault counts the points that it comes by, in the source, both stages and the sink; then there is a run for each
+//! point and each fault. Whatever happens: nothing hangs that has a timeout, the job ends and leaves nothing behind, and once it
+//! has gone on from its last checkpoint each record is in the committed output, exactly once.
+
+mod kit;
+
+use futures_lite::future::{block_on, poll_once};
+use kit::jobs::Disk;
+use kit::{World, ms};
+use peu_operators::pipeline::{
+    Host, Pipeline, PipelineError, Report, Running, Sink, Source, Watermarks, every,
+};
+use peu_operators::{AsyncOptions, EventTime, OnError, Timer as _};
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+const RECORDS: u64 = 5;
+
+/// A request that hangs has so long.
+const TIMEOUT: u64 = 10;
+
+/// More milliseconds than any of these jobs takes, timeouts included.
+const LONGEST: usize = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Panic,
+    Error,
+    Hang,
+}
+
+/// The places at which the user's code is at work, numbered as a run comes by.
+#[derive(Clone)]
+struct Points {
+    world: World,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    passed: usize,
+    fault: Option<(usize, Fault)>,
+    /// Where the fault was.
+    struck: Option<&'static str>,
+}
+
+impl Points {
+    fn new(world: &World, fault: Option<(usize, Fault)>) -> Self {
+        let state = State {
+            fault,
+            ..State::default()
+        };
+        Self {
+            world: world.clone(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The fault, if this is where it is to be.
+    fn count(&self, place: &'static str) -> Option<Fault> {
+        let mut state = self.state.lock().unwrap();
+        let at = state.passed;
+        state.passed += 1;
+        let (_, fault) = state.fault.filter(|(point, _)| *point == at)?;
+        state.struck = Some(place);
+        Some(fault)
+    }
+
+    /// Waits for a millisecond, or does what it should not.
+    async fn pass(&self, place: &'static str) -> Result<(), &'static str> {
+        match self.count(place) {
+            Some(Fault::Panic) => panic!("{place} panics"),
+            Some(Fault::Error) => return Err("an error"),
+            Some(Fault::Hang) => pending().await,
+            None => {}
+        }
+        self.world.sleep_until(self.world.now() + ms(1)).await;
+        Ok(())
+    }
+
+    fn passed(&self) -> usize {
+        self.state.lock().unwrap().passed
+    }
+
+    fn struck(&self) -> Option<&'static str> {
+        self.state.lock().unwrap().struck
+    }
+}
+
+/// The numbers from 0 up.
+struct Numbers {
+    points: Points,
+    next: u64,
+    hangs: bool,
+}
+
+impl Source for Numbers {
+    type Item = u64;
+    type Position = u64;
+    type Error = &'static str;
+
+    fn open(&mut self, _host: &Host, from: Option<u64>) {
+        self.next = from.unwrap_or(0);
+    }
+
+    fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<u64, &'static str>>> {
+        match self.points.count("the source") {
+            Some(Fault::Panic) => panic!("the source panics"),
+            Some(Fault::Error) => return Poll::Ready(Some(Err("an error"))),
+            Some(Fault::Hang) => self.hangs = true,
+            None => {}
+        }
+        if self.hangs {
+            return Poll::Pending;
+        }
+        let number = (self.next < RECORDS).then_some(self.next);
+        self.next += u64::from(number.is_some());
+        Poll::Ready(number.map(Ok))
+    }
+
+    fn position(&self) -> u64 {
+        self.next
+    }
+}
+
+/// A sink that is given a file which survives the job.
+struct Faulty<K>(Points, K);
+
+impl<K> Sink<u64> for Faulty<K>
+where
+    K: Sink<u64, Prepared = usize, Error = &'static str>,
+{
+    type Prepared = usize;
+    type Error = &'static str;
+
+    async fn open(&mut self, host: &Host, restored: Option<&usize>) -> Result<(), Self::Error> {
+        self.0.pass("the sink, opened").await?;
+        self.1.open(host, restored).await
+    }
+
+    async fn write(&mut self, record: u64) -> Result<(), Self::Error> {
+        self.0.pass("the sink, before a write").await?;
+        self.1.write(record).await?;
+        self.0.pass("the sink, after a write").await
+    }
+
+    async fn prepare(&mut self, is_last: bool) -> Result<usize, Self::Error> {
+        self.0.pass("the sink, before it prepares").await?;
+        let prepared = self.1.prepare(is_last).await?;
+        self.0.pass("the sink, prepared").await?;
+        Ok(prepared)
+    }
+
+    async fn commit(&mut self, prepared: &usize) -> Result<(), Self::Error> {
+        self.0.pass("the sink, before a commit").await?;
+        self.1.commit(prepared).await?;
+        self.0.pass("the sink, committed").await
+    }
+
+    async fn abort(&mut self) {
+        let _ = self.0.pass("the sink, aborted").await;
+        self.1.abort().await;
+    }
+}
+
+/// How a run came to its end.
+#[derive(Debug)]
+enum End {
+    Ended(Result<Report, PipelineError>),
+    /// It hung, and was stopped.
+    Stopped,
+}
+
+/// Runs a job of two stages over `disk` until it ends, or hangs and is stopped. Nothing is left of it.
+fn run(points: &Points, disk: &Disk<u64>, on_error: OnError, state: &Path) -> End {
+    let world = &points.world;
+    let call = |place: &'static str| {
+        let points = points.clone();
+        move |number: u64| {
+            let points = points.clone();
+            async move {
+                points.pass(place).await?;
+                points.pass(place).await?;
+                Ok::<u64, &'static str>(number)
+            }
+        }
+    };
+    let numbers = Numbers {
+        points: points.clone(),
+        next: 0,
+        hangs: false,
+    };
+    let job = Pipeline::source(numbers)
+        .event_time(
+            |number| EventTime::from_millis(*number as i64),
+            Watermarks::ascending().every(ms(1)),
+        )
+        .async_map(
+            "first",
+            call("the first stage"),
+            AsyncOptions::ordered()
+                .capacity(2)
+                .timeout(ms(TIMEOUT))
+                .on_error(on_error),
+        )
+        .async_map(
+            "second",
+            call("the second stage"),
+            AsyncOptions::unordered()
+                .capacity(2)
+                .timeout(ms(TIMEOUT))
+                .on_error(on_error),
+        )
+        .sink(Faulty(points.clone(), disk.sink()))
+        .checkpoint(every(ms(3)).restore(), state);
+    let mut starting = Box::pin(job.start(world));
+    // A panic of what opens is the caller's.
+    let started = catch_unwind(AssertUnwindSafe(|| wait(world, starting.as_mut())));
+    drop(starting);
+    let end = match started {
+        Ok(Some(Ok(running))) => finish(world, running),
+        Ok(Some(Err(error))) => End::Ended(Err(error)),
+        Ok(None) | Err(_) => End::Stopped,
+    };
+    // A sink that is told to clean up takes its time.
+    let _ = wait(world, pin!(pending::<()>()));
+    assert_eq!(
+        (world.tasks(), world.sleeps()),
+        (0, 0),
+        "{end:?}: nothing is left"
+    );
+    end
+}
+
+fn finish(world: &World, running: Running) -> End {
+    let ended = wait(world, pin!(running));
+    ended.map_or(End::Stopped, End::Ended)
+}
+
+/// Lets time pass until the future is ready. None: it hangs.
+fn wait<F: Future + Unpin>(world: &World, mut future: F) -> Option<F::Output> {
+    for _ in 0..LONGEST {
+        world.run();
+        if let Some(output) = block_on(poll_once(&mut future)) {
+            return Some(output);
+        }
+        world.advance(ms(1));
+    }
+    None
+}
+
+/// How many points a run without a fault comes by.
+fn points_of_a_run(on_error: OnError) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, points) = (Disk::new(), Points::new(&World::new(), None));
+    let end = run(&points, &disk, on_error, &folder.path().join("state"));
+    assert!(matches!(end, End::Ended(Ok(_))), "{end:?}");
+    assert_eq!(sorted(disk.visible()), Vec::from_iter(0..RECORDS));
+    assert!(disk.commits() > 1, "there were checkpoints on the way");
+    points.passed()
+}
+
+fn sorted(mut numbers: Vec<u64>) -> Vec<u64> {
+    numbers.sort_unstable();
+    numbers
+}
+
+/// A run with a fault, and one without that goes on from there.
+fn strike(point: usize, fault: Fault, on_error: OnError) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let disk = Disk::new();
+    let points = Points::new(&World::new(), Some((point, fault)));
+    let end = run(&points, &disk, on_error, &state);
+    let place = points.struck().expect("the fault was on the way");
+    let what = format!("{fault:?} at point {point}, {place}: {end:?}");
+    let is_request = place.ends_with("stage");
+    match &end {
+        End::Stopped => assert!(
+            (fault == Fault::Hang || place.contains("opened")) && !is_request,
+            "{what}"
+        ),
+        End::Ended(Ok(_)) => assert!(is_request && matches!(on_error, OnError::Skip), "{what}"),
+        End::Ended(Err(_)) => {}
+    }
+    let lost = match end {
+        End::Ended(Ok(report)) => report.stages.iter().map(|(_, m)| m.skipped).sum(),
+        _ => 0,
+    };
+    run(&Points::new(&World::new(), None), &disk, on_error, &state);
+    let visible = sorted(disk.visible());
+    assert_eq!(visible.len() as u64 + lost, RECORDS, "{what}: {visible:?}");
+    assert!(
+        visible.is_sorted_by(|one, next| one < next),
+        "{what}: {visible:?}"
+    );
+}
+
+fn strike_everywhere(on_error: OnError) {
+    let points = points_of_a_run(on_error);
+    assert!(points > 40, "{points} points");
+    for fault in [Fault::Panic, Fault::Error, Fault::Hang] {
+        (0..points).for_each(|point| strike(point, fault, on_error));
+    }
+}
+
+#[test]
+fn a_job_that_a_fault_ends_leaves_nothing_behind_and_goes_on_from_its_checkpoint() {
+    strike_everywhere(OnError::Fail);
+}
+
+#[test]
+fn a_job_that_skips_failures_loses_the_one_record_and_no_other() {
+    strike_everywhere(OnError::Skip);
+}
