@@ -383,7 +383,8 @@ fn c04_killed_again_and_again_it_writes_what_one_does_that_is_left_alone() {
     let mut killed = 0;
     while live(&job) {
         killed += 1;
-        assert!(!job.path("out").exists());
+        // There is nothing yet; or it was killed behind its last step, and there is all.
+        assert!(!job.path("out").exists() || job.lines() == undisturbed.lines());
         assert!(killed < 1_000, "it makes no progress");
     }
     assert!(killed >= 3, "it was killed {killed} times");
