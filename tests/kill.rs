@@ -30,7 +30,7 @@ fn c04_killed_again_and_again_the_output_is_that_of_an_undisturbed_run() {
 }
 
 #[test]
-#[ignore = "takes minutes: 50 kills over as many flights as a year has, in each mode"]
+#[ignore = "takes minutes, so .ci/run runs it: 50 kills over as many flights as a year has, in each mode"]
 fn c04_fifty_kills_over_a_year_of_flights() {
     let input = match std::env::var_os("PEU_FLIGHTS") {
         Some(year) => fs::read_to_string(year).unwrap(),

@@ -65,7 +65,7 @@ fn what_is_left_behind_is_seen() {
 }
 
 #[test]
-#[ignore = "takes five minutes"]
+#[ignore = "takes five minutes, so .ci/run runs it"]
 fn a_long_storm_of_tasks_leaves_nothing_behind() {
     alone("a_long_storm_of_tasks_leaves_nothing_behind", || {
         storm::rage(&mut Random::seeded(), Duration::from_secs(300));
@@ -73,7 +73,7 @@ fn a_long_storm_of_tasks_leaves_nothing_behind() {
 }
 
 #[test]
-#[ignore = "takes half a minute, and minutes under a sanitizer"]
+#[ignore = "takes half a minute, and minutes under a sanitizer, so .ci/run runs it"]
 fn ten_thousand_runtimes_leave_nothing_behind() {
     alone("ten_thousand_runtimes_leave_nothing_behind", || {
         lives::live(&mut Random::seeded(), 10_000);
