@@ -102,7 +102,9 @@ pub enum Mark {
     Checkpoint(CheckpointBarrier),
 }
 
-/// Waits in every queue as a record would, and so takes as long. No operator sends any: a stream of yours may, into a stage
+/// When something left the source: who gets it at the end knows how long the way was.
+///
+/// It waits in every queue as a record would, and so takes as long. No operator sends any: a stream of yours may, into a stage
 /// over elements ([`StreamExt::async_map_elements`](crate::StreamExt::async_map_elements)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatencyMarker {

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Collects the metrics of stages, caches, batchers and tables for a registry of `prometheus-client`, each with its name as a label:
 /// `peu_stage_…{stage="…"}`, `peu_cache_…{cache="…"}`, `peu_batcher_…{batcher="…"}`, `peu_table_…{table="…"}`.
 ///
-/// It keeps what it collects from alive. Each scrape takes one short lock for each stage, batcher and table. The histogram of
+/// It keeps what it collects from alive. Each scrape takes a short lock for each batcher and table, and two for each stage. The histogram of
 /// latencies has a bucket for each doubling of time from 64 µs to 67 s.
 ///
 /// # Examples

@@ -34,7 +34,8 @@
 //!
 //! # Long copies
 //!
-//! What is in the page cache is copied while the kernel is told, by the thread that has the turn. So one submission copies
+//! What is in the page cache is copied while the kernel is told, by the thread that tells it: the one that has the turn, or the one that puts in the
+//! [`GATHERED`]th. So one submission copies
 //! [`COPIED`] bytes at most; the reads and writes after that, and those that are longer than [`LONGEST_NOW`] anyway, are done by
 //! the kernel's own threads.
 //!
@@ -70,7 +71,7 @@ const ENTRIES: u32 = 256;
 /// 4 KiB at random from a cold cache: 17.6 µs a read when a whole turn's are gathered, 16.4, 15.2 and 13.9 with 16, 8 and 4,
 /// and no better with fewer, at 8 to 9 µs of CPU time each; in the same rounds 64 blocking threads took 13.0 to 14.0. A
 /// disk that gets 64 at once has them done at once, and then waits.
-pub(crate) const GATHERED: usize = 4;
+const GATHERED: usize = 4;
 
 /// Calls with the kernel at most: it has room to report so many, and a cancellation for each. Measured, 64 in flight keep a
 /// fast disk busy.

@@ -1,6 +1,7 @@
 //! Records in many files, by what they are: a folder that has its name only when it is complete.
 //!
-//! Until then it is beside its name, with `.part` behind it, and it is this sink's alone. A checkpoint holds for each file how long it
+//! Until then it is beside its name, with `.part` behind it. Unlike a single file it is not locked: one job at a time may use it, and
+//! a job that was dropped may still write for a moment. A checkpoint holds for each file how long it
 //! was when all before the barrier had been written and synced, and the checksum of that much. After a crash each file is cut to
 //! that length, and those that the checkpoint does not know are removed; the rename of the folder ends the job, so all files
 //! become visible at once.
@@ -31,7 +32,7 @@ const ROW: usize = 512;
 /// The folder gets its name when the pipeline has ended well, so a folder of that name is complete. It must not be there before,
 /// unless it is empty. Until then it is beside its name, with `.part` behind that; what an earlier run has left there is removed,
 /// unless the job goes on from a checkpoint. With checkpoints each record is in its file exactly once, however often the job
-/// was killed.
+/// was killed. Two jobs must not write to the same folder at a time: nothing keeps them apart.
 ///
 /// A name is a plain path inside of the folder, such as `EWR/2013-01-31.csv`: one that is absolute, empty, or that has `.`, `..` or two
 /// slashes in a row in it ends the pipeline with an error.
@@ -175,11 +176,10 @@ impl Partition {
                 self.buffer.push(b'\n');
             }
             Format::Csv => {
-                let rows = csv::WriterBuilder::new()
+                let mut rows = csv::WriterBuilder::new()
                     .has_headers(self.is_empty())
                     .buffer_capacity(ROW)
                     .from_writer(&mut self.buffer);
-                let mut rows = rows;
                 rows.serialize(record)?;
                 rows.flush()?;
             }
@@ -292,7 +292,6 @@ where
         Ok(())
     }
 
-    /// Removes the folder, unless a checkpoint speaks of it.
     fn writes(&self) -> Option<String> {
         let kind = match self.format {
             Format::JsonLines => "JSON lines",
@@ -302,6 +301,7 @@ where
         Some(format!("files of {kind} in {folder}"))
     }
 
+    /// Removes the folder, unless a checkpoint speaks of it.
     async fn abort(&mut self) {
         if !self.is_wanted {
             // Best effort: the next run removes it anyway.

@@ -75,7 +75,7 @@ impl Beginning {
 pub(super) struct Look {
     pub(super) lines: VecDeque<(String, TailPosition)>,
     /// Whether there may be more.
-    pub(super) end: Result<bool, BoxError>,
+    pub(super) more: Result<bool, BoxError>,
 }
 
 /// Follows a name from file to file.
@@ -123,8 +123,8 @@ impl Follower {
 
     pub(super) fn look(&mut self) -> Look {
         let mut lines = VecDeque::new();
-        let end = self.advance(&mut lines);
-        Look { lines, end }
+        let more = self.advance(&mut lines);
+        Look { lines, more }
     }
 
     /// True: there may be more.

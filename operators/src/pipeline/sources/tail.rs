@@ -158,7 +158,7 @@ impl Tail {
     /// Reads on at once, as long as there is more.
     fn take(&mut self, follower: Box<Follower>, look: Look) {
         self.ready = look.lines;
-        match (look.end, &self.host) {
+        match (look.more, &self.host) {
             (Ok(true), _) => self.begin(follower),
             (Ok(false), Some(host)) => {
                 let sleep = host.sleep_until(host.now() + self.every);
