@@ -467,7 +467,7 @@ fn values_are_repaired_and_not_guessed() {
         (Kind::Other, " any thing ", "any thing"),
     ];
     for (kind, value, repaired) in cases {
-        assert_eq!(repair(value, kind), repaired, "{kind:?}");
+        assert_eq!(repair(value, kind), repaired, "{kind:?} {value:?}");
     }
     assert_eq!(column_name("\u{feff}Dep Time "), "dep_time");
     assert_eq!(Kind::of("tailnum"), Kind::Code);

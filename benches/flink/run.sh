@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the async stage beside Flink's: benches/flink/run.sh [ARGUMENTS of the program `flink`]. Needs Java 17's compiler and pip.
+# Measures the async stage beside Flink's: benches/flink/run.sh [ARGUMENTS of the program `flink`]. Needs Java 17's compiler, pip and unzip.
 # The jars, some 200 MB, are kept under target/flink.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

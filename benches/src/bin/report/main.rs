@@ -39,7 +39,7 @@ struct Args {
     #[command(subcommand)]
     role: Option<Role>,
 
-    /// About a minute and a half instead of ten: fewer loads, shorter windows
+    /// About two minutes instead of ten: fewer loads, shorter windows
     #[arg(long)]
     quick: bool,
 
