@@ -3,6 +3,7 @@
 //! The mess is made here, always the same, of January's flights: a file for each day, in the style of one hand of five, and among the
 //! rows some that are damaged.
 
+mod example;
 #[path = "../examples/clean/repair.rs"]
 mod repair;
 
@@ -14,6 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use example::example;
 use repair::{Kind, column_name, repair};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -245,7 +247,7 @@ impl Job {
     }
 
     fn command(&self, readers: usize, every: u32) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("clean"));
         command.arg("--input").arg(self.path("in"));
         command.arg("--output").arg(self.path("out"));
         command.arg("--state").arg(self.path("state"));
@@ -289,18 +291,6 @@ impl Job {
 fn text(output: &Output) -> String {
     let of = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     of(&output.stderr) + &of(&output.stdout)
-}
-
-/// Examples are built beside the folder of this test's own program.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.ancestors().nth(2).unwrap().join("examples/clean");
-    assert!(
-        program.exists(),
-        "{} is not built; `cargo build --example clean` builds it",
-        program.display()
-    );
-    program
 }
 
 /// A flight of the output, in the words of [`January::flights`].

@@ -37,6 +37,8 @@ mod truth;
 #[path = "enrich/whole.rs"]
 mod whole;
 
+mod example;
+
 // The example's own calendar; and its protocol and errors, for `protocol` and `double`.
 #[allow(dead_code, reason = "the example has more use for it")]
 #[path = "../examples/enrich/date.rs"]

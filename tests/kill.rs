@@ -4,6 +4,9 @@
 //! Nothing here depends on how fast the machine is: the server that the job asks answers so many requests in each of the
 //! job's lives, and no more; then, or soon after, the job is killed. So the number of lives has a lower bound.
 
+mod example;
+
+use example::example;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -129,9 +132,7 @@ impl Job {
             .args([PathBuf::from("--state"), path("state")])
             .args(ordered.then_some("--ordered"))
             .stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot start the job: {error}; `cargo build --examples` builds it")
-        });
+        let mut process = command.spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         Self { process, output }
     }
@@ -150,12 +151,6 @@ impl Drop for Job {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Examples are built beside the folder of this test's own program.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
 /// Answers each line with itself, doubled, as often as it is allowed to.

@@ -1,6 +1,9 @@
 //! The example `monitor`: the alerts that it delivers are those that a plain look at the tables gives, whatever the webhook does, and
 //! however often the job is killed. Some come twice then; none is missing.
 
+mod example;
+
+use example::example;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -291,12 +294,6 @@ fn monitor(folder: &Path, webhook: SocketAddr) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
-}
-
-/// Examples are built beside the folder of this test's own program.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
 fn success(output: &Output) -> String {

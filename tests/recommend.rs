@@ -1,6 +1,9 @@
 //! The example `recommend`: its recommendations are those of a plain loop over the bookings, though the profiles live in a store that answers
 //! late, and many travellers are dealt with at a time; and where the store hangs, they are the fallback.
 
+mod example;
+
+use example::example;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -105,12 +108,6 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Examples are built beside the folder of this test's own program.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -1,5 +1,6 @@
 //! Runs the example with files of its own, and reads what it wrote.
 
+use crate::example::example;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -69,7 +70,7 @@ impl Job {
 
     /// The command, not yet run.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("enrich"));
         command
             .current_dir(ROOT)
             .stdin(Stdio::null())
@@ -94,7 +95,7 @@ impl Job {
     pub(crate) fn run_in_shell(&self, before: &str) -> Output {
         Command::new("sh")
             .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
-            .arg(program())
+            .arg(example("enrich"))
             .args(self.command().get_args())
             .current_dir(ROOT)
             .output()
@@ -207,23 +208,6 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     entries.map(|entry| entry.unwrap().path()).collect()
-}
-
-/// Examples are built beside the folder of this test's own program.
-pub(crate) fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples")
-        .join("enrich");
-    assert!(
-        program.exists(),
-        "{} is not built; `cargo build --example enrich` builds it",
-        program.display()
-    );
-    program
 }
 
 /// Whether a program is installed.

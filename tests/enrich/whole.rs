@@ -148,7 +148,7 @@ fn the_report_is_for_people_unless_json_is_asked_for() {
         .filter(|argument| *argument != "--json")
         .map(ToOwned::to_owned)
         .collect::<Vec<_>>();
-    let output = std::process::Command::new(crate::job::program())
+    let output = std::process::Command::new(crate::example::example("enrich"))
         .current_dir(crate::job::ROOT)
         .args(arguments)
         .output()
