@@ -222,7 +222,7 @@ where
         let (lower, upper) = (self.lower.as_millis(), self.upper.as_millis());
         let key = name_of::<K>();
         let what = format!("{left} joins {right} by {key}, {lower} ms before to {upper} ms after");
-        let restored: Option<Kept<_, _, _>> = self.ready.open(opening, "interval join", what);
+        let restored: Option<Kept<_, _, _>> = self.ready.open(opening, Self::WHAT, what);
         if let Some(kept) = restored {
             self.kept = Kept {
                 left: kept.left.restored(),

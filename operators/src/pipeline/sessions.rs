@@ -174,7 +174,7 @@ where
         self.input.open(opening);
         let (key, value, gap) = (name_of::<K>(), name_of::<A>(), self.gap.as_millis());
         let what = format!("{value} by {key} in sessions with gaps of {gap} ms");
-        if let Some(open) = self.ready.open(opening, "sessions", what) {
+        if let Some(open) = self.ready.open(opening, Self::WHAT, what) {
             self.open = Open::restored(open);
         }
     }

@@ -213,7 +213,7 @@ where
         self.input.open(opening);
         let (key, value, Windows { length, step }) = (name_of::<K>(), name_of::<A>(), self.windows);
         let what = format!("{value} by {key} in windows of {length} ms every {step} ms");
-        if let Some(open) = self.ready.open(opening, "windows", what) {
+        if let Some(open) = self.ready.open(opening, Self::WHAT, what) {
             self.open = open;
         }
     }

@@ -50,7 +50,7 @@ mod store;
 pub use error::{CheckpointError, Refused};
 pub(super) use format::read;
 pub(super) use requests::Requests;
-pub(super) use store::{Store, sync_folder};
+pub(super) use store::{Store, folder_of, sync_folder};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

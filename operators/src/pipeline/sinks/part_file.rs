@@ -9,10 +9,9 @@
 //! where what blocks runs, and would land in what the next job has written.
 
 use crate::error::BoxError;
-use crate::pipeline::checkpoint::sync_folder;
+use crate::pipeline::checkpoint::{folder_of, sync_folder};
 use crate::pipeline::host::Host;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::mem;
@@ -92,9 +91,7 @@ struct Paths {
 
 impl PartFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        let mut part: OsString = path.clone().into();
-        part.push(".part");
-        let part = part.into();
+        let part = part_of(&path);
         Self {
             paths: Arc::new(Paths { whole: path, part }),
             opened: None,
@@ -249,7 +246,7 @@ impl Paths {
     }
 
     fn sync_folder(&self) -> Result<(), BoxError> {
-        sync_folder(folder(&self.whole)).map_err(|error| self.error("sync the folder of", error))
+        sync_folder(folder_of(&self.whole)).map_err(|error| self.error("sync the folder of", error))
     }
 
     /// The file as it was at the checkpoint; none if it has got its name since, as only a complete one does.
@@ -292,9 +289,9 @@ impl Paths {
     }
 }
 
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
+/// Where what is to have this name is until it is complete.
+pub(super) fn part_of(whole: &Path) -> PathBuf {
+    let mut part = whole.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
 }

@@ -1,10 +1,10 @@
 //! The folder of [`PartitionedFiles`](super::PartitionedFiles), on the disk. All of this blocks.
 
+use super::part_file::part_of;
 use super::partitioned_files::PreparedFolder;
 use crate::error::BoxError;
-use crate::pipeline::checkpoint::sync_folder;
+use crate::pipeline::checkpoint::{folder_of, sync_folder};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -27,9 +27,7 @@ fn error(what: &str, path: &Path, error: impl Display) -> BoxError {
 
 impl Folder {
     pub(super) fn new(whole: PathBuf) -> Self {
-        let mut part: OsString = whole.clone().into();
-        part.push(".part");
-        let part = part.into();
+        let part = part_of(&whole);
         Self { whole, part }
     }
 
@@ -128,10 +126,7 @@ impl Folder {
     }
 
     fn sync_parent(&self) -> Result<(), BoxError> {
-        let parent = match self.whole.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let parent = folder_of(&self.whole);
         sync_folder(parent).map_err(|why| error("sync", parent, why))
     }
 }

@@ -5,6 +5,7 @@
 //! those count that are called so, and in the order in which they were last written.
 
 use super::follower::TailPosition;
+use crate::pipeline::checkpoint::folder_of;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
@@ -103,13 +104,9 @@ pub(super) fn next(path: &Path, file: &File, identity: Identity) -> io::Result<O
 
 /// The files in the folder, in the order in which they were last written.
 fn beside(path: &Path) -> io::Result<Vec<Beside>> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
     let name = path.file_name().unwrap_or_default();
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder_of(path))? {
         let entry = entry?;
         // Of an entry, not of what a link leads to: that may have another name in here too.
         let metadata = match entry.metadata() {
