@@ -143,13 +143,15 @@ where
             self.metrics.hedges_won += u64::from(result.is_ok() && which == Which::Second);
             self.end_calls(request, Ending::Dropped);
         }
-        self.outcome(request, result)
+        let is_last = self.requests.is_at_last(request);
+        let retry = (!is_last).then(|| self.requests.attempts(request));
+        self.outcome(retry, result)
     }
 
-    /// An attempt is over: the retry policy says whether that is final.
-    fn outcome(&mut self, request: usize, result: Result<Out, E>) -> Outcome<Out> {
-        if !self.requests.is_at_last(request) {
-            let retry = self.requests.attempts(request);
+    /// An attempt is over: the retry policy says whether that is final. `retry` is the number that the retry would have; none if
+    /// there is to be none.
+    pub(crate) fn outcome(&mut self, retry: Option<u32>, result: Result<Out, E>) -> Outcome<Out> {
+        if let Some(retry) = retry {
             if let Some(delay) = self.policies.retry.next_delay(retry, &result) {
                 return Outcome::Again(delay);
             }

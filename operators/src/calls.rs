@@ -35,7 +35,7 @@ where
     pub(crate) const HEDGES: bool = <P::Hedge as Hedging>::HEDGES;
 
     /// Whether calls are timed one by one.
-    const TIMED: bool = Self::GUARDED || Self::HEDGES;
+    pub(crate) const TIMED: bool = Self::GUARDED || Self::HEDGES;
 
     /// Whether the function may be called now. If not, the stage is shut.
     pub(crate) fn may_call(&mut self) -> bool {

@@ -88,7 +88,7 @@
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
 //! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `waits.rs`), and *update* lets leave what may (`order.rs`), towards the
-//! consumer (`outlet.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
+//! consumer (`outlet.rs`). What is ready at once passes all that by (`at_once.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
 //! [`Stream`]: futures_core::Stream
@@ -97,6 +97,7 @@ mod alarm;
 mod async_elements;
 mod async_flat_map;
 mod async_map;
+mod at_once;
 mod attempts;
 mod barrier;
 mod batch;

@@ -60,6 +60,14 @@ impl<Out, Time, M> Order<Out, Time, M> {
         Self::Unordered(Segments::new())
     }
 
+    /// Whether a record that came in now, and had its outcome at once, would leave at once.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Ordered(line) => line.entries.is_empty() && line.marks.is_empty(),
+            Self::Unordered(segments) => segments.is_open(),
+        }
+    }
+
     /// A record comes in, behind all others.
     pub(crate) fn enter(&mut self) -> Place {
         match self {
@@ -238,6 +246,10 @@ impl<Out, Time, M> Segments<Out, Time, M> {
     fn youngest(&mut self) -> &mut Segment<Out, Time, M> {
         let youngest = self.segments.len() - 1;
         &mut self.segments[youngest]
+    }
+
+    fn is_open(&self) -> bool {
+        self.segments.len() == 1 && self.segments[0].settled.is_empty()
     }
 
     fn enter(&mut self) -> Place {

@@ -20,7 +20,7 @@ use crate::waits::Waits;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-/// The end of the line, in either direction.
+/// No request, and so the end of the line, in either direction; or no line of a key.
 const NONE: usize = usize::MAX;
 
 /// All requests in flight. A request is named by the index of its slot.
@@ -48,8 +48,8 @@ struct Slot<T, Time, Fut, Out> {
     /// None: the slot is free.
     entered: Option<Entered<T, Time>>,
     number: u64,
-    /// The line of its key, if it has one.
-    line: Option<usize>,
+    /// The line of its key, or `NONE`.
+    line: usize,
     /// How many attempts were begun.
     attempts: u32,
     /// How many of them had a second call.
@@ -104,10 +104,8 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         number: u64,
         deadline: Option<Instant>,
     ) -> usize {
-        let request = match self.free.pop() {
-            Some(request) => request,
-            None => self.add_slot(),
-        };
+        let request = self.next_slot();
+        self.free.pop();
         let slot = &mut self.slots[request];
         slot.entered = Some(entered);
         slot.number = number;
@@ -121,6 +119,35 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         request
     }
 
+    /// The slot that the next request gets.
+    pub(crate) fn next_slot(&mut self) -> usize {
+        match self.free.last() {
+            Some(request) => *request,
+            None => self.add_slot(),
+        }
+    }
+
+    /// Where the future of the next request may be made and polled, before it is known whether there is to be one.
+    pub(crate) fn next_future(&mut self) -> &mut Pin<Box<Option<Fut>>> {
+        let request = self.next_slot();
+        &mut self.slots[request].future
+    }
+
+    /// Adds a request, the youngest, whose first attempt has begun in its slot.
+    pub(crate) fn insert_begun(
+        &mut self,
+        entered: Entered<T, Time>,
+        number: u64,
+        deadline: Option<Instant>,
+    ) -> usize {
+        let request = self.insert(entered, number, deadline);
+        let slot = &mut self.slots[request];
+        slot.attempts = 1;
+        self.running += usize::from(slot.future.is_some());
+        request
+    }
+
+    #[cold]
     fn add_slot(&mut self) -> usize {
         self.slots.push(Slot {
             future: Box::pin(None),
@@ -128,7 +155,7 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
             fallback: None,
             entered: None,
             number: 0,
-            line: None,
+            line: NONE,
             attempts: 0,
             hedges: 0,
             is_last: false,
@@ -139,7 +166,9 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
             older: NONE,
             younger: NONE,
         });
-        self.slots.len() - 1
+        let request = self.slots.len() - 1;
+        self.free.push(request);
+        request
     }
 
     /// Ends a back-off, if there is one, and counts the attempt that begins; its future follows with `start`.
@@ -259,7 +288,7 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
 
     /// The record was accepted out of this line of its key.
     pub(crate) fn set_line(&mut self, request: usize, line: usize) {
-        self.slots[request].line = Some(line);
+        self.slots[request].line = line;
     }
 
     /// How many attempts were begun.
@@ -376,7 +405,8 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         }
         self.free.push(request);
         self.slots[request].entered = None;
-        self.slots[request].line.take()
+        let line = std::mem::replace(&mut self.slots[request].line, NONE);
+        (line != NONE).then_some(line)
     }
 
     /// Some request whose number is above `number`. In the line that is the youngest, if any; those whose fallbacks run have left it,

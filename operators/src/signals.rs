@@ -88,6 +88,11 @@ impl Signals {
         (1..few).contains(&self.queue.len()) && self.queue.iter().all(is_request)
     }
 
+    /// Whether no token waits to be looked at.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The next token to look at.
     pub(crate) fn next(&mut self) -> Option<Token> {
         let token = self.queue.pop_front()?;

@@ -104,6 +104,8 @@ where
     /// The end was told; the stage stays, for the sake of barriers, until the consumer has taken everything.
     lingers: bool,
     over: bool,
+    /// How many more turns this poll may take.
+    pub(crate) turns_left: usize,
     /// The last poll let other tasks go first.
     has_let: bool,
     /// How the stage takes part in checkpoints. If it doesn't, a barrier is a mark like any other.
@@ -163,6 +165,7 @@ where
             end: None,
             lingers: false,
             over: false,
+            turns_left: 0,
             has_let: false,
             metrics: Metrics::default(),
             latencies: Recent::default(),

@@ -26,7 +26,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many turns a stage takes before it lets other tasks of its worker run.
 ///
@@ -35,7 +35,7 @@ use std::time::Duration;
 const TURNS_PER_POLL: usize = 128;
 
 /// What can make progress.
-enum Event<T, Time> {
+pub(crate) enum Event<T, Time> {
     /// A record came, and there is room for it. The line of its key, if it has one.
     Record(Entered<T, Time>, Option<usize>),
     /// A record came whose key is not to be had: its function panicked with this message.
@@ -66,25 +66,23 @@ where
 {
     /// As many turns as one poll may take.
     pub(crate) fn turns(&mut self) {
-        for _ in 0..TURNS_PER_POLL {
-            if !self.turn() {
-                break;
-            }
-        }
+        self.turns_left = TURNS_PER_POLL;
+        while self.turn() {}
     }
 
-    /// False: nothing can make progress until the stage is woken.
+    /// False: nothing can make progress until the stage is woken, or it has had its turns.
     fn turn(&mut self) -> bool {
         let Some(event) = self.poll() else {
             return false;
         };
+        self.turns_left -= 1;
         let (request, outcome) = self.execute(event);
         self.update(request, outcome);
         true
     }
 
     fn poll(&mut self) -> Option<Event<T, Time>> {
-        while !self.is_over() {
+        while self.turns_left > 0 && !self.is_over() {
             let event = match self.signals.next()? {
                 INPUT => self.poll_input(),
                 TIMER => self.poll_timer(),
@@ -133,7 +131,16 @@ where
             self.take_in_mark(barrier);
             return None;
         }
-        match self.look_ahead(has_room)? {
+        if has_room && self.may_pass() {
+            return self.pass();
+        }
+        let polled = self.look_ahead(has_room)?;
+        self.came(polled)
+    }
+
+    /// What the stream answered.
+    pub(crate) fn came(&mut self, polled: Poll<Next<T, Time, M>>) -> Option<Event<T, Time>> {
+        match polled {
             Poll::Pending => None,
             Poll::Ready(Ok(Some(element))) => {
                 self.signals.raise(INPUT);
@@ -318,8 +325,7 @@ where
 
     /// Accepts a record: its time runs from here.
     fn accept(&mut self, entered: Entered<T, Time>, line: Option<usize>) -> usize {
-        let limit = self.bounds.timeout;
-        let deadline = limit.and_then(|limit| self.alarm.after(limit));
+        let deadline = self.deadline();
         self.room.records -= 1;
         self.metrics.accepted += 1;
         let number = self.metrics.accepted;
@@ -330,7 +336,13 @@ where
         request
     }
 
-    fn update(&mut self, request: usize, outcome: Outcome<Out>) {
+    /// The end of the time of a record that is accepted now.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let limit = self.bounds.timeout?;
+        self.alarm.after(limit)
+    }
+
+    pub(crate) fn update(&mut self, request: usize, outcome: Outcome<Out>) {
         let verdict = match outcome {
             Outcome::Unfinished => return self.wait_for(request),
             Outcome::Again(delay) => return self.back_off(request, delay),

@@ -61,6 +61,39 @@ fn a02_ties_are_emitted_in_input_order() {
 }
 
 #[test]
+fn a02_records_that_are_ready_at_once_do_not_hold_up_a_request_that_was_woken() {
+    let mut bench = Bench::new(AsyncOptions::unordered());
+    bench.push([1]);
+    for record in 2..=9 {
+        bench.calls.answer(record, Answer::Output(10 * record));
+        bench.feed.push(record);
+    }
+    bench.calls.answer(1, Answer::Output(10));
+    bench.world.run();
+    let outputs = bench.take_all();
+    assert_eq!(
+        outputs,
+        [20, 10, 30, 40, 50, 60, 70, 80, 90],
+        "the input had one turn"
+    );
+}
+
+#[test]
+fn a01_a_record_that_is_ready_at_once_waits_for_those_before_it() {
+    let mut bench = Bench::new(AsyncOptions::ordered());
+    for record in [2, 4] {
+        bench.calls.answer(record, Answer::Output(10 * record));
+    }
+    bench.push([1, 2]);
+    assert_eq!(bench.take_all(), [0_u64; 0]);
+    bench.complete(1);
+    assert_eq!(bench.take_all(), [10, 20]);
+    bench.push([3, 4]);
+    bench.answer(3, Answer::Output(30));
+    assert_eq!(bench.take_all(), [30, 40]);
+}
+
+#[test]
 fn a05_capacity_bounds_requests_in_flight_plus_results_not_taken() {
     for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
         let mut bench = Bench::new(options.capacity(3));
