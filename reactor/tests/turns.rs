@@ -228,9 +228,18 @@ fn an_alarm_is_set_only_for_a_sleep_and_only_when_the_one_that_is_set_is_too_lat
         1,
         "later than the one that is set"
     );
-    let mut sooner = pin!(sleep(Duration::from_secs(2000)));
-    assert!(sooner.as_mut().poll(&mut context).is_pending());
-    assert_eq!(reactor.metrics().alarms_set, 2);
+    for sooner in [2000, 1000] {
+        let mut sooner = pin!(sleep(Duration::from_secs(sooner)));
+        assert!(sooner.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(reactor.metrics().alarms_set, 3);
+    let mut between = pin!(sleep(Duration::from_secs(1500)));
+    assert!(between.as_mut().poll(&mut context).is_pending());
+    assert_eq!(
+        reactor.metrics().alarms_set,
+        3,
+        "the alarm of a timer that was removed rings before"
+    );
 }
 
 /// Another event loop, which watches the reactor's descriptor.
