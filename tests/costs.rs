@@ -285,7 +285,7 @@ fn the_memory_of_an_idle_connection() {
         }
         bytes().wrapping_sub(before) / CONNECTIONS
     });
-    assert_eq!(each, 400);
+    assert_eq!(each, 240);
 }
 
 #[test]

@@ -45,12 +45,19 @@ struct Queues {
     write: Queue,
 }
 
-/// Who waits for one direction of a source.
+/// Who waits for one direction of a source. Mostly that is one task, through a `poll_*` function: then the state of a source
+/// is two cache lines, both directions included, and that is what an event touches.
 #[derive(Default)]
 struct Queue {
     /// The task that came last through a `poll_*` function. These have no identity beyond their waker, so there is one
     /// place for all.
     polled: Option<Waker>,
+    /// Everybody else, from the moment on when the first of them comes.
+    others: Option<Box<Others>>,
+}
+
+#[derive(Default)]
+struct Others {
     /// One entry per waiting future, from its first wait until it is dropped; emptied when it is woken.
     futures: Slab<Option<Waker>>,
     /// Submitted operations, first come first served.
@@ -172,7 +179,7 @@ impl State {
         if seen.is_ready(direction) && !twin("state-no-second-look") {
             return Some(seen);
         }
-        let futures = &mut queues.of(direction).futures;
+        let futures = &mut queues.of(direction).others().futures;
         let index = *entry.get_or_insert_with(|| futures.insert(None));
         _replaced = futures
             .get_mut(index)
@@ -182,7 +189,9 @@ impl State {
 
     /// The future is dropped or done: its entry goes.
     pub(crate) fn forget(&self, direction: Direction, entry: usize) {
-        let waker = self.queues.lock().of(direction).futures.remove(entry);
+        let mut queues = self.queues.lock();
+        let waker = queues.of(direction).others().futures.remove(entry);
+        drop(queues);
         drop(waker);
     }
 
@@ -197,7 +206,8 @@ impl State {
         if now.is_gone() {
             return Enqueued::Refused(job);
         }
-        queues.of(direction).operations.push_back((key, job));
+        let others = queues.of(direction).others();
+        others.operations.push_back((key, job));
         if now.is_ready(direction) {
             Enqueued::Runnable
         } else {
@@ -212,13 +222,13 @@ impl State {
     pub(crate) fn begin(&self, direction: Direction) -> Option<(Key, Box<dyn Job>, Readiness)> {
         let mut queues = self.queues.lock();
         let seen = self.readiness.load();
-        let queue = queues.of(direction);
-        let busy = queue.executing.is_some() && !twin("operation-two-at-once");
+        let others = queues.of(direction).others();
+        let busy = others.executing.is_some() && !twin("operation-two-at-once");
         if !seen.is_ready(direction) || busy {
             return None;
         }
-        let (key, job) = queue.operations.pop_front()?;
-        queue.executing = Some(Executing {
+        let (key, job) = others.operations.pop_front()?;
+        others.executing = Some(Executing {
             key,
             cancelled: false,
         });
@@ -227,7 +237,7 @@ impl State {
 
     /// The operation that was begun is finished.
     pub(crate) fn finish(&self, direction: Direction) {
-        self.queues.lock().of(direction).executing = None;
+        self.queues.lock().of(direction).others().executing = None;
     }
 
     /// The operation that was begun when the readiness was `seen` would have blocked. It returns to the head of its
@@ -243,13 +253,13 @@ impl State {
     ) -> Option<Box<dyn Job>> {
         self.readiness.blocked(seen, direction);
         let mut queues = self.queues.lock();
-        let queue = queues.of(direction);
-        match queue.executing.take() {
+        let others = queues.of(direction).others();
+        match others.executing.take() {
             Some(Executing {
                 key,
                 cancelled: false,
             }) if !self.readiness.load().is_gone() => {
-                queue.operations.push_front((key, job));
+                others.operations.push_front((key, job));
                 None
             }
             _ => Some(job),
@@ -259,14 +269,18 @@ impl State {
     /// Takes an operation out of the queue, or marks the one that is being performed.
     pub(crate) fn cancel(&self, direction: Direction, key: Key) -> Cancelled {
         let mut queues = self.queues.lock();
-        let queue = queues.of(direction);
-        if let Some(at) = queue.operations.iter().position(|(other, _)| *other == key) {
-            return match queue.operations.remove(at) {
+        let others = queues.of(direction).others();
+        if let Some(at) = others
+            .operations
+            .iter()
+            .position(|(other, _)| *other == key)
+        {
+            return match others.operations.remove(at) {
                 Some((_, job)) => Cancelled::Taken(job),
                 None => Cancelled::Finished,
             };
         }
-        match &mut queue.executing {
+        match &mut others.executing {
             Some(executing) if executing.key == key => {
                 executing.cancelled = !twin("operation-cancel-unmarked");
                 Cancelled::Executing
@@ -282,7 +296,9 @@ impl State {
         for direction in [Direction::Read, Direction::Write] {
             let queue = queues.of(direction);
             queue.take_wakers(wakers);
-            jobs.extend(queue.operations.drain(..).map(|(_, job)| job));
+            if let Some(others) = &mut queue.others {
+                jobs.extend(others.operations.drain(..).map(|(_, job)| job));
+            }
         }
     }
 }
@@ -297,17 +313,21 @@ impl Queues {
 }
 
 impl Queue {
+    fn others(&mut self) -> &mut Others {
+        self.others.get_or_insert_default()
+    }
+
     fn take_wakers(&mut self, into: &mut Vec<Waker>) {
         into.extend(self.polled.take());
-        into.extend(
-            self.futures
-                .iter_mut()
-                .filter_map(|(_, waker)| waker.take()),
-        );
+        if let Some(others) = &mut self.others {
+            let places = others.futures.iter_mut();
+            into.extend(places.filter_map(|(_, waker)| waker.take()));
+        }
     }
 
     fn is_runnable(&self) -> bool {
-        !self.operations.is_empty() && self.executing.is_none()
+        let others = self.others.as_ref();
+        others.is_some_and(|others| !others.operations.is_empty() && others.executing.is_none())
     }
 }
 

@@ -196,3 +196,8 @@ fn an_operation_that_is_performed_while_the_reactor_closes_is_not_put_back() {
     state.close(&mut Vec::new(), &mut Vec::new());
     assert!(state.put_back(Direction::Read, seen, job).is_some());
 }
+
+#[test]
+fn the_state_of_a_source_is_small_while_one_task_waits_for_each_direction() {
+    assert!(size_of::<State>() + 2 * size_of::<usize>() <= 80);
+}
