@@ -131,7 +131,11 @@ impl Shared {
 
     /// Microseconds since the scheduler was made, for the stamps in [`Stats`].
     pub(crate) fn stamp(&self, now: Instant) -> usize {
-        now.saturating_duration_since(self.epoch).as_micros() as usize
+        let since = now.saturating_duration_since(self.epoch);
+        // As `as_micros`, less its numbers of 128 bits: every turn has a stamp.
+        (since.as_secs() as usize)
+            .wrapping_mul(1_000_000)
+            .wrapping_add(since.subsec_micros() as usize)
     }
 
     /// How long ago some worker last turned the driver.

@@ -89,7 +89,7 @@ impl Worker {
             match self.watch_driver(watch.nap()) {
                 (Polled::Ready(n), _) if n > 0 => return Some(Vigil::RiseWith(n)),
                 (Polled::Ready(_), told) => {
-                    self.turned(self.shared.driver.now());
+                    self.turned(self.shared.stamp(self.shared.driver.now()));
                     notified = told;
                 }
                 // Somebody is about to come out of it. Not to sleep now would be to compete with him for the processor.
@@ -156,9 +156,10 @@ impl Worker {
     /// Off the list of sleepers; the events of the turn are delivered once somebody keeps watch again.
     fn rise_with(&self, n: usize) {
         let now = self.shared.driver.now();
-        self.turned(now);
+        let stamp = self.shared.stamp(now);
+        self.turned(stamp);
         self.rise(now);
-        self.put_off_watch(now);
+        self.put_off_watch(stamp);
         if n > 0 {
             // Callbacks may take their time: whoever else could help must not be held back by the hope that we will.
             self.stop_searching();
@@ -180,10 +181,9 @@ impl Worker {
     }
 
     /// This worker has turned the driver and moves. If nobody else is awake and the injector is empty, then a look of the
-    /// watch would find nothing.
-    fn put_off_watch(&self, now: Instant) {
+    /// watch would find nothing. `now` is a stamp.
+    fn put_off_watch(&self, now: usize) {
         let shared = &self.shared;
-        let now = shared.stamp(now);
         if shared.lookout.is_due_soon(now)
             && shared.idle.sleeping() + 1 == shared.workers.len()
             && shared.injector.is_empty()

@@ -21,7 +21,7 @@ use crate::driver::Polled;
 use crate::ring::CAPACITY;
 use crate::task::Runnable;
 use crate::worker::Worker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tasks in a row out of the LIFO slot while others wait. Enough for a request and its answer to pass between two
 /// tasks; tokio came to the same number.
@@ -160,7 +160,7 @@ impl Worker {
             .borrow_mut()
             .poll(Some(Duration::ZERO), &|| false);
         if let Polled::Ready(n) = polled {
-            self.turned(self.shared.driver.now());
+            self.turned(self.shared.stamp(self.shared.driver.now()));
             if n > 0 {
                 self.deliver();
             }
@@ -168,9 +168,9 @@ impl Worker {
     }
 
     /// A turn of the driver was taken, and is stamped for the watch.
-    pub(crate) fn turned(&self, now: Instant) {
+    pub(crate) fn turned(&self, stamp: usize) {
         self.stats().turns.add(1);
-        self.stats().turned_at.set(self.shared.stamp(now));
+        self.stats().turned_at.set(stamp);
     }
 
     /// Update of a driver's turn: calls the wakers; what they wake goes into the ring.

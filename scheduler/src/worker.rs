@@ -103,8 +103,8 @@ impl Worker {
     /// Wakes a sleeper if what is queued here, and so many tasks in the injector, are worth it. Looks at what others
     /// write only when the answer would be yes.
     pub(crate) fn offer_help(&self, injected: usize) {
-        let fresh = self.fresh.get() + injected;
-        let is_worth = self.meter.borrow().is_worth_help(self.queued(), fresh);
+        let (queued, fresh) = (self.queued(), self.fresh.get() + injected);
+        let is_worth = queued + fresh > 0 && self.meter.borrow().is_worth_help(queued, fresh);
         if is_worth && self.shared.idle.could_help() {
             self.wake_one();
         }
