@@ -207,9 +207,7 @@ impl LocalScheduler {
     /// What came from outside is moved behind what is queued: as much as is there now, so that neither starves the other.
     fn next(&self) -> Option<Runnable> {
         let mut queue = self.queue.borrow_mut();
-        for _ in 0..self.shared.injector.len() {
-            queue.extend(self.shared.injector.pop());
-        }
+        self.shared.injector.pop_share(|all| all, &mut *queue);
         queue.pop_front()
     }
 

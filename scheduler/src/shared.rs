@@ -71,6 +71,17 @@ impl Shared {
     /// A task comes from a thread that is none of the workers, or back from a worker whose ring is full.
     pub(crate) fn inject(&self, task: Runnable) {
         self.injector.push(task);
+        self.injected();
+    }
+
+    /// Many at once: what did not fit into a ring.
+    pub(crate) fn inject_all(&self, tasks: impl ExactSizeIterator<Item = Runnable>) {
+        self.injector.push_all(tasks);
+        self.injected();
+    }
+
+    /// Something was pushed to the injector.
+    fn injected(&self) {
         if self.idle.all_sleep_after_push() || (self.idle.could_help() && self.injector_is_long()) {
             self.wake_one();
         }

@@ -105,17 +105,18 @@ impl Worker {
 
     /// One task from the injector, and into the ring this worker's share of what else is there.
     fn next_injected(&self) -> Option<Runnable> {
-        let injector = &self.shared.injector;
-        if injector.is_empty() {
+        if self.shared.injector.is_empty() {
             return None;
         }
-        let task = injector.pop()?;
-        let share = injector.len() / self.shared.workers.len();
-        for _ in 0..share.min(CAPACITY / 2).min(self.ring.room()) {
-            let Some(task) = injector.pop() else { break };
-            self.push_behind(task);
-        }
-        Some(task)
+        let room = self.ring.room().min(CAPACITY / 2);
+        let share = |number: usize| 1 + ((number - 1) / self.shared.workers.len()).min(room);
+        let mut batch = self.batch.take();
+        self.shared.injector.pop_share(share, &mut batch);
+        let mut tasks = batch.drain(..);
+        let task = tasks.next();
+        tasks.for_each(|task| self.push_behind(task));
+        self.batch.set(batch);
+        task
     }
 
     /// Half of a sibling's ring, while any is awake to have one. Starts at the next neighbour, so that thieves spread.

@@ -4,7 +4,7 @@ use crate::context;
 use crate::driver::Turns;
 use crate::meter::Meter;
 use crate::metrics::Stats;
-use crate::ring::Owner;
+use crate::ring::{CAPACITY, Owner};
 use crate::shared::{Remote, Shared};
 use crate::sync::{Arc, twin};
 use crate::task::{Header, Runnable};
@@ -22,6 +22,8 @@ pub(crate) struct Worker {
     pub(crate) meter: RefCell<Meter>,
     /// How many tasks in a row came out of the LIFO slot.
     pub(crate) lifo_streak: Cell<u32>,
+    /// Memory for what comes out of the injector, between two visits there.
+    pub(crate) batch: Cell<Vec<Runnable>>,
     /// Polls since the start, for what is due every so many of them.
     pub(crate) polls: Cell<u32>,
     /// Tasks that the current poll has spawned here.
@@ -44,6 +46,7 @@ impl Worker {
             watch: RefCell::new(Watch::new(shared.workers.len())),
             meter: RefCell::new(Meter::new(now)),
             lifo_streak: Cell::new(0),
+            batch: Cell::default(),
             polls: Cell::new(0),
             fresh: Cell::new(0),
             delivering: Cell::new(false),
@@ -133,14 +136,12 @@ impl Worker {
     /// that the order is kept.
     #[cold]
     fn overflow(&self, task: NonNull<Header>) {
-        let mut half = Vec::new();
+        let mut half = Vec::with_capacity(CAPACITY / 2 + 1);
         self.ring.pop_half(&mut half);
         if !twin("ring-overflow-dropped") {
             half.push(task);
         }
-        for task in half {
-            self.shared.inject(Self::task(task));
-        }
+        self.shared.inject_all(half.into_iter().map(Self::task));
     }
 }
 
