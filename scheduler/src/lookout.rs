@@ -157,18 +157,34 @@ mod tests {
         }
     }
 
-    /// What the alarm was set to while a watch slept whose look was due at that stamp.
-    fn ends_while_asleep(due: Option<usize>, meanwhile: impl FnOnce(&Lookout)) -> Vec<Duration> {
+    fn with_script() -> (Arc<Script>, Lookout) {
         let script = Arc::new(Script::default());
         let lookout = Lookout::new(Some(Box::new(script.clone())));
+        (script, lookout)
+    }
+
+    /// Wakes the watch when it is dropped.
+    struct Ring<'a>(&'a Parker, &'a Lookout);
+
+    impl Drop for Ring<'_> {
+        fn drop(&mut self) {
+            self.0.unpark(&NoDriver, self.1);
+        }
+    }
+
+    /// What the alarm was set to while a watch slept whose look was due at that stamp.
+    fn ends_while_asleep(due: Option<usize>, meanwhile: impl FnOnce(&Lookout)) -> Vec<Duration> {
+        let (script, lookout) = with_script();
         let parker = Parker::new();
         std::thread::scope(|scope| {
             let watch = scope.spawn(|| lookout.sleep(&parker, SLOW, due));
+            // However this ends: the scope waits for the watch.
+            let ring = Ring(&parker, &lookout);
             let ends = script.ends.lock().unwrap();
             let asleep = script.changed.wait_while(ends, |ends| ends.is_empty());
             drop(asleep.unwrap());
             meanwhile(&lookout);
-            parker.unpark(&NoDriver, &lookout);
+            drop(ring);
             assert!(watch.join().unwrap(), "it was notified");
         });
         script.ends.lock().unwrap().clone()
@@ -202,8 +218,7 @@ mod tests {
 
     #[test]
     fn nobody_puts_off_what_has_not_begun() {
-        let script = Arc::new(Script::default());
-        let lookout = Lookout::new(Some(Box::new(script.clone())));
+        let (script, lookout) = with_script();
         lookout.put_off(100_000);
         assert!(script.ends.lock().unwrap().is_empty());
         // A notification that comes first keeps the sleep from beginning.
@@ -211,5 +226,28 @@ mod tests {
         parker.unpark(&NoDriver, &lookout);
         assert!(lookout.sleep(&parker, SLOW, Some(100_000)));
         assert!(script.ends.lock().unwrap().is_empty());
+    }
+
+    /// The watch would sleep for ever in an alarm that nobody has set since it went off.
+    #[test]
+    fn a_sleep_after_a_ring_sets_the_alarm_anew() {
+        let (script, lookout) = with_script();
+        lookout.ring();
+        let notified = lookout.sleep(&Parker::new(), SLOW, Some(100_000));
+        assert!(!notified, "the ring was for a sleep before this one");
+        lookout.fall_asleep(&script, SLOW, Some(200_000));
+        assert_eq!(*script.ends.lock().unwrap(), [Duration::ZERO, SLOW]);
+    }
+
+    #[test]
+    fn nobody_puts_off_what_is_over() {
+        let (script, lookout) = with_script();
+        lookout.fall_asleep(&script, SLOW, Some(100_000));
+        lookout.wake_up();
+        assert!(!lookout.is_due_soon(100_000 - 10));
+        lookout.put_off(100_000 - 10);
+        assert_eq!(*script.ends.lock().unwrap(), [SLOW]);
+        lookout.fall_asleep(&script, SLOW, Some(200_000));
+        assert_eq!(*script.ends.lock().unwrap(), [SLOW, SLOW]);
     }
 }
