@@ -374,6 +374,23 @@ fn an_entry_whose_generations_are_used_up_is_retired() {
     assert_eq!(bench.advance(2), [2]);
 }
 
+/// One that has more levels would look through bitmaps that are always empty; one that has fewer, past the end.
+#[test]
+fn the_tick_and_the_digits_fill_a_deadline() {
+    assert_eq!(TICK_BITS + LEVELS as u32 * DIGIT_BITS, u64::BITS);
+}
+
+#[test]
+fn wakers_that_were_due_before_are_kept_and_not_counted() {
+    let mut bench = Bench::new();
+    let (earlier, deadline) = (bench.waker(7), bench.at(1));
+    bench.insert(1, 1);
+    let mut due = vec![earlier];
+    assert_eq!(bench.wheel.advance(deadline, &mut due), 1);
+    due.into_iter().for_each(Waker::wake);
+    assert_eq!(*bench.log.lock().unwrap(), [7, 1]);
+}
+
 #[test]
 fn clear_hands_out_every_waker_and_voids_every_key() {
     let mut bench = Bench::new();
