@@ -12,9 +12,11 @@ use std::collections::BTreeSet;
 const LEDGER: &str = "loom-tests/README.md";
 const HEADING: &str = "## The ledger";
 
-/// What threads can share. An atomic is any name that begins with `Atomic` and goes on with one of [`WIDTHS`].
-const KINDS: [&str; 11] = [
+/// What threads can share. An atomic is also any name that begins with `Atomic` and goes on with one of [`WIDTHS`].
+const KINDS: [&str; 14] = [
+    "Atomic",
     "Mutex",
+    "FairMutex",
     "ReentrantMutex",
     "RwLock",
     "Condvar",
@@ -25,6 +27,7 @@ const KINDS: [&str; 11] = [
     "SegQueue",
     "ArrayQueue",
     "UnsafeCell",
+    "SyncUnsafeCell",
 ];
 
 /// `Count` is this repository's name for an atomic that orders nothing.
@@ -119,12 +122,13 @@ fn declared(source: &str) -> impl Iterator<Item = String> {
         .collect();
     let code = without_models_and_tests(&code.join("\n"));
     let mut names = Vec::new();
-    for keyword in ["struct", "enum", "union", "static", "type", "let"] {
+    for keyword in ["struct", "enum", "union", "static", "type", "let", "use"] {
         let places = rust::words(&code, keyword).filter(|&at| !code[..at].ends_with('\''));
         for at in places {
             let rest = &code[at + keyword.len()..];
             match keyword {
                 "struct" | "enum" | "union" => names.extend(of_type(rest)),
+                "use" => names.extend(of_import(rest)),
                 _ => names.extend(of_statement(rest)),
             }
         }
@@ -182,6 +186,19 @@ fn of_statement(rest: &str) -> Option<String> {
     let end = rest.find([';', '{'])?;
     let name = first_name(rest)?;
     shares(&rest[..end]).then(|| name.to_owned())
+}
+
+/// Of `use path::Kind as Name`, each name that doesn't show any more what it stands for.
+fn of_import(rest: &str) -> Vec<String> {
+    let end = rest.find(';').unwrap_or(rest.len());
+    let names: Vec<&str> = rest[..end]
+        .split(|c: char| !is_name(c))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let renamed = names
+        .windows(3)
+        .filter(|three| three[1] == "as" && shares(three[0]) && !shares(three[2]));
+    renamed.map(|three| three[2].to_owned()).collect()
 }
 
 fn shares(code: &str) -> bool {
@@ -307,6 +324,12 @@ fn what_is_shared_and_unlisted_is_caught() {
             "`place`",
         ),
         ("type Shared = Arc<RwLock<u8>>;", "`Shared`"),
+        ("struct A { lock: parking_lot::FairMutex<u8> }", "`A.lock`"),
+        (
+            "struct A { word: std::sync::atomic::Atomic<u8> }",
+            "`A.word`",
+        ),
+        ("use std::sync::{Arc, atomic::AtomicU8 as Word};", "`Word`"),
         (
             "#[cfg(not(any(loom, shuttle)))]\nmod real { pub struct Queue<T>(SegQueue<T>); }",
             "`Queue`",
@@ -323,6 +346,7 @@ fn what_is_shared_and_unlisted_is_caught() {
 #[test]
 fn what_is_not_shared_by_the_code_that_runs_is_no_finding() {
     for code in [
+        "use crate::sync::{self as kit, AtomicU64 as AtomicCount};",
         "use std::sync::{Mutex, AtomicU8};\nfn f(a: &Mutex<u8>) -> MutexGuard<'_, u8> { a.lock() }",
         "struct A<'a> { guard: MutexGuard<'a, u8>, state: AtomicReadiness, name: &'static str }",
         "impl A { fn new() -> A { A { word: AtomicU8::new(0) } } }",
