@@ -240,9 +240,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_stays_void_however_many_come_after_it() {
+        let mut events = Events::default();
+        // The last generation is followed by the first.
+        events.generation = GENERATION_MASK - 500;
+        let mut keys = std::collections::HashSet::new();
+        for _ in 0..1000 {
+            let key = events.insert(source()).unwrap();
+            assert!(keys.insert(key), "{key:?} was another's");
+            assert!(events.remove(key).is_some());
+        }
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_machine_of_64_bits_has_room_for_billions_of_events() {
+        assert!(INDEX_MASK > 4_000_000_000 && GENERATION_MASK > 4_000_000_000);
+    }
+
+    #[test]
     fn a_closed_set_is_empty_and_admits_nothing() {
         let mut events = Events::default();
         let key = events.insert(source()).unwrap();
+        assert_eq!(events.len(), 1);
         assert_eq!(events.close().len(), 1);
         assert!(events.get(key).is_none());
         assert!(events.insert(source()).is_err());
