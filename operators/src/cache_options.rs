@@ -1,6 +1,8 @@
 //! What a cache holds, and for how long.
 
 use crate::cache::Entry;
+use quick_cache::sync::DefaultLifecycle;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder};
 use std::fmt::{self, Debug, Formatter};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -96,6 +98,13 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
     /// is none, which is kept with [`keep_misses`](CacheOptions::keep_misses), and has a key that weighs something. What weighs 0
     /// weighs 1. An entry is weighed once, as a part of its load.
     ///
+    /// What weighs more than 97% of `most` is not kept, and loaded for each look-up; it takes no other's place.
+    ///
+    /// # Cost
+    ///
+    /// Unlike a cache that is bounded by [`entries`](CacheOptions::entries), its table is not split by keys, since each part would
+    /// have a part of the bound, and would not keep what is heavier: so threads that find something share one lock, to read.
+    ///
     /// # Panics
     ///
     /// If `most` is 0.
@@ -163,10 +172,24 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
             "nothing expires in this cache, so nothing is ever served that has: \
              let entries expire, or leave `serve_stale` out"
         );
-        (
-            Entries::with_weighter(self.expected, self.bound, Weighed),
-            self.weigh,
-            rules,
+        (self.table(), self.weigh, rules)
+    }
+
+    fn table(&self) -> Entries<K, V> {
+        let mut options = OptionsBuilder::new();
+        options
+            .estimated_items_capacity(self.expected)
+            .weight_capacity(self.bound);
+        // Each shard has an equal part of the bound, and refuses what is heavier. Entries that are counted are all alike.
+        if self.weigh.0.is_some() {
+            options.shards(1);
+        }
+        let options = options.build().expect("both capacities are set");
+        Entries::with_options(
+            options,
+            Weighed,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
         )
     }
 }

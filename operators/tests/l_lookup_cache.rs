@@ -133,6 +133,21 @@ fn l01_kept_misses_weigh_what_their_keys_do() {
 }
 
 #[test]
+fn l01_an_entry_may_weigh_nearly_as_much_as_all_together() {
+    let options = CacheOptions::weight(100, |key: &u64, _: Option<&u64>| *key);
+    let shelf = Shelf::new(options);
+    shelf.fill([30]);
+    assert_eq!(shelf.now(30), Some(Ok(Some(300))));
+    for _ in 0..2 {
+        shelf.fill([98, 99, 101]);
+    }
+    assert_eq!(shelf.now(30), Some(Ok(Some(300))), "they took its place");
+    shelf.fill([97]);
+    assert_eq!(shelf.now(97), Some(Ok(Some(970))));
+    assert_eq!(shelf.metrics().entries, 1);
+}
+
+#[test]
 fn l01_an_entry_expires_after_it_was_written() {
     let shelf = Shelf::new(CacheOptions::entries(10).expire_after_write(ms(100)));
     shelf.fill([1]);
