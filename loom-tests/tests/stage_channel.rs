@@ -13,6 +13,7 @@
 //! twin: outlet-consumer-late
 //! twin: outlet-leave-unrung
 //! twin: outlet-abandon-unrung
+//! twin: outlet-count-late
 
 #![cfg(loom)]
 

@@ -4,6 +4,7 @@ use crate::element::{Element, EventTime, Mark};
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
 use crate::outlet::Outlet;
+use crate::outputs::Outputs;
 use futures_core::Stream;
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
@@ -14,12 +15,14 @@ use std::task::{Context, Poll};
 /// [`async_map_elements`](crate::StreamExt::async_map_elements) returns. In all else as [`AsyncMap`](crate::AsyncMap).
 #[must_use = "dropping the outputs of a stage cancels it"]
 pub struct AsyncElements<Out> {
-    outlet: Arc<Outlet<Out, Option<EventTime>, Mark>>,
+    outputs: Outputs<Out, Option<EventTime>, Mark>,
 }
 
 impl<Out> AsyncElements<Out> {
     pub(crate) fn new(outlet: Arc<Outlet<Out, Option<EventTime>, Mark>>) -> Self {
-        Self { outlet }
+        Self {
+            outputs: Outputs::new(outlet),
+        }
     }
 }
 
@@ -27,13 +30,13 @@ impl<Out: Send + 'static> AsyncElements<Out> {
     /// The stage's counters now: of records, not of marks.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.outlet.metrics()
+        self.outputs.outlet().metrics()
     }
 
     /// A handle that reads the stage's counters while another task owns its outputs.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
-        Monitor::new(self.outlet.clone())
+        Monitor::new(self.outputs.outlet().clone())
     }
 }
 
@@ -41,20 +44,14 @@ impl<Out> Stream for AsyncElements<Out> {
     type Item = Result<Element<Out>, StageError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.outlet.poll_take(cx)
+        self.get_mut().outputs.poll_take(cx)
     }
 }
 
 impl<Out: Send> Debug for AsyncElements<Out> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncElements")
-            .field(&self.outlet.metrics())
+            .field(&self.outputs.outlet().metrics())
             .finish()
-    }
-}
-
-impl<Out> Drop for AsyncElements<Out> {
-    fn drop(&mut self) {
-        self.outlet.leave();
     }
 }

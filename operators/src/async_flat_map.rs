@@ -4,6 +4,7 @@ use crate::element::Plain;
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
 use crate::outlet::Outlet;
+use crate::outputs::Outputs;
 use futures_core::Stream;
 use std::convert::Infallible;
 use std::fmt::{self, Debug, Formatter};
@@ -18,7 +19,7 @@ use std::task::{Context, Poll, ready};
 /// it panics, that is a panic of the consumer.
 #[must_use = "dropping the outputs of a stage cancels it"]
 pub struct AsyncFlatMap<Outs: IntoIterator> {
-    outlet: Arc<Outlet<Outs, (), Infallible>>,
+    outputs: Outputs<Outs, (), Infallible>,
     /// The outputs of the record that was taken last, and still has its place.
     current: Option<Outs::IntoIter>,
 }
@@ -26,7 +27,7 @@ pub struct AsyncFlatMap<Outs: IntoIterator> {
 impl<Outs: IntoIterator> AsyncFlatMap<Outs> {
     pub(crate) fn new(outlet: Arc<Outlet<Outs, (), Infallible>>) -> Self {
         Self {
-            outlet,
+            outputs: Outputs::new(outlet),
             current: None,
         }
     }
@@ -37,7 +38,7 @@ impl<Outs: IntoIterator> AsyncFlatMap<Outs> {
         let output = outputs.next();
         if output.is_none() || outputs.size_hint().1 == Some(0) {
             self.current = None;
-            self.outlet.release();
+            self.outputs.release();
         }
         output
     }
@@ -50,13 +51,13 @@ where
     /// The stage's counters now: of records, not of outputs.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.outlet.metrics()
+        self.outputs.outlet().metrics()
     }
 
     /// A handle that reads the stage's counters while another task owns its outputs.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
-        Monitor::new(self.outlet.clone())
+        Monitor::new(self.outputs.outlet().clone())
     }
 }
 
@@ -69,7 +70,7 @@ impl<Outs: IntoIterator> Stream for AsyncFlatMap<Outs> {
             if let Some(output) = this.next_of_current() {
                 return Poll::Ready(Some(Ok(output)));
             }
-            match ready!(this.outlet.poll_borrow(cx)) {
+            match ready!(this.outputs.poll_borrow(cx)) {
                 Some(Ok(outputs)) => this.current = Some(Plain::into_record(outputs).into_iter()),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
@@ -84,13 +85,7 @@ impl<Outs: IntoIterator> Unpin for AsyncFlatMap<Outs> {}
 impl<Outs: IntoIterator + Send> Debug for AsyncFlatMap<Outs> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncFlatMap")
-            .field(&self.outlet.metrics())
+            .field(&self.outputs.outlet().metrics())
             .finish()
-    }
-}
-
-impl<Outs: IntoIterator> Drop for AsyncFlatMap<Outs> {
-    fn drop(&mut self) {
-        self.outlet.leave();
     }
 }

@@ -28,6 +28,13 @@ impl CheckpointBarrier {
     pub(crate) fn put(&self, name: &Arc<str>, state: Vec<u8>) {
         self.states.lock().insert(Arc::clone(name), state);
     }
+
+    /// As `put`, behind what the operator of this name has put already.
+    #[cfg(feature = "pipeline")]
+    pub(crate) fn put_behind(&self, name: &Arc<str>, state: &[u8]) {
+        let mut states = self.states.lock();
+        states.entry(Arc::clone(name)).or_default().extend(state);
+    }
 }
 
 impl PartialEq for CheckpointBarrier {

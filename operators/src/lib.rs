@@ -88,7 +88,7 @@
 //!
 //! A stage is a loop of three calls, in `turn.rs`: *poll* finds what can make progress (`signals.rs`, `input.rs`, `keys.rs`,
 //! `alarm.rs`), *execute* lets it, once (`attempts.rs`, `calls.rs`, `requests.rs`, `waits.rs`), and *update* lets leave what may (`order.rs`), towards the
-//! consumer (`outlet.rs`). What is ready at once passes all that by (`at_once.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
+//! consumer (`outlet.rs`, `outputs.rs`). What is ready at once passes all that by (`at_once.rs`). `stage.rs` is the task around it. It shares two things with other threads, each under one
 //! mutex and with its proof beside it: the list of what was woken, and the queue of outputs.
 //!
 //! [`Stream`]: futures_core::Stream
@@ -127,6 +127,7 @@ mod modelling;
 mod options;
 mod order;
 mod outlet;
+mod outputs;
 mod panics;
 #[cfg(feature = "pipeline")]
 pub mod pipeline;
@@ -156,7 +157,9 @@ mod waits;
 pub mod internals {
     pub use crate::modelling::ModelSignals;
     #[cfg(feature = "pipeline")]
-    pub use crate::pipeline::modelling::{ModelEntry, ModelExit, ModelOutlet, ModelRequests};
+    pub use crate::pipeline::modelling::{
+        ModelEntry, ModelExit, ModelOutlet, ModelOutputs, ModelRequests,
+    };
 }
 
 pub use async_elements::AsyncElements;

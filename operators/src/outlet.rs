@@ -1,39 +1,47 @@
-//! The bounded queue between a stage's task and its consumer.
+//! The bounded queue between a stage's task and its consumer; the consumer's end is in `outputs.rs`.
 //!
-//! The stage hands its outputs over in batches, one lock for all that a pause brings; the consumer takes them one at a
-//! time. Every output taken gives its place back, which the stage fetches at its next exchange: so capacity bounds
-//! what is in flight plus what is not taken, and the stage alone does the sums. Marks have a room of their own.
+//! Both sides work in batches, for what two threads touch in turns travels between their caches, and a lock for each record costs
+//! more than all else that is done for one. The stage hands over what a pause brings; the consumer takes over all that is
+//! there, and takes its records from that one at a time. Every record taken gives its place back, which the stage fetches at its next exchange:
+//! so capacity bounds what is in flight plus what is not taken, wherever that stands, and the stage alone does the sums. Marks have a
+//! room of their own.
 //!
 //! # Why nobody sleeps on
 //!
-//! All of it is under one mutex, and whoever is about to sleep says so under the lock in which it saw nothing to do.
+//! All of it is under one mutex, but for the count of places given back, and whoever is about to sleep says so under the lock in which
+//! it saw nothing to do.
 //!
-//! - The consumer finds no output and no end, and leaves its waker. An exchange that brings either takes the waker.
-//! - The stage finds no room for a record, and is `starving`. A take that gives a place back clears that, and wakes
-//!   the stage through its signal for room, when it is *worth it*: a quarter of the capacity is free, or nothing is left to be
-//!   taken. A stage that is woken for each place runs once per record, and on another worker both wait for each other's
-//!   cache lines. It is always told in the end, unless the consumer stalls: for who takes on comes to the last output. A
-//!   stage that has room, or no record, is left alone.
-//!
-//! - The stage has told its end, and `lingers` for the sake of barriers until everything is taken. The take that leaves
-//!   nothing wakes it.
-//!
+//! - The consumer has nothing left, finds no output and no end, and leaves its waker. An exchange that brings either takes the waker.
+//! - The stage finds no room for a record, and is `starving`. The consumer clears that, and wakes the stage through its signal
+//!   for room, when it is *worth it*: a quarter of the capacity is free, or nothing is left to be taken. A stage that is woken for each
+//!   place runs once per record. It is always told in the end, unless the consumer stalls: for who takes on comes to the
+//!   last output. A stage that has room, or no record, is left alone.
+//! - The consumer counts each place before it gives the record out, and takes the lock when its count says that it may be worth it,
+//!   and when nothing is left of its batch. So the stage, which reads the count under the lock, either sees a place, or has said that
+//!   it starves before the consumer looks. A place that it does not see yet is one of less than a quarter, behind which
+//!   there are more to be taken.
+//! - The stage has told its end, and `lingers` for the sake of barriers until everything is taken, of the consumer's batch too. Who takes the
+//!   last wakes it.
 //! - The consumer comes while the stage has taken its outputs back, to put them into a checkpoint: it leaves its waker, even if
 //!   the end was told, for the exchange that the stage owes brings them again.
+//!
+//! # Where a barrier stands
+//!
+//! A barrier stands in front of all that was not taken, wherever that is. What is in here the stage takes back, and shows it to the
+//! barrier; what is in the consumer's batch, the consumer shows, when it takes the barrier in front of it: each has what came
+//! behind it in its own hands. So each output is with the stage, or in the batch, or was given out before the barrier was.
 //!
 //! Wakers are called, and outputs of a consumer that left are dropped, after the mutex is released.
 
 use crate::element::Element;
-#[cfg(feature = "pipeline")]
-use crate::element::MarkOf;
 use crate::error::{Cause, StageError};
 use crate::latency::{Latencies, Recent};
 use crate::metrics::{Measured, Metrics};
-use crate::sync::{Mutex, twin};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, twin};
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 /// A stage that waits for room is woken for this part of its capacity. A quarter keeps three in flight while the consumer is at
 /// work, and makes the wake-up, some 100 ns where both are on one worker and more where they are not, a small part of each record.
@@ -41,9 +49,13 @@ const BATCHES: usize = 4;
 
 /// The queue; the stage and its consumer have it in common.
 pub(crate) struct Outlet<Out, Time, M> {
-    state: Mutex<State<Out, Time, M>>,
+    pub(crate) state: Mutex<State<Out, Time, M>>,
+    /// How many places of records the consumer has given back, ever; it alone writes.
+    pub(crate) given_back: AtomicUsize,
+    /// A barrier came, and goes in front of the consumer's batch. A hint: it is looked for under the lock.
+    pub(crate) barrier_came: AtomicBool,
     /// Wakes the stage: there is room, or the consumer left.
-    room: Waker,
+    pub(crate) room: Waker,
 }
 
 /// How many more records and marks may come into a stage. Marks take no place of the capacity; but while the consumer takes
@@ -70,11 +82,6 @@ impl Room {
         }
     }
 
-    fn add(&mut self, more: Self) {
-        self.give_back(more.records);
-        self.marks += more.marks;
-    }
-
     /// So many records have left their places.
     pub(crate) fn give_back(&mut self, records: usize) {
         let owed = records.min(self.overdrawn);
@@ -91,31 +98,37 @@ impl Room {
     }
 }
 
-struct State<Out, Time, M> {
-    outputs: VecDeque<Element<Out, Time, M>>,
-    /// Places given back by the consumer and not yet fetched by the stage.
-    returned: Room,
+pub(crate) struct State<Out, Time, M> {
+    pub(crate) outputs: VecDeque<Element<Out, Time, M>>,
+    /// The consumer has a batch of which it has not taken everything.
+    pub(crate) is_lent: bool,
+    /// What `given_back` will be once it has.
+    pub(crate) lent: usize,
+    /// What `given_back` was when the stage last fetched places.
+    pub(crate) fetched: usize,
+    /// Places of marks that were given back, and not yet fetched.
+    pub(crate) returned_marks: isize,
     /// The stage may have an element at hand, and has no room.
-    starving: bool,
+    pub(crate) starving: bool,
     /// So many free places are worth waking it, though there are outputs left to take.
-    batch: usize,
+    pub(crate) batch: usize,
     /// The stage has told its end, and waits until everything is taken.
-    lingers: bool,
+    pub(crate) lingers: bool,
     /// The consumer's task, while it waits.
-    consumer: Option<Waker>,
+    pub(crate) consumer: Option<Waker>,
     /// The stage has taken outputs back and not brought them again: until it does, nobody knows what comes next, were the end
     /// told already.
     #[cfg(feature = "pipeline")]
     taken_back: bool,
     /// The consumer was dropped, or has been told the end: it takes nothing more.
-    left: bool,
-    end: End,
-    /// As the stage last told; `queued` without `outputs`.
+    pub(crate) left: bool,
+    pub(crate) end: End,
+    /// As the stage last told; `queued` without what is in here or in the batch.
     metrics: Metrics,
     latencies: Latencies,
 }
 
-enum End {
+pub(crate) enum End {
     NotYet,
     /// To be told once, behind the last output.
     Failed(StageError),
@@ -153,7 +166,10 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
     pub(crate) fn new(capacity: usize, room: Waker) -> Self {
         let state = State {
             outputs: VecDeque::new(),
-            returned: Room::default(),
+            is_lent: false,
+            lent: 0,
+            fetched: 0,
+            returned_marks: 0,
             starving: false,
             batch: (capacity / BATCHES).max(1),
             lingers: false,
@@ -167,6 +183,8 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         };
         Self {
             state: Mutex::new(state),
+            given_back: AtomicUsize::new(0),
+            barrier_came: AtomicBool::new(false),
             room,
         }
     }
@@ -181,11 +199,15 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         }
         let news = !offer.outputs.is_empty() || offer.end.is_some();
         #[cfg(feature = "pipeline")]
-        {
-            state.taken_back = false;
+        if mem::take(&mut state.taken_back) {
+            // ORDERING: Relaxed, a hint.
+            self.barrier_came.store(true, Ordering::Relaxed);
         }
-        state.outputs.append(offer.outputs);
-        offer.room.add(mem::take(&mut state.returned));
+        match state.outputs.is_empty() {
+            true => mem::swap(&mut state.outputs, offer.outputs),
+            false => state.outputs.append(offer.outputs),
+        }
+        self.fetch(&mut state, offer.room);
         if twin("outlet-starving-late") {
             state.starving = false;
             drop(state);
@@ -198,7 +220,8 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             None => {}
         }
         state.lingers = offer.lingers;
-        let is_present = !offer.lingers || !state.outputs.is_empty();
+        let is_lent = state.is_lent && !twin("outlet-lent-forgotten");
+        let is_present = !offer.lingers || !state.outputs.is_empty() || is_lent;
         let consumer = if news && !twin("outlet-news-unrung") {
             state.consumer.take()
         } else {
@@ -212,6 +235,16 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
             true => Consumer::Present,
             false => Consumer::Left,
         }
+    }
+
+    /// The places that were given back since this was last done.
+    fn fetch(&self, state: &mut State<Out, Time, M>, room: &mut Room) {
+        // ORDERING: Relaxed, pairs with the consumer's store. Nothing but the number is to be seen; and a number that was stored before
+        // the consumer took the lock is seen under it.
+        let given_back = self.given_back.load(Ordering::Relaxed);
+        room.give_back(given_back.wrapping_sub(state.fetched));
+        room.marks += mem::take(&mut state.returned_marks);
+        state.fetched = given_back;
     }
 
     /// The stage's side: takes back what the consumer has not taken, to stand in front of `outgoing`. It owes an exchange.
@@ -244,88 +277,6 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
         }
     }
 
-    /// The consumer's side: the next element, whose place is given back at once.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Polled<Out, Time, M> {
-        self.take(cx, 1, |_| true)
-    }
-
-    /// As `poll_take`, but the place of a record stays taken until `release`.
-    pub(crate) fn poll_borrow(&self, cx: &Context<'_>) -> Polled<Out, Time, M> {
-        self.take(cx, 0, |_| true)
-    }
-
-    /// The barrier, if it is next, or the end: a barrier stands in front of all that the consumer has not taken. Else pending.
-    #[cfg(feature = "pipeline")]
-    pub(crate) fn poll_barrier(&self, cx: &Context<'_>) -> Polled<Out, Time, M>
-    where
-        M: MarkOf,
-    {
-        self.take(cx, 0, |output| match output {
-            Element::Mark(mark) => mark.barrier().is_some(),
-            Element::Record(..) => false,
-        })
-    }
-
-    /// The next element, if it is wanted; the place of a record gives so many places back.
-    fn take(
-        &self,
-        cx: &Context<'_>,
-        records: usize,
-        is_wanted: impl Fn(&Element<Out, Time, M>) -> bool,
-    ) -> Polled<Out, Time, M> {
-        let mut state = self.state.lock();
-        if !state.outputs.front().is_none_or(is_wanted) {
-            let replaced = state.wait(cx);
-            drop(state);
-            drop(replaced);
-            return Poll::Pending;
-        }
-        if let Some(output) = state.outputs.pop_front() {
-            let starving = state.give_back(match output.is_mark() {
-                true => Room::new(0, 1),
-                false => Room::new(records, 0),
-            });
-            let wakes = starving || (state.lingers && state.outputs.is_empty());
-            drop(state);
-            if wakes {
-                self.room.wake_by_ref();
-            }
-            return Poll::Ready(Some(Ok(output)));
-        }
-        if state.owes_outputs() {
-            let replaced = state.wait(cx);
-            drop(state);
-            drop(replaced);
-            return Poll::Pending;
-        }
-        match mem::replace(&mut state.end, End::Told) {
-            End::Failed(error) => Poll::Ready(Some(Err(error))),
-            End::Told => {
-                state.left = true;
-                Poll::Ready(None)
-            }
-            End::NotYet => {
-                state.end = End::NotYet;
-                if twin("outlet-consumer-late") {
-                    drop(state);
-                    state = self.state.lock();
-                }
-                let replaced = state.wait(cx);
-                drop(state);
-                drop(replaced);
-                Poll::Pending
-            }
-        }
-    }
-
-    /// The consumer's side: gives back the place of a borrowed record.
-    pub(crate) fn release(&self) {
-        let starving = self.state.lock().give_back(Room::new(1, 0));
-        if starving {
-            self.room.wake_by_ref();
-        }
-    }
-
     /// The consumer's side: it is dropped. What waits for it is dropped too, and the stage is told to end.
     pub(crate) fn leave(&self) {
         let mut state = self.state.lock();
@@ -340,13 +291,10 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
     }
 }
 
-/// What the consumer's poll finds.
-type Polled<Out, Time, M> = Poll<Option<Result<Element<Out, Time, M>, StageError>>>;
-
 impl<Out, Time, M> State<Out, Time, M> {
     /// The consumer waits. What is returned is dropped behind the lock, as every waker: it may be the last reference to a task.
     #[must_use]
-    fn wait(&mut self, cx: &Context<'_>) -> Option<Waker> {
+    pub(crate) fn wait(&mut self, cx: &Context<'_>) -> Option<Waker> {
         match &self.consumer {
             Some(known) if known.will_wake(cx.waker()) => None,
             _ => self.consumer.replace(cx.waker().clone()),
@@ -354,93 +302,35 @@ impl<Out, Time, M> State<Out, Time, M> {
     }
 
     /// The stage has taken outputs back, and brings them again.
-    fn owes_outputs(&self) -> bool {
+    pub(crate) fn owes_outputs(&self) -> bool {
         #[cfg(feature = "pipeline")]
         return self.taken_back;
         #[cfg(not(feature = "pipeline"))]
         false
     }
+}
 
-    /// Whether the stage must be woken.
-    #[must_use]
-    fn give_back(&mut self, places: Room) -> bool {
-        self.returned.add(places);
-        let given = (places.records > 0 || places.marks > 0) && !twin("outlet-room-unrung");
-        given && self.is_worth_it() && mem::take(&mut self.starving)
-    }
-
-    fn is_worth_it(&self) -> bool {
-        self.outputs.is_empty() || self.returned.records >= self.batch
-    }
+/// How many are no marks.
+pub(crate) fn records<Out, Time, M>(outputs: &VecDeque<Element<Out, Time, M>>) -> usize {
+    outputs.iter().filter(|output| !output.is_mark()).count()
 }
 
 impl<Out: Send, Time: Send, M: Send> Measured for Outlet<Out, Time, M> {
     fn metrics(&self) -> Metrics {
         let state = self.state.lock();
+        // ORDERING: Relaxed, pairs with the consumer's store; a count for people.
+        let given_back = self.given_back.load(Ordering::Relaxed);
+        let lent = if state.is_lent {
+            state.lent.wrapping_sub(given_back)
+        } else {
+            0
+        };
         let mut metrics = state.metrics;
-        metrics.queued += state
-            .outputs
-            .iter()
-            .filter(|output| !output.is_mark())
-            .count();
+        metrics.queued += records(&state.outputs) + lent;
         metrics
     }
 
     fn latencies(&self) -> Latencies {
         self.state.lock().latencies.clone()
-    }
-}
-
-#[cfg(all(test, feature = "pipeline", not(loom)))]
-mod tests {
-    use super::*;
-
-    type Numbers = Outlet<u32, (), std::convert::Infallible>;
-
-    /// What a stage does that has told its end, or tells it now.
-    fn bring(outlet: &Numbers, numbers: &[u32], end: Option<Result<(), StageError>>) -> Consumer {
-        let outputs = numbers.iter().map(|number| Element::Record(*number, ()));
-        outlet.exchange(Offer {
-            outputs: &mut outputs.collect(),
-            room: &mut Room::new(0, 0),
-            starving: false,
-            end,
-            lingers: true,
-            metrics: Metrics::default(),
-            latencies: &mut Recent::default(),
-        })
-    }
-
-    fn take(outlet: &Numbers) -> Poll<Option<Result<u32, String>>> {
-        let polled = outlet.poll_take(&Context::from_waker(Waker::noop()));
-        polled.map(|taken| {
-            taken.map(|taken| match taken {
-                Ok(Element::Record(number, ())) => Ok(number),
-                Ok(Element::Mark(never)) => match never {},
-                Err(error) => Err(error.cause().to_string()),
-            })
-        })
-    }
-
-    #[test]
-    fn c01_a_consumer_does_not_take_the_end_while_the_stage_has_its_outputs() {
-        let outlet = Numbers::new(4, Waker::noop().clone());
-        assert_eq!(bring(&outlet, &[1, 2], Some(Ok(()))), Consumer::Present);
-        let mut outputs = VecDeque::new();
-        outlet.take_back(&mut outputs);
-        assert_eq!(outputs.len(), 2);
-        assert_eq!(take(&outlet), Poll::Pending);
-        assert_eq!(bring(&outlet, &[1, 2], None), Consumer::Present);
-        let taken = [(); 3].map(|()| take(&outlet));
-        assert_eq!(taken, [Some(Ok(1)), Some(Ok(2)), None].map(Poll::Ready));
-    }
-
-    #[test]
-    fn c01_a_stage_that_is_dropped_with_its_outputs_has_not_ended_well() {
-        let outlet = Numbers::new(4, Waker::noop().clone());
-        assert_eq!(bring(&outlet, &[1], Some(Ok(()))), Consumer::Present);
-        outlet.take_back(&mut VecDeque::new());
-        outlet.abandon(&Arc::from("stage"));
-        assert!(matches!(take(&outlet), Poll::Ready(Some(Err(_)))));
     }
 }

@@ -1,8 +1,9 @@
 //! What a stage puts into a checkpoint, and how it goes on from there.
 //!
 //! A barrier does not wait in the stage. When it comes, everything that came before it and that the consumer has not taken is in
-//! the stage or its outlet, and nothing that comes after it is: so what these hold is what the checkpoint needs, and the barrier
-//! goes on at once, in front of it all. A record whose request is unfinished is kept as it came, to be asked
+//! the stage, its outlet, or the batch that the consumer has taken over, and nothing that comes after it is: so what these hold is what the checkpoint
+//! needs, and the barrier goes on at once, in front of it all. The stage puts what it and the outlet hold into the checkpoint, and the
+//! consumer, behind that, what is left of its batch (`pipeline/async_stage.rs`). A record whose request is unfinished is kept as it came, to be asked
 //! for again; one whose request has finished is kept as its output, so that no finished call is made twice.
 //!
 //! All is kept in the order in which it stands, marks included. A restored stage takes it in again in that order, as
@@ -139,8 +140,8 @@ where
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
-    /// Takes in again what a checkpoint held, ahead of all input.
-    pub(crate) fn restore(&mut self, saved: Vec<Saved<T, Out>>) {
+    /// Takes in again what a checkpoint held, in its order, ahead of all input.
+    pub(crate) fn restore(&mut self, saved: impl IntoIterator<Item = Saved<T, Out>>) {
         for thing in saved {
             match thing {
                 Saved::Input(record, time) => {

@@ -8,14 +8,14 @@ pub(crate) use parking_lot::Mutex;
 #[cfg(all(any(feature = "cache", feature = "pipeline"), not(loom)))]
 pub(crate) use std::sync::atomic::AtomicU64;
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[cfg(loom)]
 pub(crate) use self::model::Mutex;
 #[cfg(all(any(feature = "cache", feature = "pipeline"), loom))]
 pub(crate) use loom::sync::atomic::AtomicU64;
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Whether the calibration twin `name` is on: a build for models can break one named rule, to prove that its model sees
 /// it. Always `false` outside of models, where the compiler removes the branch.

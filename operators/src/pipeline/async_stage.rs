@@ -1,17 +1,18 @@
-//! The async stage as an operator: a task of its own, and the outlet that it fills.
+//! The async stage as an operator: a task of its own, and the consumer's end of its outlet.
 
 use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
+use crate::barrier::CheckpointBarrier;
 use crate::element::{Element, EventTime, Mark};
-use crate::error::BoxError;
+use crate::error::{BoxError, Cause, StageError};
 use crate::input::Input;
 use crate::metrics::Monitor;
 use crate::options::AsyncOptions;
-use crate::outlet::Outlet;
+use crate::outputs::Outputs;
 use crate::policies::StagePolicies;
 use crate::stage::Stage;
-use crate::stage_state::{Barriers, Saved};
+use crate::stage_state::{Barriers, Saved, saved_mark};
 use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,13 +33,20 @@ impl<T: Clone + Debug + Serialize + DeserializeOwned + Send + 'static> Keepable 
 /// The stage's types are gone from here on: what follows sees its outputs and no more.
 pub struct AsyncStage<Out> {
     open: Option<Open<Out>>,
-    outlet: Option<Outputs<Out>>,
+    opened: Option<Opened<Out>>,
 }
 
-type Outputs<Out> = Arc<Outlet<Out, Option<EventTime>, Mark>>;
-
 /// Opens the stage's input, and hands the stage over.
-type Open<Out> = Box<dyn FnOnce(&mut Opening) -> Outputs<Out> + Send>;
+type Open<Out> = Box<dyn FnOnce(&mut Opening) -> Opened<Out> + Send>;
+
+/// What a checkpoint holds of a stage, once from itself, and behind that from its consumer.
+type Kept<T, Out> = Vec<Saved<T, Out>>;
+
+/// A stage that runs elsewhere.
+struct Opened<Out> {
+    name: Arc<str>,
+    outputs: Outputs<Out, Option<EventTime>, Mark>,
+}
 
 impl<Out> AsyncStage<Out>
 where
@@ -61,18 +69,63 @@ where
             open: Some(Box::new(|opening| {
                 open(input, name, function, options, opening)
             })),
-            outlet: None,
+            opened: None,
         }
     }
 
     fn open(&mut self, opening: &mut Opening) {
-        self.outlet = self.open.take().map(|open| open(opening));
+        self.opened = self.open.take().map(|open| open(opening));
     }
 
-    fn outlet(&self) -> &Outlet<Out, Option<EventTime>, Mark> {
-        self.outlet
-            .as_ref()
+    fn opened(&mut self) -> &mut Opened<Out> {
+        self.opened
+            .as_mut()
             .expect("a pipeline opens its operators before it asks them")
+    }
+}
+
+impl<Out: Serialize> Opened<Out> {
+    /// The next element; if it is a record, its place stays taken until it is released.
+    fn poll_borrow(&mut self, cx: &Context<'_>, ask: Ask) -> Poll<Step<Out>> {
+        let polled = match ask {
+            Ask::Next => self.outputs.poll_borrow(cx),
+            Ask::OnlyBarrier => self.outputs.poll_barrier(cx),
+        };
+        self.passed(polled)
+    }
+
+    /// The next element, whose place is given back.
+    fn poll_take(&mut self, cx: &Context<'_>, ask: Ask) -> Poll<Step<Out>> {
+        let polled = match ask {
+            Ask::Next => self.outputs.poll_take(cx),
+            Ask::OnlyBarrier => self.outputs.poll_barrier(cx),
+        };
+        self.passed(polled)
+    }
+
+    /// A barrier takes along what was taken over of the stage's outputs, and stands behind it.
+    #[inline]
+    fn passed(&self, polled: Poll<Step<Out>>) -> Poll<Step<Out>> {
+        if let Poll::Ready(Some(Ok(Element::Mark(Mark::Checkpoint(barrier))))) = &polled
+            && let Err(error) = self.save(barrier)
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
+        polled
+    }
+
+    #[cold]
+    fn save(&self, barrier: &CheckpointBarrier) -> Result<(), StageError> {
+        let untaken = self.outputs.untaken().filter_map(|element| match element {
+            Element::Record(output, time) => Some(Saved::Output(output, *time)),
+            Element::Mark(mark) => saved_mark(mark),
+        });
+        let untaken: Vec<Saved<(), &Out>> = untaken.collect();
+        let state = postcard::to_stdvec(&untaken).map_err(|error| {
+            StageError::of_stage(Arc::clone(&self.name), Cause::Snapshot(error.into()))
+        })?;
+        barrier.put_behind(&self.name, &state);
+        Ok(())
     }
 }
 
@@ -82,7 +135,7 @@ fn open<O, F, Fut, Out, E, P>(
     function: F,
     options: AsyncOptions<P>,
     opening: &mut Opening,
-) -> Outputs<Out>
+) -> Opened<Out>
 where
     O: Operator<Item: Keepable>,
     F: FnMut(O::Item) -> Fut + Send + 'static,
@@ -94,17 +147,20 @@ where
     input.open(opening);
     let (from, to) = (name_of::<O::Item>(), name_of::<Out>());
     let name = opening.enter(&name, format!("a stage from {from} to {to}"));
-    let saved: Option<Vec<Saved<O::Item, Out>>> = opening.state(&name);
+    let saved: Option<[Kept<O::Item, Out>; 2]> = opening.state(&name);
+    let [held, untaken] = saved.unwrap_or_default();
     let input = Input::new(Elements(input), |step| Ok(step?));
     let host = opening.host.clone();
     let (mut stage, outlet) = Stage::new(Arc::clone(&name), input, function, options, host);
-    stage.restore(saved.unwrap_or_default());
+    stage.restore(untaken.into_iter().chain(held));
     let requests = Arc::clone(&opening.requests);
     let waker = stage.keep_state(requests.newest(), move |passed| requests.newer(passed));
     opening.requests.add_stage(waker);
     opening.task(stage);
-    opening.monitors.push((name, Monitor::new(outlet.clone())));
-    outlet
+    let monitor = Monitor::new(outlet.clone());
+    opening.monitors.push((Arc::clone(&name), monitor));
+    let outputs = Outputs::new(outlet);
+    Opened { name, outputs }
 }
 
 /// An operator as a stage knows its input.
@@ -138,19 +194,7 @@ where
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
-        match ask {
-            Ask::Next => self.outlet().poll_take(cx),
-            Ask::OnlyBarrier => self.outlet().poll_barrier(cx),
-        }
-    }
-}
-
-/// The consumer is gone: the stage ends.
-impl<Out> Drop for AsyncStage<Out> {
-    fn drop(&mut self) {
-        if let Some(outlet) = &self.outlet {
-            outlet.leave();
-        }
+        self.opened().poll_take(cx, ask)
     }
 }
 
@@ -179,13 +223,9 @@ where
                     return Poll::Ready(Some(Ok(Element::Record(output, *time))));
                 }
                 self.current = None;
-                self.stage.outlet().release();
+                self.stage.opened().outputs.release();
             }
-            let polled = match ask {
-                Ask::Next => self.stage.outlet().poll_borrow(cx),
-                Ask::OnlyBarrier => self.stage.outlet().poll_barrier(cx),
-            };
-            match ready!(polled) {
+            match ready!(self.stage.opened().poll_borrow(cx, ask)) {
                 Some(Ok(Element::Record(outputs, time))) => {
                     self.current = Some((outputs.into_iter(), time));
                 }

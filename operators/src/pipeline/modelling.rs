@@ -9,11 +9,13 @@
 use super::checkpoint::Requests;
 use super::lane_queue::{Entry, Exit, lane_queue};
 use super::operator::Ask;
+use crate::barrier::CheckpointBarrier;
 use crate::element::{Element, EventTime, Mark};
 use crate::error::StageError;
 use crate::latency::Recent;
 use crate::metrics::Metrics;
 use crate::outlet::{Consumer, Offer, Outlet, Room};
+use crate::outputs::Outputs;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -123,14 +125,19 @@ impl ModelRequests {
     }
 }
 
-/// The queue between a stage and its consumer, when the stage has told its end and lingers for the sake of barriers.
+/// The queue between a stage and its consumer, when the stage has told its end and lingers for the sake of barriers: the stage's side.
 #[derive(Clone)]
 pub struct ModelOutlet(Arc<Outlet<usize, Option<EventTime>, Mark>>);
 
+/// The consumer's side.
+pub struct ModelOutputs(Outputs<usize, Option<EventTime>, Mark>);
+
 impl ModelOutlet {
     /// `room` wakes the stage.
-    pub fn new(room: Waker) -> ModelOutlet {
-        ModelOutlet(Arc::new(Outlet::new(1, room)))
+    pub fn new(room: Waker) -> (ModelOutlet, ModelOutputs) {
+        let outlet = Arc::new(Outlet::new(1, room));
+        let outputs = Outputs::new(Arc::clone(&outlet));
+        (ModelOutlet(outlet), ModelOutputs(outputs))
     }
 
     /// The stage hands these over, and tells its end. `false`: everything was taken.
@@ -142,12 +149,15 @@ impl ModelOutlet {
         self.exchange(&mut outputs, Some(Ok(())))
     }
 
-    /// A barrier comes by: takes along what was not taken, and says how many that are; a mark stands for it. `false`: everything was taken.
+    /// A barrier comes by: takes along what was not taken, and says how many that are. `false`: everything was taken.
     pub fn show_barrier(&self, sees: impl FnOnce(usize)) -> bool {
         let mut outputs = VecDeque::new();
         self.0.take_back(&mut outputs);
         sees(outputs.len());
-        outputs.push_front(Element::Mark(Mark::Idle));
+        outputs.push_front(Element::Mark(Mark::Checkpoint(CheckpointBarrier {
+            number: 1,
+            states: Arc::default(),
+        })));
         self.exchange(&mut outputs, None)
     }
 
@@ -167,16 +177,6 @@ impl ModelOutlet {
         self.abandon();
     }
 
-    /// The next element, or the end. A mark is none.
-    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Result<Option<usize>, StageError>>> {
-        self.0.poll_take(cx).map(|step| {
-            step.map(|element| match element? {
-                Element::Record(number, _) => Ok(Some(number)),
-                Element::Mark(_) => Ok(None),
-            })
-        })
-    }
-
     fn exchange(
         &self,
         outputs: &mut VecDeque<Element<usize>>,
@@ -193,4 +193,32 @@ impl ModelOutlet {
         });
         consumer == Consumer::Present
     }
+}
+
+type Taken = Poll<Option<Result<Option<usize>, StageError>>>;
+
+impl ModelOutputs {
+    /// The next element, or the end. A mark is none.
+    pub fn poll_take(&mut self, cx: &Context<'_>) -> Taken {
+        numbered(self.0.poll_take(cx))
+    }
+
+    /// The barrier, or the end.
+    pub fn poll_barrier(&mut self, cx: &Context<'_>) -> Taken {
+        numbered(self.0.poll_barrier(cx))
+    }
+
+    /// How many were taken over, and are not taken: a barrier that is taken takes them along.
+    pub fn untaken(&self) -> usize {
+        self.0.untaken().count()
+    }
+}
+
+fn numbered(polled: Poll<Option<Result<Element<usize>, StageError>>>) -> Taken {
+    polled.map(|step| {
+        step.map(|element| match element? {
+            Element::Record(number, _) => Ok(Some(number)),
+            Element::Mark(_) => Ok(None),
+        })
+    })
 }
