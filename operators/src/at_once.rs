@@ -26,14 +26,12 @@ use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT};
 use crate::stage::Stage;
 use crate::turn::Event;
-use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
 use std::task::{Context, Poll};
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,

@@ -16,7 +16,6 @@ use crate::runtime::Timer;
 use crate::signals::FIRST_REQUEST;
 use crate::stage::Stage;
 use crate::timeout::{Decision, Fallback, OnTimeout as _};
-use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
 use std::task::{Context, Poll};
@@ -34,7 +33,6 @@ pub(crate) enum Outcome<Out> {
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,

@@ -13,7 +13,6 @@ use crate::runtime::Timer;
 use crate::signals::{INPUT, TIMER};
 use crate::stage::Stage;
 use crate::sync::twin;
-use futures_core::Stream;
 use std::time::Instant;
 
 /// Until when no calls are made.
@@ -26,7 +25,6 @@ pub(crate) enum Shut {
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {

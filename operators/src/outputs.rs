@@ -91,6 +91,7 @@ impl<Out, Time, M: MarkOf> Outputs<Out, Time, M> {
     }
 
     /// The next element, whose place is given back at once.
+    #[inline]
     pub(crate) fn poll_take(&mut self, cx: &Context<'_>) -> Polled<Out, Time, M> {
         self.poll(cx, 1)
     }
@@ -150,6 +151,7 @@ impl<Out, Time, M: MarkOf> Outputs<Out, Time, M> {
     }
 
     /// The next batch, and its first element.
+    #[cold]
     fn take_over(&mut self, cx: &Context<'_>, places: usize) -> Polled<Out, Time, M> {
         let mut state = self.outlet.state.lock();
         let barrier = match twin("outlet-barrier-in-batch") {

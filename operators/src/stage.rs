@@ -6,7 +6,7 @@ use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::failure::Failure;
 use crate::guard::Guard as _;
-use crate::input::{Input, PollStream};
+use crate::input::{Ask, Input};
 use crate::keys::{Entered, KeyBy as _, Lines};
 use crate::latency::Recent;
 use crate::metrics::Metrics;
@@ -19,7 +19,6 @@ use crate::requests::Requests;
 
 use crate::runtime::Timer;
 use crate::signals::{INPUT, ROOM, Signals};
-use futures_core::Stream;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::future::Future;
@@ -48,7 +47,7 @@ pub(crate) enum Held<T, Time, Out> {
 }
 
 /// How a stage takes part in checkpoints.
-pub(crate) struct Keeper<Stage, S: Stream, M> {
+pub(crate) struct Keeper<Stage, S, T, Time, M> {
     /// What the stage holds, as bytes, with what its consumer has not taken.
     pub(crate) save: fn(&mut Stage) -> Result<Vec<u8>, BoxError>,
     /// The newest barrier that is to come, or came, if its number is not this one.
@@ -56,7 +55,7 @@ pub(crate) struct Keeper<Stage, S: Stream, M> {
     /// The number of the newest barrier that came.
     pub(crate) passed: u64,
     /// Asks the input for the barrier alone.
-    pub(crate) poll_barrier: PollStream<S>,
+    pub(crate) poll_barrier: Ask<S, T, Time, M>,
 }
 
 /// One async operator: input, requests in flight, entries on their way out.
@@ -65,7 +64,6 @@ pub(crate) struct Keeper<Stage, S: Stream, M> {
 /// records.
 pub(crate) struct Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
@@ -109,7 +107,7 @@ where
     /// The last poll let other tasks go first.
     has_let: bool,
     /// How the stage takes part in checkpoints. If it doesn't, a barrier is a mark like any other.
-    pub(crate) keeper: Option<Keeper<Self, S, M>>,
+    pub(crate) keeper: Option<Keeper<Self, S, T, Time, M>>,
     /// `in_flight`, `queued`, `waiting` and what guards know are filled in when they are told.
     pub(crate) metrics: Metrics,
     /// How long the requests took that had their outcome since the last exchange.
@@ -118,7 +116,6 @@ where
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
@@ -268,7 +265,6 @@ where
 /// The task: turns while there is something to do, then a pause.
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Future for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,
@@ -308,7 +304,6 @@ where
 /// Nothing is pinned in place: the futures, the input and the sleep have boxes of their own.
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Unpin for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
@@ -316,7 +311,6 @@ where
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Drop for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
@@ -327,7 +321,6 @@ where
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     T: Clone + Debug,
     P: StagePolicies<T, Out, E>,
     R: Timer,

@@ -18,18 +18,17 @@
 
 use crate::element::{Element, EventTime, Mark, MarkOf};
 use crate::error::BoxError;
+use crate::input::Ask;
 use crate::keys::Entered;
 use crate::order::{Place, Waiting};
 use crate::policies::StagePolicies;
 use crate::runtime::Timer;
 use crate::signals::INPUT;
 use crate::stage::{Held, Keeper, Stage};
-use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 /// One thing that a stage held.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,14 +52,8 @@ enum Rank {
 
 type Timed = Option<EventTime>;
 
-/// A stream of which the barrier alone may be asked for.
-pub(crate) trait Barriers: Stream {
-    fn poll_barrier(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>>;
-}
-
 impl<S, T, F, Fut, Out, E, P, R> Stage<S, T, Timed, Mark, F, Fut, Out, E, P, R>
 where
-    S: Barriers,
     T: Serialize,
     Out: Serialize,
     P: StagePolicies<T, Out, E>,
@@ -68,8 +61,10 @@ where
 {
     /// From now on a barrier takes along what the stage holds. When one is asked for, the waker is to be called.
     /// `newer` is the newest that was asked for, if it has another number than the last to pass, which now is `passed`.
+    /// `poll_barrier` asks the input for the barrier alone.
     pub(crate) fn keep_state(
         &mut self,
+        poll_barrier: Ask<S, T, Timed, Mark>,
         passed: u64,
         newer: impl Fn(u64) -> Option<Mark> + Send + 'static,
     ) -> Waker {
@@ -77,7 +72,7 @@ where
             save: Self::save,
             newer: Box::new(newer),
             passed,
-            poll_barrier: S::poll_barrier,
+            poll_barrier,
         });
         self.signals.waker(INPUT).clone()
     }
@@ -132,7 +127,6 @@ where
 
 impl<S, T, F, Fut, Out, E, P, R> Stage<S, T, Timed, Mark, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     T: Clone + Debug,
     F: FnMut(T) -> Fut,
     Fut: Future<Output = Result<Out, E>>,

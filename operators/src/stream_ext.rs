@@ -76,7 +76,10 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<Self::Item, Out, E>,
     {
-        let input = Input::new(self, |record| Ok(Element::Record(record, ())));
+        let input = Input::new(self, |stream, cx| {
+            let polled = stream.poll_next(cx);
+            polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
+        });
         AsyncMap::new(start(input, runtime, name.into(), function, options))
     }
 
@@ -118,7 +121,10 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<Self::Item, Outs, E>,
     {
-        let input = Input::new(self, |record| Ok(Element::Record(record, ())));
+        let input = Input::new(self, |stream, cx| {
+            let polled = stream.poll_next(cx);
+            polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
+        });
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
     }
 
@@ -166,9 +172,9 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<T, Out, E>,
     {
-        let input = Input::new(self, |item: Self::Item| match item {
-            Ok(record) => Ok(Element::Record(record, ())),
-            Err(error) => Err(error.into()),
+        let input = Input::new(self, |stream, cx| {
+            let polled = stream.poll_next(cx);
+            polled.map(|next| next.map(|item| Ok(Element::Record(item.map_err(Into::into)?, ()))))
         });
         AsyncMap::new(start(input, runtime, name.into(), function, options))
     }
@@ -218,7 +224,9 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<T, Out, E>,
     {
-        let input: Input<_, T, Option<EventTime>, Mark> = Input::new(self, Ok);
+        let input: Input<_, T, Option<EventTime>, Mark> = Input::new(self, |stream, cx| {
+            stream.poll_next(cx).map(|next| next.map(Ok))
+        });
         AsyncElements::new(start(input, runtime, name.into(), function, options))
     }
 }

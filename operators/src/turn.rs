@@ -21,7 +21,6 @@ use crate::policies::StagePolicies;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT, ROOM, TIMER};
 use crate::stage::{Held, Stage};
-use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -54,7 +53,6 @@ pub(crate) enum Event<T, Time> {
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
-    S: Stream,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,

@@ -12,8 +12,7 @@ use crate::options::AsyncOptions;
 use crate::outputs::Outputs;
 use crate::policies::StagePolicies;
 use crate::stage::Stage;
-use crate::stage_state::{Barriers, Saved, saved_mark};
-use futures_core::Stream;
+use crate::stage_state::{Saved, saved_mark};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -77,6 +76,7 @@ where
         self.opened = self.open.take().map(|open| open(opening));
     }
 
+    #[inline]
     fn opened(&mut self) -> &mut Opened<Out> {
         self.opened
             .as_mut()
@@ -95,6 +95,7 @@ impl<Out: Serialize> Opened<Out> {
     }
 
     /// The next element, whose place is given back.
+    #[inline]
     fn poll_take(&mut self, cx: &Context<'_>, ask: Ask) -> Poll<Step<Out>> {
         let polled = match ask {
             Ask::Next => self.outputs.poll_take(cx),
@@ -149,12 +150,16 @@ where
     let name = opening.enter(&name, format!("a stage from {from} to {to}"));
     let saved: Option<[Kept<O::Item, Out>; 2]> = opening.state(&name);
     let [held, untaken] = saved.unwrap_or_default();
-    let input = Input::new(Elements(input), |step| Ok(step?));
+    let input = Input::new(Elements(input), |elements, cx| elements.poll(cx, Ask::Next));
     let host = opening.host.clone();
     let (mut stage, outlet) = Stage::new(Arc::clone(&name), input, function, options, host);
     stage.restore(untaken.into_iter().chain(held));
     let requests = Arc::clone(&opening.requests);
-    let waker = stage.keep_state(requests.newest(), move |passed| requests.newer(passed));
+    let waker = stage.keep_state(
+        |elements, cx| elements.poll(cx, Ask::OnlyBarrier),
+        requests.newest(),
+        move |passed| requests.newer(passed),
+    );
     opening.requests.add_stage(waker);
     opening.task(stage);
     let monitor = Monitor::new(outlet.clone());
@@ -166,17 +171,15 @@ where
 /// An operator as a stage knows its input.
 struct Elements<O>(O);
 
-impl<O: Operator> Stream for Elements<O> {
-    type Item = Result<Element<O::Item>, crate::StageError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().0.poll_next(cx, Ask::Next)
-    }
-}
-
-impl<O: Operator> Barriers for Elements<O> {
-    fn poll_barrier(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().0.poll_next(cx, Ask::OnlyBarrier)
+impl<O: Operator> Elements<O> {
+    #[inline]
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        ask: Ask,
+    ) -> Poll<Option<Result<Element<O::Item>, BoxError>>> {
+        let polled = self.get_mut().0.poll_next(cx, ask);
+        polled.map(|step| step.map(|element| Ok(element?)))
     }
 }
 
@@ -193,6 +196,7 @@ where
         self.open(opening);
     }
 
+    #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
         self.opened().poll_take(cx, ask)
     }

@@ -17,6 +17,7 @@ pub(super) struct Budget(u32);
 
 impl Budget {
     /// As `poll`, but now and then pending, with a wake-up on its way.
+    #[inline]
     pub(super) fn poll<V>(
         &mut self,
         cx: &mut Context<'_>,

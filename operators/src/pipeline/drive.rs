@@ -39,6 +39,8 @@ pub(super) struct Drive<O, K> {
     /// The names of the sources.
     pub(super) sources: Vec<Arc<str>>,
     pub(super) counts: Counts,
+    /// The operators are being asked: what panics now is theirs.
+    pub(super) is_asking: bool,
 }
 
 /// What the sink's task counts.
@@ -69,9 +71,7 @@ where
             });
             outcome.await
         };
-        let outcome = outcome.unwrap_or_else(|message| {
-            Err(PipelineError::Sink(format!("panicked: {message}").into()))
-        });
+        let outcome = outcome.unwrap_or_else(|message| Err(self.panicked(message)));
         // Whoever waits shall find that nothing goes on: the stages before the sink are told to end first.
         drop((self.input, requests));
         if outcome.is_err() {
@@ -80,6 +80,14 @@ where
         drop((self.sink, self.store));
         // An error means that nobody waits.
         let _ = waits.send(outcome.map(|()| self.counts));
+    }
+
+    fn panicked(&self, message: String) -> PipelineError {
+        if self.is_asking {
+            let cause = Cause::InputPanicked(message);
+            return StageError::of_stage(Arc::from("sink"), cause).into();
+        }
+        PipelineError::Sink(format!("panicked: {message}").into())
     }
 
     async fn work(&mut self) -> Result<(), PipelineError> {
@@ -104,6 +112,7 @@ where
     }
 
     /// The next element; without room in the sink only the barrier, once one was asked for.
+    #[inline]
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step<O::Item>, PipelineError>> {
         let ask = match self.sink.poll_ready(cx) {
             Poll::Ready(Ok(())) => Ask::Next,
@@ -111,7 +120,10 @@ where
             Poll::Pending if self.requests.wait(self.passed, cx.waker()) => return Poll::Pending,
             Poll::Pending => Ask::OnlyBarrier,
         };
-        poll_caught(&mut self.input, cx, ask).map(Ok)
+        self.is_asking = true;
+        let polled = self.input.poll_next(cx, ask);
+        self.is_asking = false;
+        polled.map(Ok)
     }
 
     /// All was written: what was prepared now is complete.
@@ -164,15 +176,6 @@ where
 
 fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
     PipelineError::Sink(error.into())
-}
-
-/// A panic in an operator is its failure.
-fn poll_caught<O: Operator>(input: &mut O, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
-    let polled = caught(|| input.poll_next(cx, ask));
-    polled.unwrap_or_else(|message| {
-        let cause = Cause::InputPanicked(message);
-        Poll::Ready(Some(Err(StageError::of_stage(Arc::from("sink"), cause))))
-    })
 }
 
 /// A future whose panics are its error.

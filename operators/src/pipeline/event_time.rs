@@ -133,6 +133,7 @@ impl<O: Operator, F> EventTimes<O, F> {
     }
 
     /// A record came. What is due is sent behind it, and before it that the source is no longer idle.
+    #[inline]
     fn stamp(&mut self, record: O::Item, time: EventTime) -> Element<O::Item> {
         self.highest = self.highest.max(Some(time));
         self.records += 1;
@@ -143,10 +144,16 @@ impl<O: Operator, F> EventTimes<O, F> {
             return Element::Mark(Mark::Active);
         }
         if self.records >= RECORDS_PER_LOOK {
-            self.note_records();
-            self.held = self.due_watermark().map(Element::Mark);
+            self.look();
         }
         record
+    }
+
+    /// Now and then a look at the clock: a watermark may be due.
+    #[cold]
+    fn look(&mut self) {
+        self.note_records();
+        self.held = self.due_watermark().map(Element::Mark);
     }
 
     /// Notes when the last record came, if any did since this was last called.
@@ -163,6 +170,31 @@ impl<O: Operator, F> EventTimes<O, F> {
     fn listens_later(&mut self) {
         if let Some(clock) = &mut self.clock {
             clock.heard_at = None;
+        }
+    }
+
+    /// The input is over: the last watermark follows. That of an idle stream would count for nothing.
+    #[cold]
+    fn end(&mut self) -> Mark {
+        self.is_over = true;
+        let last = Mark::Watermark(EventTime::MAX);
+        match std::mem::take(&mut self.is_idle) {
+            true => {
+                self.held = Some(Element::Mark(last));
+                Mark::Active
+            }
+            false => last,
+        }
+    }
+
+    #[cold]
+    fn poll_pending(&mut self, cx: &Context<'_>, ask: Ask) -> Poll<Mark> {
+        match ask {
+            Ask::Next => self.poll_clock(cx),
+            Ask::OnlyBarrier => {
+                self.listens_later();
+                Poll::Pending
+            }
         }
     }
 
@@ -216,6 +248,7 @@ impl<O: Operator, F> EventTimes<O, F> {
 
     /// A barrier passes: the watermarks of a restored job do not go back, and who was told that the source is idle is told
     /// when it no longer is.
+    #[cold]
     fn save(&self, mark: &Mark) -> Result<(), StageError> {
         let (Mark::Checkpoint(barrier), Some(clock)) = (mark, &self.clock) else {
             return Ok(());
@@ -250,6 +283,7 @@ where
         });
     }
 
+    #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<O::Item>> {
         loop {
             // A look first: taking writes, and there seldom is anything.
@@ -264,33 +298,17 @@ where
                     let time = (self.time_of)(&record);
                     self.stamp(record, time)
                 }
-                Poll::Ready(Some(Ok(Element::Mark(mark)))) => match mark {
-                    Mark::Checkpoint(_) => match self.save(&mark) {
-                        Ok(()) => Element::Mark(mark),
-                        Err(error) => return Poll::Ready(Some(Err(error))),
-                    },
-                    Mark::Latency(_) => Element::Mark(mark),
-                    // Those of an earlier `event_time`: this one knows better.
-                    Mark::Watermark(_) | Mark::Idle | Mark::Active => continue,
+                // Those of an earlier `event_time`: this one knows better.
+                Poll::Ready(Some(Ok(Element::Mark(
+                    Mark::Watermark(_) | Mark::Idle | Mark::Active,
+                )))) => continue,
+                Poll::Ready(Some(Ok(Element::Mark(mark)))) => match self.save(&mark) {
+                    Ok(()) => Element::Mark(mark),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
                 },
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => {
-                    self.is_over = true;
-                    let last = Element::Mark(Mark::Watermark(EventTime::MAX));
-                    // The watermark of an idle stream counts for nothing.
-                    match std::mem::take(&mut self.is_idle) {
-                        true => {
-                            self.held = Some(last);
-                            Element::Mark(Mark::Active)
-                        }
-                        false => last,
-                    }
-                }
-                Poll::Pending if ask == Ask::OnlyBarrier => {
-                    self.listens_later();
-                    return Poll::Pending;
-                }
-                Poll::Pending => match self.poll_clock(cx) {
+                Poll::Ready(None) => Element::Mark(self.end()),
+                Poll::Pending => match self.poll_pending(cx, ask) {
                     Poll::Ready(mark) => Element::Mark(mark),
                     Poll::Pending => return Poll::Pending,
                 },

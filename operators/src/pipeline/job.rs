@@ -176,6 +176,7 @@ where
             parts: opening.parts,
             sources: opening.sources,
             counts: Counts::default(),
+            is_asking: false,
         };
         host.spawn(Box::pin(drive.run(waits)));
         for task in opening.tasks.into_iter().rev() {

@@ -102,11 +102,21 @@ impl Opened {
         postcard::to_stdvec(&position).map_err(|error| self.error(Cause::Snapshot(error.into())))
     }
 
+    /// The source has ended in this position.
+    #[cold]
+    fn end(&self, position: impl Serialize) -> Result<(), StageError> {
+        let position = self.bytes(position)?;
+        self.requests.source_ended(&self.name, position);
+        Ok(())
+    }
+
+    #[cold]
     fn error(&self, cause: Cause) -> StageError {
         StageError::of_stage(Arc::clone(&self.name), cause)
     }
 
     /// A barrier was asked for: it goes behind the last record.
+    #[cold]
     fn barrier<T>(&mut self, position: impl Serialize) -> Result<Element<T>, StageError> {
         let barrier = self.requests.barrier();
         self.sent = barrier.number;
@@ -135,6 +145,7 @@ impl<S: Source> Operator for FromSource<S> {
         });
     }
 
+    #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<S::Item>> {
         let Some(opened) = &mut self.opened else {
             return Poll::Ready(None);
@@ -152,13 +163,7 @@ impl<S: Source> Operator for FromSource<S> {
                 Poll::Ready(Some(Err(error))) => {
                     Some(Err(opened.error(Cause::Input(error.into()))))
                 }
-                Poll::Ready(None) => match opened.bytes(self.source.position()) {
-                    Ok(position) => {
-                        opened.requests.source_ended(&opened.name, position);
-                        None
-                    }
-                    Err(error) => Some(Err(error)),
-                },
+                Poll::Ready(None) => opened.end(self.source.position()).err().map(Err),
                 Poll::Pending if opened.requests.wait(opened.sent, cx.waker()) => {
                     return Poll::Pending;
                 }

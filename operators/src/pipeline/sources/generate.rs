@@ -47,6 +47,7 @@ where
         self.next = from.unwrap_or(0);
     }
 
+    #[inline]
     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<T, Infallible>>> {
         let record = (self.make)(self.next);
         self.next += u64::from(record.is_some());
