@@ -114,12 +114,14 @@ fn an_operation_ends_the_sleep_of_a_turn() {
     let (told, written) = mpsc::channel();
     let write = Write::new(here, b"now".to_vec());
     reactor
-        .submit(write, move |_, done| told.send(done).unwrap())
+        .submit(write, move |write, done| {
+            told.send((write.written(), write.into_buffer(), done))
+                .unwrap();
+        })
         .unwrap();
-    written
-        .recv_timeout(Duration::from_secs(30))
-        .unwrap()
-        .unwrap();
+    let (count, buffer, done) = written.recv_timeout(Duration::from_secs(30)).unwrap();
+    done.unwrap();
+    assert_eq!((count, &buffer[..]), (3, &b"now"[..]), "as it was");
     reactor.close();
     turner.join().unwrap();
 }

@@ -69,7 +69,7 @@ mod linux {
     /// ```
     #[derive(Debug)]
     pub struct Nap {
-        timer: File,
+        pub(super) timer: File,
     }
 
     impl Nap {
@@ -111,7 +111,7 @@ mod linux {
         }
     }
 
-    fn create(flags: libc::c_int) -> io::Result<OwnedFd> {
+    pub(super) fn create(flags: libc::c_int) -> io::Result<OwnedFd> {
         // SAFETY: takes and returns plain integers.
         let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags | libc::TFD_CLOEXEC) };
         if fd == -1 {
@@ -183,5 +183,102 @@ impl Alarm {
 
     pub(crate) fn set(&self, _: std::time::Duration) -> bool {
         false
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(loom)))]
+mod tests {
+    use super::linux::create;
+    use super::{Alarm, Nap};
+    use crate::events::Key;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::thread::JoinHandleExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn an_alarm_ends_a_poll_that_has_no_end_of_its_own() {
+        let mut poll = mio::Poll::new().unwrap();
+        let alarm = Alarm::new(poll.registry()).unwrap();
+        for after in [Duration::from_millis(1), Duration::ZERO] {
+            assert!(alarm.set(HOUR));
+            assert!(alarm.set(after));
+            let mut events = mio::Events::with_capacity(8);
+            poll.poll(&mut events, None).unwrap();
+            let tokens: Vec<_> = events.iter().map(|event| event.token()).collect();
+            assert_eq!(tokens, [Key::ALARM.into()]);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn a_nap_is_never_short_and_may_be_cut_short() {
+        let (nap, begin) = (Nap::new().unwrap(), Instant::now());
+        nap.end_after(Duration::from_millis(20));
+        nap.sleep();
+        assert!(begin.elapsed() >= Duration::from_millis(20));
+        nap.end_after(HOUR);
+        nap.end_after(Duration::ZERO);
+        nap.sleep();
+    }
+
+    /// A handler that somebody installs without `SA_RESTART` makes the read of a sleep fail.
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn a_nap_goes_on_after_a_signal() {
+        static CALLED: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn handler(_: libc::c_int) {
+            CALLED.fetch_add(1, Ordering::SeqCst);
+        }
+        // SAFETY: all zeroes are a valid sigaction.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handler as *const () as usize;
+        // SAFETY: `handler` has the signature of a handler without SA_SIGINFO, and adds to an atomic.
+        let set = unsafe { libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+        let nap = std::sync::Arc::new(Nap::new().unwrap());
+        nap.end_after(HOUR);
+        let sleeper = thread::spawn({
+            let nap = nap.clone();
+            move || nap.sleep()
+        });
+        for number in 1..=100 {
+            // SAFETY: the thread was not joined yet.
+            let sent = unsafe { libc::pthread_kill(sleeper.as_pthread_t(), libc::SIGUSR2) };
+            assert_eq!(sent, 0);
+            while CALLED.load(Ordering::SeqCst) < number {
+                assert!(!sleeper.is_finished(), "it has ended without a reason");
+                thread::yield_now();
+            }
+        }
+        nap.end_after(Duration::ZERO);
+        sleeper.join().expect("it woke up well");
+    }
+
+    /// Else a sleep would last for ever, or its thread try again for ever.
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn what_is_no_timer_is_told() {
+        for act in [|nap: &Nap| nap.end_after(HOUR), |nap: &Nap| nap.sleep()] {
+            let timer = File::create("/dev/null").unwrap();
+            let told = thread::spawn(move || act(&Nap { timer })).join();
+            assert!(told.is_err());
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn no_child_inherits_a_timer_and_a_refusal_is_an_error() {
+        let timer = create(0).unwrap();
+        // SAFETY: takes and returns plain integers.
+        let flags = unsafe { libc::fcntl(timer.as_raw_fd(), libc::F_GETFD) };
+        assert_eq!(flags, libc::FD_CLOEXEC);
+        let no_flag = 1 << 30;
+        assert!(create(no_flag).is_err());
     }
 }
