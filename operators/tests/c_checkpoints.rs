@@ -326,8 +326,24 @@ fn c01_the_position_is_that_of_the_barrier_and_an_ended_source_stays_ended() {
     first.checkpoint();
     assert_eq!(lasting.disk.visible(), [100]);
     first.crash();
+    // It was over, and does not begin again.
+    other.add(101);
     let second = process();
     assert_eq!(second.calls.made(), [1, 2], "100 was there once");
+    second.checkpoint();
+    second.crash();
+    let third = process();
+    assert_eq!(
+        third.calls.made(),
+        [1, 2],
+        "the next checkpoint says so too"
+    );
+    third.complete(1);
+    third.complete(2);
+    lasting.log.end();
+    third.world.run();
+    third.end();
+    assert_eq!(lasting.disk.visible(), [100, 1, 2]);
 }
 
 #[test]
@@ -808,7 +824,7 @@ fn c07_a_state_of_which_something_is_left_over_is_refused() {
     let error = start(&World::new(), job).err().unwrap().to_string();
     assert!(
         error.contains("the state of `source` in the checkpoint can't be read")
-            && error.contains("1 of its 1 bytes are left over"),
+            && error.contains("1 of its 2 bytes are left over"),
         "{error}"
     );
     assert_eq!(lasting.files().len(), 3);

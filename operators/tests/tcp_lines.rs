@@ -4,9 +4,9 @@ mod kit;
 
 use futures_io::AsyncRead;
 use kit::jobs::{Disk, outcome, start};
-use kit::{World, ms};
-use peu_operators::Retry;
+use kit::{Answer, Calls, World, ms};
 use peu_operators::pipeline::{Pipeline, Report, Running, TcpLines, every};
+use peu_operators::{AsyncOptions, Retry};
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 use std::io::{self, ErrorKind};
@@ -319,4 +319,41 @@ fn c01_a_restored_job_tells_the_server_where_the_checkpoint_was() {
     server.send("4\n5\n");
     world.run();
     assert_eq!(disk.written(), ["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn c01_a_job_whose_connection_had_ended_asks_for_no_other_when_it_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, disk, calls) = (Server::default(), Disk::new(), Calls::new());
+    let life = |world: &World| {
+        let f = calls.clone();
+        let job = Pipeline::source(server.source().until_closed())
+            .map(|line: String| line.parse::<u64>().unwrap())
+            .async_map("stage", move |n| f.call(n), AsyncOptions::ordered())
+            .sink(disk.sink());
+        let checkpoints = every(ms(1_000)).restore();
+        start(world, job.checkpoint(checkpoints, folder.path())).unwrap()
+    };
+    let world = World::new();
+    let running = life(&world);
+    server.send("1\n2\n");
+    server.close();
+    world.run();
+    world.advance(ms(1_000));
+    world.run();
+    world.close();
+    drop(running);
+
+    server.refuse(usize::MAX);
+    let world = World::new();
+    let mut running = life(&world);
+    assert_eq!(calls.made(), [1, 2, 1, 2], "neither had finished");
+    for line in [1, 2] {
+        calls.answer(line, Answer::Output(10 * line));
+    }
+    world.run();
+    let report = outcome(&mut running).expect("it has ended").unwrap();
+    assert_eq!(report.written, 2);
+    assert_eq!(disk.visible(), [10, 20]);
+    assert_eq!(server.told(), [0]);
 }

@@ -2,7 +2,7 @@
 
 use super::checkpoint::Requests;
 use super::host::Host;
-use super::opening::{Opening, name_of};
+use super::opening::{Opening, Trouble, name_of};
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, Mark};
 use crate::error::{BoxError, Cause, StageError};
@@ -14,7 +14,8 @@ use std::task::{Context, Poll};
 /// Where records come from.
 ///
 /// A source has a *position*: what it needs to go on behind the last record that it gave. Given that position, the same
-/// source in another process gives the same records that this one would have given.
+/// source in another process gives the same records that this one would have given. A source that has ended stays so: a job that
+/// goes on from a checkpoint from after its end neither opens nor polls it.
 ///
 /// A source is polled in a task of the runtime, so it must not block. One that reads files by calls that block is best
 /// a [`Reader`](super::Reader), which runs elsewhere.
@@ -86,7 +87,11 @@ struct Opened {
     requests: Arc<Requests>,
     /// The number of the last barrier that was sent.
     sent: u64,
+    is_over: bool,
 }
+
+/// What a checkpoint holds of a source: whether it had ended, and its position.
+type Saved<P> = (bool, P);
 
 impl<S: Source> FromSource<S> {
     pub(super) fn new(source: S) -> Self {
@@ -98,8 +103,8 @@ impl<S: Source> FromSource<S> {
 }
 
 impl Opened {
-    fn bytes(&self, position: impl Serialize) -> Result<Vec<u8>, StageError> {
-        postcard::to_stdvec(&position).map_err(|error| self.error(Cause::Snapshot(error.into())))
+    fn bytes<P: Serialize>(&self, saved: Saved<P>) -> Result<Vec<u8>, StageError> {
+        postcard::to_stdvec(&saved).map_err(|error| self.error(Cause::Snapshot(error.into())))
     }
 
     /// The source has ended in this position.
@@ -120,8 +125,16 @@ impl Opened {
     fn barrier<T>(&mut self, position: impl Serialize) -> Result<Element<T>, StageError> {
         let barrier = self.requests.barrier();
         self.sent = barrier.number;
-        barrier.put(&self.name, self.bytes(position)?);
+        barrier.put(&self.name, self.bytes((false, position))?);
         Ok(Element::Mark(Mark::Checkpoint(barrier)))
+    }
+
+    /// Every checkpoint from now on says that the source has ended, and here.
+    fn end(&mut self, position: impl Serialize) -> Result<(), StageError> {
+        let bytes = self.bytes((true, position))?;
+        self.requests.source_ended(&self.name, bytes);
+        self.is_over = true;
+        Ok(())
     }
 }
 
@@ -135,14 +148,27 @@ impl<S: Source> Operator for FromSource<S> {
             None => format!("a source of {item}"),
         };
         let name = opening.enter_unnamed("source", what);
-        let from = opening.state(&name);
+        let from: Option<Saved<S::Position>> = opening.state(&name);
         opening.sources.push(Arc::clone(&name));
-        self.source.open(&opening.host, from);
-        self.opened = Some(Opened {
+        let mut opened = Opened {
             name,
             sent: opening.requests.newest(),
             requests: Arc::clone(&opening.requests),
-        });
+            is_over: false,
+        };
+        match from {
+            Some((true, position)) => {
+                if let Err(error) = opened.end(position) {
+                    let name = Arc::clone(&opened.name);
+                    opening.trouble.push(Trouble::State(name, error.into()));
+                }
+            }
+            from => {
+                let position = from.map(|(_, position)| position);
+                self.source.open(&opening.host, position);
+            }
+        }
+        self.opened = Some(opened);
     }
 
     #[inline]
@@ -150,6 +176,9 @@ impl<S: Source> Operator for FromSource<S> {
         let Some(opened) = &mut self.opened else {
             return Poll::Ready(None);
         };
+        if opened.is_over {
+            return Poll::Ready(None);
+        }
         loop {
             if opened.requests.newest() != opened.sent {
                 return Poll::Ready(Some(opened.barrier(self.source.position())));

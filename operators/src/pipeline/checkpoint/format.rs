@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use std::fmt::{self, Display, Formatter};
 
 const MAGIC: [u8; 8] = *b"peu-ckpt";
-/// Grows when the body changes its form.
-const VERSION: u16 = 1;
+/// Grows when the body, or a state in it, changes its form.
+const VERSION: u16 = 2;
 const HEADER: usize = 22;
 
 /// Why bytes are no checkpoint.

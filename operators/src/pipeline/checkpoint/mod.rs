@@ -5,7 +5,8 @@
 //! A checkpoint begins with a [barrier](crate::CheckpointBarrier) that every source puts into its stream, behind the last record that it
 //! gave, and with its position there. The barrier stays between those records and the ones behind them, in every
 //! channel, and an operator that has several inputs waits until it has the barrier from each: it takes nothing from an input
-//! whose barrier came, until the others' came too. (An input that has ended has given all it had.) So when the barrier
+//! whose barrier came, until the others' came too. (An input that has ended has given all it had, and the checkpoint says that of a
+//! source: it stays ended when the job goes on from there.) So when the barrier
 //! reaches an operator, that has seen all records before the barrier, and none behind it; and what it then holds, it
 //! gives to the barrier. An async stage gives the records that it works on, and those that wait in the queue behind it, in front of which
 //! it puts the barrier: so the barrier waits for none of them. A stage whose input is over makes the barrier itself.
