@@ -97,7 +97,12 @@ where
 
     /// A record in back-off gives its place back, if it may.
     pub(crate) fn leave_place(&mut self, request: usize) {
-        if self.without_place < self.policies.retry.without_place() {
+        let place = self.requests.place(request);
+        let is_bound = self
+            .lines
+            .as_ref()
+            .is_some_and(|lines| lines.has_earlier(place));
+        if !is_bound && self.without_place < self.policies.retry.without_place() {
             self.without_place += 1;
             self.requests.set_without_place(request, true);
             self.room.give_back(1);

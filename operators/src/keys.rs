@@ -7,10 +7,19 @@
 //! when it is taken.
 //!
 //! When a key's record leaves, the next one in its line may be accepted; when there is none, the key is forgotten.
+//!
+//! # Why a mark does not shut the stage
+//!
+//! What came in behind a mark leaves behind it, and the mark leaves when all that came in front of it has. If one of those waits for its
+//! key, and all places are taken by results from behind the mark, that wait for it, then nothing ever moves. So, while a record waits,
+//! no record from behind a mark that it is in front of gets the last place, or gives its own back in a back-off, from which it would return
+//! whether there is one or not; and of those whose turn it is, the one that came in front of most marks is first. Then those from behind the
+//! mark have all places but one at most, whoever came in front of it and is at work leaves, and there is a place.
 
 use crate::order::Place;
 use crate::panics::caught;
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::Hash;
 
 /// As many as the default capacity: no one has measured the keys yet.
@@ -71,7 +80,9 @@ where
             busy: HashMap::new(),
             lines: Vec::new(),
             free: Vec::new(),
-            next: VecDeque::new(),
+            places: VecDeque::new(),
+            next: BinaryHeap::new(),
+            turns: 0,
         }))
     }
 }
@@ -98,6 +109,12 @@ pub trait Lines<T, Time>: Send {
     /// The record that waited and may be accepted now, and its line.
     fn next(&mut self) -> Option<(Entered<T, Time>, usize)>;
 
+    /// The place of the record that is next.
+    fn next_place(&self) -> Option<Place>;
+
+    /// Whether a record waits that has an earlier place.
+    fn has_earlier(&self, place: Place) -> bool;
+
     /// How many records wait.
     fn waiting(&self) -> usize;
 
@@ -116,8 +133,12 @@ struct LinesByKey<T, Time, K, F> {
     busy: HashMap<K, usize>,
     lines: Vec<Line<Entered<T, Time>, K>>,
     free: Vec<usize>,
-    /// Lines whose first may be accepted, in the order in which that came true.
-    next: VecDeque<usize>,
+    /// The places of those that wait, the earliest first, and how many have each.
+    places: VecDeque<(Place, usize)>,
+    /// Lines whose first may be accepted; by its place, and for the same place in the order in which that came true.
+    next: BinaryHeap<Reverse<(Place, u64, usize)>>,
+    /// How often it came true.
+    turns: u64,
 }
 
 struct Line<E, K> {
@@ -143,6 +164,27 @@ where
         line
     }
 
+    /// A record waits. None that came before has a later place.
+    fn count(&mut self, place: Place) {
+        self.waiting += 1;
+        match self.places.back_mut() {
+            Some((last, count)) if *last == place => *count += 1,
+            _ => self.places.push_back((place, 1)),
+        }
+    }
+
+    /// A record no longer waits.
+    fn discount(&mut self, place: Place) {
+        self.waiting -= 1;
+        let mut places = self.places.iter_mut();
+        if let Some((_, count)) = places.find(|(other, _)| *other == place) {
+            *count -= 1;
+        }
+        while self.places.front().is_some_and(|(_, count)| *count == 0) {
+            self.places.pop_front();
+        }
+    }
+
     fn close(&mut self, line: usize) {
         if let Some(key) = self.lines[line].key.take() {
             self.busy.remove(&key);
@@ -166,8 +208,9 @@ where
         };
         match self.busy.get(&key) {
             Some(line) => {
+                let place = entered.place;
                 self.lines[*line].records.push_back(entered);
-                self.waiting += 1;
+                self.count(place);
                 Arrival::Waits
             }
             None => Arrival::Accept(entered, self.open(key)),
@@ -175,19 +218,29 @@ where
     }
 
     fn leave(&mut self, line: usize) -> bool {
-        let waits = !self.lines[line].records.is_empty();
-        match waits {
-            true => self.next.push_back(line),
-            false => self.close(line),
-        }
-        waits
+        let Some(first) = self.lines[line].records.front() else {
+            self.close(line);
+            return false;
+        };
+        self.turns += 1;
+        self.next.push(Reverse((first.place, self.turns, line)));
+        true
     }
 
     fn next(&mut self) -> Option<(Entered<T, Time>, usize)> {
-        let line = self.next.pop_front()?;
+        let Reverse((place, _, line)) = self.next.pop()?;
         let entered = self.lines[line].records.pop_front()?;
-        self.waiting -= 1;
+        self.discount(place);
         Some((entered, line))
+    }
+
+    fn next_place(&self) -> Option<Place> {
+        self.next.peek().map(|Reverse((place, ..))| *place)
+    }
+
+    fn has_earlier(&self, place: Place) -> bool {
+        let first = self.places.front();
+        first.is_some_and(|(first, _)| *first < place)
     }
 
     fn waiting(&self) -> usize {
@@ -211,7 +264,7 @@ where
 mod tests {
     use super::{Arrival, Entered, KeyOf, LinesByKey};
     use super::{KeyBy, Lines};
-    use std::collections::{HashMap, VecDeque};
+    use std::collections::{BinaryHeap, HashMap, VecDeque};
 
     fn arrive(lines: &mut (impl Lines<u64, ()> + ?Sized), record: u64) -> Arrival<u64, ()> {
         lines.arrive(Entered {
@@ -240,7 +293,9 @@ mod tests {
             busy: HashMap::new(),
             lines: Vec::new(),
             free: Vec::new(),
-            next: VecDeque::new(),
+            places: VecDeque::new(),
+            next: BinaryHeap::new(),
+            turns: 0,
         };
         let one = accepted(&mut lines, 1).expect("its key is free");
         let two = accepted(&mut lines, 2).expect("so is this");

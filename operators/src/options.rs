@@ -70,6 +70,9 @@ impl AsyncOptions {
     /// A record whose key is busy waits in line. It takes no place of the capacity, and its time does not run, until it
     /// is accepted. [`waiting`](AsyncOptions::waiting) bounds the lines. A key costs memory only while it is busy.
     ///
+    /// Among records with times and marks, what came in behind a mark leaves behind all that came in front of it. So while a record waits for
+    /// its key in front of a mark, those behind the mark leave it one place of the capacity.
+    ///
     /// If `key` panics, its record has failed with that panic. `Hash` and `Eq` of keys must not panic.
     ///
     /// # Examples

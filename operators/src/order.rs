@@ -76,6 +76,14 @@ impl<Out, Time, M> Order<Out, Time, M> {
         }
     }
 
+    /// The place of a record that comes in now.
+    pub(crate) fn next_place(&self) -> Place {
+        match self {
+            Self::Ordered(line) => line.next_place(),
+            Self::Unordered(segments) => segments.next_place(),
+        }
+    }
+
     /// A mark comes in, behind all others.
     pub(crate) fn mark(&mut self, mark: M) {
         match self {
@@ -252,10 +260,14 @@ impl<Out, Time, M> Segments<Out, Time, M> {
         self.segments.len() == 1 && self.segments[0].settled.is_empty()
     }
 
+    fn next_place(&self) -> Place {
+        self.oldest + self.segments.len() as Place - 1
+    }
+
     fn enter(&mut self) -> Place {
         self.youngest().unsettled += 1;
         self.len += 1;
-        self.oldest + self.segments.len() as Place - 1
+        self.next_place()
     }
 
     fn mark(&mut self, mark: M) {

@@ -65,19 +65,22 @@ pub(crate) struct Room {
     pub(crate) records: usize,
     /// Less than none while a barrier passes that had no room.
     pub(crate) marks: isize,
+    /// How many places are kept for records that wait for their keys, and whose turn is first: none, or one.
+    pub(crate) kept: usize,
     /// Places that records have come back to while others had them: the next that are given back are none.
     overdrawn: usize,
 }
 
 impl Room {
     pub(crate) fn is_short(self) -> bool {
-        self.records == 0 || self.marks <= 0
+        self.records <= self.kept || self.marks <= 0
     }
 
     pub(crate) fn new(records: usize, marks: usize) -> Self {
         Self {
             records,
             marks: marks as isize,
+            kept: 0,
             overdrawn: 0,
         }
     }

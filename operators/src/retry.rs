@@ -100,7 +100,8 @@ impl<OnError, OnResult> Retry<OnError, OnResult> {
     /// default.
     ///
     /// A record whose wait is over takes a place, even if none is free: but there are never more calls than places, and
-    /// it goes ahead of new records. So a stage holds at most its capacity and `most` records.
+    /// it goes ahead of new records. So a stage holds at most its capacity and `most` records. In a key-ordered stage, a record keeps its
+    /// place while another waits for its key in front of a mark that this one is behind.
     pub fn without_place(mut self, most: usize) -> Self {
         self.without_place = most;
         self

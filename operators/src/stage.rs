@@ -181,6 +181,7 @@ where
         let _ = caught(|| self.policies.guard.report(&mut metrics));
         let unfinished = self.requests.len() + self.waiting() + self.held.len();
         metrics.queued = self.order.len() - unfinished;
+        let records = self.room.records;
         let consumer = self.outlet.exchange(Offer {
             outputs: &mut self.outgoing,
             room: &mut self.room,
@@ -192,8 +193,9 @@ where
         });
         if consumer == Consumer::Left {
             self.stop();
-        } else if self.starving && !self.room.is_short() {
-            self.starving = false;
+        } else if self.starving && (!self.room.is_short() || self.room.records > records) {
+            // A place that is kept is room for those that it is kept for.
+            self.starving = self.room.is_short();
             self.signals.raise(INPUT);
         }
     }

@@ -96,6 +96,9 @@ where
 
     /// There may be something to take in: a record out of a line, or whatever comes from the stream.
     fn poll_input(&mut self) -> Option<Event<T, Time>> {
+        if let Some(lines) = &self.lines {
+            self.room.kept = usize::from(lines.has_earlier(self.order.next_place()));
+        }
         if self.room.is_short() {
             let more = !self.input.is_over() || self.waiting() > 0 || !self.held.is_empty();
             if more && self.starve() {
@@ -107,7 +110,9 @@ where
 
     /// A record whose key is no longer busy.
     fn next_in_line(&mut self) -> Option<Event<T, Time>> {
-        if self.lines.is_none() || self.room.records == 0 || !self.may_accept() {
+        let lines = self.lines.as_ref()?;
+        let kept = usize::from(lines.has_earlier(lines.next_place()?));
+        if self.room.records <= kept || !self.may_accept() {
             return None;
         }
         let (entered, line) = self.lines.as_mut()?.next()?;
@@ -171,7 +176,8 @@ where
     }
 
     fn has_room_for_a_record(&self) -> bool {
-        self.room.records > 0 && !self.lines.as_ref().is_some_and(|lines| lines.is_full())
+        let has_place = self.room.records > self.room.kept;
+        has_place && !self.lines.as_ref().is_some_and(|lines| lines.is_full())
     }
 
     /// Whether new records may come in. Not while a guard says to wait, nor ahead of a record that gave its place back:
@@ -435,7 +441,12 @@ where
             Departure::Record(Verdict::Output(output, time)) => {
                 self.outgoing.push_back(Element::Record(output, time));
             }
-            Departure::Record(Verdict::Nothing) => self.room.give_back(1),
+            Departure::Record(Verdict::Nothing) => {
+                self.room.give_back(1);
+                if self.room.kept > 0 {
+                    self.signals.raise(INPUT);
+                }
+            }
             Departure::Record(Verdict::Failed(error)) => self.finish(Err(error)),
             Departure::Mark(mark) => self.outgoing.push_back(Element::Mark(mark)),
         }

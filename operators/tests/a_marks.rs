@@ -4,7 +4,7 @@ mod kit;
 
 use kit::marked::{Marked, latency, watermark};
 use kit::{Answer, ms};
-use peu_operators::{AsyncOptions, Element, EventTime, Fallback, Mark, Recovery};
+use peu_operators::{AsyncOptions, Element, EventTime, Fallback, Mark, OnError, Recovery, Retry};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -56,6 +56,77 @@ fn a03_a_record_that_waits_for_its_key_is_before_the_watermark_that_came_after_i
     assert_eq!(stage.take(), "r11 W1 r3 r12");
     stage.complete(21);
     assert_eq!(stage.take(), "r21");
+}
+
+#[test]
+fn a08_results_behind_a_watermark_leave_a_place_to_what_waits_for_its_key_in_front_of_it() {
+    let keyed = AsyncOptions::key_ordered(|record: &u64| record % 10);
+    let mut stage = Marked::new(keyed.capacity(3));
+    stage.script(&[1, 11, 0, 3, 13, 5]);
+    assert_eq!(
+        stage.calls.made(),
+        [1, 3],
+        "11 and 13 wait, and 5 leaves a place"
+    );
+    stage.complete(3);
+    assert_eq!(stage.calls.made(), [1, 3], "so does 13");
+    stage.complete(1);
+    assert_eq!(stage.take(), "r1");
+    assert_eq!(
+        stage.calls.made(),
+        [1, 3, 11, 13],
+        "11 is first, for W1 waits for it"
+    );
+    stage.complete(13);
+    stage.complete(11);
+    assert_eq!(stage.take(), "r11 W1 r3 r13");
+    stage.complete(5);
+    assert_eq!(stage.take(), "r5");
+}
+
+#[test]
+fn a08_the_place_of_a_record_that_is_left_out_is_taken_by_what_waits_in_front_of_a_watermark() {
+    let keyed = AsyncOptions::key_ordered(|record: &u64| record % 10);
+    let keyed = keyed.capacity(4).on_error(OnError::Skip);
+    let mut stage = Marked::new(keyed);
+    stage.script(&[1, 2, 3, 11, 12, 0, 4]);
+    assert_eq!(stage.calls.made(), [1, 2, 3], "the last place is kept");
+    stage.complete(1);
+    stage.complete(2);
+    assert_eq!(stage.calls.made(), [1, 2, 3, 11]);
+    stage.calls.answer(3, Answer::Refused);
+    stage.world.run();
+    assert_eq!(
+        stage.calls.made(),
+        [1, 2, 3, 11, 12],
+        "and nobody took anything"
+    );
+    stage.complete(11);
+    stage.complete(12);
+    assert_eq!(stage.take(), "r1 r2 r11 r12 W1");
+}
+
+#[test]
+fn r07_behind_a_watermark_that_waits_for_a_key_no_record_gives_its_place_back() {
+    let keyed = AsyncOptions::key_ordered(|record: &u64| record % 10);
+    let retry = Retry::fixed(ms(10)).without_place(3);
+    let mut stage = Marked::new(keyed.capacity(2).retry(retry));
+    stage.script(&[1, 11]);
+    stage.calls.answer(1, Answer::Refused);
+    stage.world.run();
+    stage.script(&[0, 3, 5]);
+    assert_eq!(stage.calls.made(), [1, 3], "5 leaves the place of 1 to 11");
+    stage.calls.answer(3, Answer::Refused);
+    stage.world.run();
+    assert_eq!(stage.calls.made(), [1, 3], "3 keeps its place");
+    stage.world.advance(ms(10));
+    stage.world.run();
+    for record in [3, 1] {
+        stage.complete(record);
+    }
+    assert_eq!(stage.take(), "r1");
+    stage.complete(11);
+    assert_eq!(stage.take(), "r11 W1 r3");
 }
 
 #[test]
