@@ -95,7 +95,13 @@ where
                 self.requests.start_second(request, future, began);
                 self.poll_request(request)
             }
-            Err(message) => self.panicked(request, message),
+            Err(message) => {
+                // There is no future that has this call's time.
+                if let Some(began) = began {
+                    let _ = caught(|| self.tell_end(began, Ending::Panicked));
+                }
+                self.panicked(request, message)
+            }
         }
     }
 

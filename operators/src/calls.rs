@@ -87,12 +87,17 @@ where
         if Self::TIMED
             && let Some(began) = self.requests.take_began(request, which)
         {
-            let call = Call::new(began, self.alarm.now(), ending);
-            if let Ending::Result(Ok(_)) = ending {
-                self.policies.hedge.learn(call.took());
-            }
-            self.policies.guard.end(&call);
+            self.tell_end(began, ending);
         }
+    }
+
+    /// A call that began at this time has ended. A panic of a guard is the caller's.
+    pub(crate) fn tell_end(&mut self, began: Instant, ending: Ending<'_, Out, E>) {
+        let call = Call::new(began, self.alarm.now(), ending);
+        if let Ending::Result(Ok(_)) = ending {
+            self.policies.hedge.learn(call.took());
+        }
+        self.policies.guard.end(&call);
     }
 
     /// A record in back-off gives its place back, if it may.

@@ -6,9 +6,13 @@ use futures_lite::StreamExt as _;
 use kit::{Answer, Bench, Calls, Refused, Tap, World, ms};
 use peu_operators::pipeline::{Pipeline, iterate};
 use peu_operators::{
-    AsyncMap, AsyncOptions, Cause, FixedLimit, Hedge, OnError, Retry, StagePolicies, StreamExt as _,
+    Admission, AsyncMap, AsyncOptions, Call, Cause, FixedLimit, Guard, Hedge, OnError, Retry,
+    StagePolicies, StreamExt as _,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// A stage over the numbers from 1 on, whose calls have names of their own: the first call for record 7 is 7, the second
 /// 107, the third 207. Records that are not answered in time are called for again.
@@ -194,6 +198,38 @@ fn r08_a_guard_is_asked_and_told_of_both() {
     bench.complete(2);
     assert_eq!(bench.calls.live(), [3, 103, 4], "two have ended");
     assert_eq!(bench.out.stream().metrics().running, 3);
+}
+
+/// Counts the calls that it was told have begun, and have ended.
+#[derive(Default)]
+struct Ledger(Arc<[AtomicUsize; 2]>);
+
+impl Guard<u64, Refused> for Ledger {
+    fn admit(&mut self, _now: Instant, _running: usize) -> Admission {
+        Admission::Go
+    }
+
+    fn begin(&mut self, _now: Instant) {
+        self.0[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&mut self, _call: &Call<'_, u64, Refused>) {
+        self.0[1].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn r08_a_guard_is_told_of_a_second_call_that_panics_before_there_is_a_future() {
+    let ledger = Ledger::default();
+    let counts = Arc::clone(&ledger.0);
+    let options = AsyncOptions::unordered().hedge(Hedge::after(ms(10)));
+    let options = options.guard(ledger).on_error(OnError::Skip);
+    let stage = Hedged::new(1, options);
+    stage.calls.answer(101, Answer::PanicInCall);
+    stage.advance(10);
+    assert_eq!(stage.calls.made(), [1, 101]);
+    let counts = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(counts, [2, 2], "begun and ended");
 }
 
 #[test]
