@@ -93,6 +93,10 @@
 //!
 //! [`Stream`]: futures_core::Stream
 
+/// The oracle has parts of the tests' kit, which names the crate as its users do.
+#[cfg(all(test, feature = "pipeline", not(loom)))]
+extern crate self as peu_operators;
+
 mod alarm;
 mod async_elements;
 mod async_flat_map;

@@ -109,6 +109,9 @@ mod merge;
 pub(crate) mod modelling;
 mod opening;
 mod operator;
+#[cfg(all(test, not(loom)))]
+#[path = "../../tests/oracle/mod.rs"]
+mod oracle;
 mod reduce;
 mod report;
 mod sessions;

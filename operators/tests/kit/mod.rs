@@ -6,7 +6,6 @@ mod feed;
 pub(crate) mod jobs;
 pub(crate) mod lives;
 pub(crate) mod marked;
-pub(crate) mod oracle;
 mod tap;
 mod world;
 
