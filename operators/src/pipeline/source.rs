@@ -107,14 +107,6 @@ impl Opened {
         postcard::to_stdvec(&saved).map_err(|error| self.error(Cause::Snapshot(error.into())))
     }
 
-    /// The source has ended in this position.
-    #[cold]
-    fn end(&self, position: impl Serialize) -> Result<(), StageError> {
-        let position = self.bytes(position)?;
-        self.requests.source_ended(&self.name, position);
-        Ok(())
-    }
-
     #[cold]
     fn error(&self, cause: Cause) -> StageError {
         StageError::of_stage(Arc::clone(&self.name), cause)
@@ -130,6 +122,7 @@ impl Opened {
     }
 
     /// Every checkpoint from now on says that the source has ended, and here.
+    #[cold]
     fn end(&mut self, position: impl Serialize) -> Result<(), StageError> {
         let bytes = self.bytes((true, position))?;
         self.requests.source_ended(&self.name, bytes);
