@@ -87,7 +87,7 @@ where
         };
         if let Outcome::Output(output) = outcome {
             self.metrics.completed += 1;
-            self.latencies.add(None);
+            self.latencies.add_at_once();
             self.outgoing.push_back(Element::Record(output, time));
             return true;
         }

@@ -5,7 +5,7 @@
 //! shifts.
 
 use std::fmt::{self, Debug, Formatter};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Buckets for each doubling, as a power of two: 2 bits tell them apart.
 const SUB_BITS: u32 = 2;
@@ -114,25 +114,45 @@ impl Debug for Latencies {
     }
 }
 
-/// What came since the stage last told.
+/// What came since the stage last told. Requests that were accepted together mostly end together, so equal times that follow each other
+/// are one entry.
 #[derive(Default)]
 pub(crate) struct Recent {
     at_once: u64,
-    others: Vec<Duration>,
+    others: Vec<(Duration, u64)>,
+    /// Between which moments the last entry's time is.
+    last: Option<(Instant, Instant)>,
 }
 
 impl Recent {
-    /// A request has its outcome; it took no time, or so long.
-    pub(crate) fn add(&mut self, took: Option<Duration>) {
-        match took {
-            None => self.at_once += 1,
-            Some(took) => self.others.push(took),
+    /// A request had its outcome at once.
+    #[inline]
+    pub(crate) fn add_at_once(&mut self) {
+        self.at_once += 1;
+    }
+
+    /// A request that was accepted at `from` had its outcome at `to`.
+    #[inline]
+    pub(crate) fn add_between(&mut self, from: Instant, to: Instant) {
+        match self.others.last_mut() {
+            Some((_, times)) if self.last == Some((from, to)) => *times += 1,
+            _ => {
+                self.add(to.saturating_duration_since(from));
+                self.last = Some((from, to));
+            }
         }
+    }
+
+    /// A request had its outcome after so long.
+    pub(crate) fn add(&mut self, took: Duration) {
+        self.last = None;
+        self.others.push((took, 1));
     }
 
     pub(crate) fn move_to(&mut self, latencies: &mut Latencies) {
         latencies.add_many(Duration::ZERO, std::mem::take(&mut self.at_once));
-        self.others.drain(..).for_each(|took| latencies.add(took));
+        let others = self.others.drain(..);
+        others.for_each(|(took, times)| latencies.add_many(took, times));
     }
 }
 

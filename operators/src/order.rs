@@ -105,6 +105,15 @@ impl<Out, Time, M> Order<Out, Time, M> {
         }
     }
 
+    /// Whether there is a `next`.
+    #[inline]
+    pub(crate) fn has_next(&self) -> bool {
+        match self {
+            Self::Ordered(line) => line.has_next(),
+            Self::Unordered(segments) => segments.has_next(),
+        }
+    }
+
     /// Takes the next that may leave, of those that had to wait.
     pub(crate) fn next(&mut self) -> Option<Departure<Out, Time, M>> {
         match self {
@@ -187,6 +196,10 @@ impl<Out, Time, M> Line<Out, Time, M> {
         }
         self.entries[entry] = Some(verdict);
         None
+    }
+
+    fn has_next(&self) -> bool {
+        matches!(self.entries.front(), Some(Some(_))) || self.is_mark_next()
     }
 
     fn is_mark_next(&self) -> bool {
@@ -288,6 +301,11 @@ impl<Out, Time, M> Segments<Out, Time, M> {
         }
         self.segments[leaves_from].settled.push_back(verdict);
         None
+    }
+
+    fn has_next(&self) -> bool {
+        let oldest = &self.segments[0];
+        !oldest.settled.is_empty() || (oldest.unsettled == 0 && oldest.end.is_some())
     }
 
     fn next(&mut self) -> Option<Departure<Out, Time, M>> {

@@ -377,9 +377,11 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
             return;
         }
         let future = &mut self.slots[request].future;
-        self.running -= usize::from(future.is_some());
-        // What a panicking drop leaves undone is the user's; the slot is empty either way.
-        let _ = caught(|| future.set(None));
+        if future.is_some() {
+            self.running -= 1;
+            // What a panicking drop leaves undone is the user's; the slot is empty either way.
+            let _ = caught(|| future.set(None));
+        }
     }
 
     fn cancel_second(&mut self, request: usize) {

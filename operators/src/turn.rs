@@ -363,9 +363,10 @@ where
             self.cut_after(request);
         }
         self.return_to_place(request);
-        let accepted = self.requests.accepted(request);
-        self.latencies
-            .add(accepted.map(|at| self.alarm.now().saturating_duration_since(at)));
+        match self.requests.accepted(request) {
+            Some(at) => self.latencies.add_between(at, self.alarm.now()),
+            None => self.latencies.add_at_once(),
+        }
         let place = self.requests.place(request);
         let line = self.requests.remove(request);
         self.reopen();
@@ -428,7 +429,8 @@ where
 
     /// Lets leave what may.
     pub(crate) fn emit(&mut self) {
-        while !self.is_over()
+        while self.order.has_next()
+            && !self.is_over()
             && let Some(departure) = self.order.next()
         {
             self.depart(departure);

@@ -11,7 +11,7 @@ use super::error::PipelineError;
 use super::host::Host;
 use super::operator::{Ask, Operator, Step};
 use super::sink::Sink;
-use crate::barrier::States;
+use crate::barrier::{CheckpointBarrier, States};
 use crate::element::{Element, Mark};
 use crate::error::{Cause, StageError};
 use crate::panics::caught;
@@ -93,22 +93,36 @@ where
     async fn work(&mut self) -> Result<(), PipelineError> {
         let mut budget = Budget::default();
         loop {
-            let step = poll_fn(|cx| budget.poll(cx, |cx| self.poll_step(cx)));
-            match step.await?.transpose()? {
-                None => return self.checkpoint_at_end().await,
-                Some(Element::Record(record, _)) => {
+            let next = poll_fn(|cx| budget.poll(cx, |cx| self.poll_next(cx)));
+            match next.await {
+                Next::Record(record) => {
                     self.sink.write(record).await.map_err(sink_error)?;
                     self.counts.written += 1;
                 }
-                Some(Element::Mark(Mark::Checkpoint(barrier))) => {
+                Next::Barrier(barrier) => {
                     self.passed = barrier.number;
                     let states = std::mem::take(&mut *barrier.states.lock());
                     self.checkpoint(barrier.number, states, false).await?;
                     self.requests.complete();
                 }
-                Some(Element::Mark(_)) => {}
+                Next::OtherMark => {}
+                Next::End => return self.checkpoint_at_end().await,
+                Next::Failed(error) => return Err(*error),
             }
         }
+    }
+
+    /// What the sink has to do with what comes next.
+    #[inline]
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next<O::Item>> {
+        self.poll_step(cx).map(|step| match step {
+            Ok(Some(Ok(Element::Record(record, _)))) => Next::Record(record),
+            Ok(Some(Ok(Element::Mark(Mark::Checkpoint(barrier))))) => Next::Barrier(barrier),
+            Ok(Some(Ok(Element::Mark(_)))) => Next::OtherMark,
+            Ok(Some(Err(error))) => Next::Failed(Box::new(error.into())),
+            Ok(None) => Next::End,
+            Err(error) => Next::Failed(Box::new(error)),
+        })
     }
 
     /// The next element; without room in the sink only the barrier, once one was asked for.
@@ -176,6 +190,15 @@ where
 
 fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
     PipelineError::Sink(error.into())
+}
+
+/// What comes next, for the sink: a few words, for each record passes through here.
+enum Next<T> {
+    Record(T),
+    Barrier(CheckpointBarrier),
+    OtherMark,
+    End,
+    Failed(Box<PipelineError>),
 }
 
 /// A future whose panics are its error.

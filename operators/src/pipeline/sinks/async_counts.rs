@@ -38,7 +38,7 @@ impl Counts {
 
     /// A record is written, or has failed for good, so long after the sink took it.
     pub(super) fn outcome(&mut self, took: Duration) {
-        self.latencies.add((!took.is_zero()).then_some(took));
+        self.latencies.add(took);
     }
 
     /// What became of a record that failed for good.
