@@ -79,6 +79,7 @@ pub trait Source: Send + 'static {
 /// A source as the first operator: what [`Pipeline::source`](super::Pipeline::source) makes.
 pub struct FromSource<S> {
     source: S,
+    /// None: not opened yet, or over before the checkpoint that the job goes on from.
     opened: Option<Opened>,
 }
 
@@ -87,7 +88,6 @@ struct Opened {
     requests: Arc<Requests>,
     /// The number of the last barrier that was sent.
     sent: u64,
-    is_over: bool,
 }
 
 /// What a checkpoint holds of a source: whether it had ended, and its position.
@@ -123,10 +123,9 @@ impl Opened {
 
     /// Every checkpoint from now on says that the source has ended, and here.
     #[cold]
-    fn end(&mut self, position: impl Serialize) -> Result<(), StageError> {
+    fn end(&self, position: impl Serialize) -> Result<(), StageError> {
         let bytes = self.bytes((true, position))?;
         self.requests.source_ended(&self.name, bytes);
-        self.is_over = true;
         Ok(())
     }
 }
@@ -143,11 +142,10 @@ impl<S: Source> Operator for FromSource<S> {
         let name = opening.enter_unnamed("source", what);
         let from: Option<Saved<S::Position>> = opening.state(&name);
         opening.sources.push(Arc::clone(&name));
-        let mut opened = Opened {
+        let opened = Opened {
             name,
             sent: opening.requests.newest(),
             requests: Arc::clone(&opening.requests),
-            is_over: false,
         };
         match from {
             Some((true, position)) => {
@@ -159,9 +157,9 @@ impl<S: Source> Operator for FromSource<S> {
             from => {
                 let position = from.map(|(_, position)| position);
                 self.source.open(&opening.host, position);
+                self.opened = Some(opened);
             }
         }
-        self.opened = Some(opened);
     }
 
     #[inline]
@@ -169,9 +167,6 @@ impl<S: Source> Operator for FromSource<S> {
         let Some(opened) = &mut self.opened else {
             return Poll::Ready(None);
         };
-        if opened.is_over {
-            return Poll::Ready(None);
-        }
         loop {
             if opened.requests.newest() != opened.sent {
                 return Poll::Ready(Some(opened.barrier(self.source.position())));
