@@ -116,6 +116,35 @@ fn the_end_of_the_input_completes_all_windows_of_streams_that_were_idle() {
 }
 
 #[test]
+fn a_stream_says_how_far_it_has_come_before_it_is_idle() {
+    let (world, log, disk) = (World::new(), Log::new(), Results::new());
+    let watermarks = Watermarks::ascending().every(ms(20)).idle_after(ms(10));
+    let job = Pipeline::source(log.reader())
+        .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
+        .parallelism(1, |lane| lane)
+        .key_by(|n| n % 2)
+        .aggregate(
+            Windows::tumbling(ms(10)),
+            |sum: &mut u64, n| *sum += n,
+            |late| panic!("{late} is not late"),
+        )
+        .map(|window| (window.start.as_millis(), window.key, window.value))
+        .sink(disk.sink());
+    let _running = start(&world, job).unwrap();
+    for record in [3, 25] {
+        log.add(record);
+    }
+    world.run();
+    world.advance(ms(10));
+    world.run();
+    assert_eq!(
+        disk.written(),
+        [(0, 1, 3)],
+        "25 has come, and nothing more does"
+    );
+}
+
+#[test]
 fn when_all_streams_are_idle_the_windows_are_complete_that_any_of_them_has_passed() {
     let (world, log, other, disk) = (World::new(), Log::new(), Log::new(), Results::new());
     let timed = |log: &Log<u64>| {

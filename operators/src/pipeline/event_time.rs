@@ -55,8 +55,8 @@ impl Watermarks {
         Self::bounded(Duration::ZERO)
     }
 
-    /// A watermark is sent at most once in this time, by the runtime's clock, and only when it says something new. 200 ms by
-    /// default.
+    /// A watermark is sent at most once in this time, by the runtime's clock, and only when it says something new; and one
+    /// before a source is called idle. 200 ms by default.
     pub fn every(mut self, every: Duration) -> Self {
         self.every = every;
         self
@@ -112,13 +112,16 @@ impl<O: Operator, F> EventTimes<O, F> {
         }
     }
 
-    /// The watermark that is due, if one is.
+    /// The watermark that is due, if one is. The last before the source is called idle is due with that: from then on it would
+    /// count for nothing.
     fn due_watermark(&mut self) -> Option<Mark> {
         let next = self.news()?;
+        let is_silent = self.is_silent();
         let clock = self.clock.as_mut()?;
         let now = clock.alarm.after(Duration::ZERO)?;
         let since = clock.sent_at.get_or_insert(now);
-        if now < since.checked_add(self.watermarks.every)? {
+        let due = since.checked_add(self.watermarks.every);
+        if !is_silent && due.is_none_or(|due| now < due) {
             return None;
         }
         *since = now;
