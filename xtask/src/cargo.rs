@@ -14,15 +14,26 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds a measuring program of `benches/src/bin` and runs it in the root of the repository.
 pub(crate) fn measure(program: &str, arguments: &[&str]) -> Result<()> {
-    let status = cargo()
+    ran(measuring(program, &[]).args(arguments))
+}
+
+/// The command that does so: what is added to it are the program's arguments.
+pub(crate) fn measuring(program: &str, features: &[&str]) -> Command {
+    let mut command = cargo();
+    command
         .args(["run", "--release", "--package", "peu-benches"])
-        .args(["--bin", program, "--"])
-        .args(arguments)
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("the measurement ended with {status}")),
-        Err(error) => Err(format!("cannot run cargo: {error}")),
+        .args(["--features", &features.join(",")])
+        .args(["--bin", program, "--"]);
+    command
+}
+
+/// Runs a measurement to its end.
+pub(crate) fn ran(measurement: &mut Command) -> Result<()> {
+    let status = measurement.status();
+    let status = status.map_err(|error| format!("cannot run cargo: {error}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("the measurement ended with {status}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table of work on files: a front for the program in `benches/src/bin/files`.
 
 use crate::Result;
-use crate::cargo::{cargo, root};
+use crate::cargo::{measuring, ran, root};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -9,17 +9,10 @@ const PAGE: &str = "benches/FILES.md";
 
 /// Builds the program, with all peers, and runs it. Without arguments it writes the page.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let mut program = cargo();
-    program
-        .args(["run", "--release", "--package", "peu-benches"])
-        .args(["--features", "ring-peers", "--bin", "files", "--"]);
-    if arguments.is_empty() {
-        return write(program.arg("--markdown"));
-    }
-    match program.args(arguments).status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("the measurement ended with {status}")),
-        Err(error) => Err(format!("cannot run cargo: {error}")),
+    let mut program = measuring("files", &["ring-peers"]);
+    match arguments {
+        [] => write(program.arg("--markdown")),
+        arguments => ran(program.args(arguments)),
     }
 }
 
