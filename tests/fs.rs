@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `ahead` | reading ahead, writing behind, and their failures |
 //! | `calls` | each function, and the text of its error |
+//! | `elsewhere` | a file system that is a program: it is silent, interrupts, does things by halves |
 //! | `file` | an open file: positions, sequences, dropped futures |
 //! | `faults` | a full disk, a file that shrinks, a runtime that ends |
+//! | `program` | that program: the kernel asks it what a disk would be asked (FUSE) |
 //! | `ring` | stuck workers, ends in the middle, and what they must not leave |
 //! | `tiers` | which tier served, and how they are restricted |
 
@@ -13,10 +15,14 @@
 mod ahead;
 #[path = "fs/calls.rs"]
 mod calls;
+#[path = "fs/elsewhere.rs"]
+mod elsewhere;
 #[path = "fs/faults.rs"]
 mod faults;
 #[path = "fs/file.rs"]
 mod file;
+#[path = "fs/program.rs"]
+mod program;
 #[path = "fs/ring.rs"]
 mod ring;
 #[path = "fs/tiers.rs"]

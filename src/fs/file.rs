@@ -5,7 +5,7 @@ use super::sequential::{STREAM, Sequential};
 use super::work::{failed, on_pool, perform, take_turns, uninterrupted};
 use super::{Metadata, OpenOptions, Permissions};
 use crate::Handle;
-use peu_reactor::file::{Answer, Call, History, Now, prefetch};
+use peu_reactor::file::{Answer, Call, History, Nature, Now, prefetch};
 use std::fs;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -71,29 +71,35 @@ pub struct File {
 /// What a file and the jobs that work on it share.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) file: Arc<fs::File>,
+    /// None only while it is dropped.
+    file: Option<Arc<fs::File>>,
     path: PathBuf,
-    is_file: OnceLock<bool>,
+    /// Asked when it is needed, unless who opened it knew.
+    nature: OnceLock<Nature>,
     history: History,
     /// The one that opened it.
     pub(super) runtime: Handle,
 }
 
 impl Open {
+    pub(super) fn file(&self) -> &Arc<fs::File> {
+        self.file.as_ref().expect("taken only by drop")
+    }
+
     pub(super) fn failed(&self, what: &str, cause: io::Error) -> io::Error {
         failed(what, &self.path, cause)
     }
 
     pub(super) fn read_now(&self, buffer: &mut [u8], position: Option<u64>) -> Now {
         let files = self.runtime.reactor().files();
-        files.read_now(self.file.as_fd(), &self.history, buffer, position)
+        files.read_now(self.file().as_fd(), &self.history, buffer, position)
     }
 
     /// Reads from the file's own position on, on a thread that may block. Returns how much, and whether the disk was waited for
     /// and there may be more. Then the system is told of what comes next, if the buffer is as large as those of who reads on
     /// and on.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
-        let mut file = &*self.file;
+        let mut file = &**self.file();
         let files = self.runtime.reactor().files();
         self.history.forgive();
         let cached = files.read_cached(file.as_fd(), &self.history, buffer);
@@ -119,8 +125,25 @@ impl Open {
     }
 
     fn is_file(&self) -> bool {
-        let look = || self.file.metadata().is_ok_and(|about| about.is_file());
-        *self.is_file.get_or_init(look)
+        self.nature() != Nature::Other
+    }
+
+    fn nature(&self) -> Nature {
+        let ask = || self.runtime.reactor().files().nature(self.file());
+        *self.nature.get_or_init(ask)
+    }
+}
+
+/// Closing what is on a server may wait for the server: a thread does it.
+impl Drop for Open {
+    fn drop(&mut self) {
+        let is_elsewhere = self.nature() == Nature::Elsewhere;
+        if let Some(file) = self.file.take()
+            && is_elsewhere
+        {
+            let reactor = self.runtime.reactor();
+            reactor.submit_call(Call::job(move || drop(file)), |_, _| {});
+        }
     }
 }
 
@@ -155,15 +178,20 @@ impl File {
     }
 
     pub(crate) fn named(file: fs::File, name: &str) -> File {
-        File::new(file, Path::new(name), Handle::current())
+        File::new(file, Path::new(name), Handle::current(), OnceLock::new())
     }
 
-    pub(super) fn new(file: fs::File, path: &Path, runtime: Handle) -> File {
+    pub(super) fn new(
+        file: fs::File,
+        path: &Path,
+        runtime: Handle,
+        nature: OnceLock<Nature>,
+    ) -> File {
         File {
             open: Arc::new(Open {
-                file: Arc::new(file),
+                file: Some(Arc::new(file)),
                 path: path.to_owned(),
-                is_file: OnceLock::new(),
+                nature,
                 history: History::default(),
                 runtime,
             }),
@@ -194,9 +222,9 @@ impl File {
             Now::Done(count) => return Ok((count, buffer)),
             Now::Rest(filled) => filled,
         };
-        let file = self.open.file.clone();
-        self.transfer("read", Call::read(file, buffer, filled, Some(offset)))
-            .await
+        let file = self.open.file().clone();
+        let call = Call::read(file, buffer, filled, Some(offset));
+        self.transfer("read", call).await
     }
 
     /// Writes all of `buffer` at a position; returns how much that is, and the buffer.
@@ -206,7 +234,7 @@ impl File {
     /// The system's, with the path; a part may be written.
     pub async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<(usize, Vec<u8>)> {
         self.settled().await?;
-        let call = Call::write(self.open.file.clone(), buffer, Some(offset));
+        let call = Call::write(self.open.file().clone(), buffer, Some(offset));
         self.transfer("write to", call).await
     }
 
@@ -241,7 +269,7 @@ impl File {
 
     async fn sync(&self, data_only: bool) -> io::Result<()> {
         self.settled().await?;
-        self.call("sync", Call::sync(self.open.file.clone(), data_only))
+        self.call("sync", Call::sync(self.open.file().clone(), data_only))
             .await
             .map(drop)
     }
@@ -267,7 +295,7 @@ impl File {
         self.settled().await?;
         take_turns().await;
         let files = self.open.runtime.reactor().files();
-        match files.look_at_now(&self.open.file) {
+        match files.look_at_now(self.open.file()) {
             Some(about) => Ok(about),
             None => self.with("look at", |file| file.metadata()).await,
         }
@@ -302,7 +330,7 @@ impl File {
 
     /// Reads or writes; returns how much, and the buffer.
     async fn transfer(&self, what: &str, call: Call) -> io::Result<(usize, Vec<u8>)> {
-        match self.call(what, call).await? {
+        match self.call(what, call.of_nature(self.open.nature())).await? {
             (call, Answer::Bytes(count)) => Ok((count, call.into_buffer())),
             (_, other) => unreachable!("a transfer answers with a number, not {other:?}"),
         }
@@ -321,14 +349,14 @@ impl File {
     ) -> io::Result<T> {
         self.settled().await?;
         let open = self.open.clone();
-        let done = on_pool(&self.open.runtime, move || job(&open.file)).await;
+        let done = on_pool(&self.open.runtime, move || job(open.file())).await;
         done.map_err(|error| self.open.failed(what, error))
     }
 }
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.file.as_fd()
+        self.open.file().as_fd()
     }
 }
 

@@ -223,13 +223,13 @@ impl Errand {
     fn rewind(&self) -> io::Result<()> {
         match i64::try_from(self.unread) {
             Ok(0) => Ok(()),
-            Ok(unread) => (&*self.open.file).seek_relative(-unread),
+            Ok(unread) => (&**self.open.file()).seek_relative(-unread),
             Err(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
     fn perform(&mut self) -> io::Result<Outcome> {
-        let mut file = &*self.open.file;
+        let mut file = &**self.open.file();
         Ok(match &mut self.task {
             Task::Read(buffer, length) => {
                 buffer.resize(*length, 0);

@@ -2,7 +2,7 @@
 
 use super::work::{failed, on_path, perform, take_turns, uninterrupted};
 use crate::Handle;
-use peu_reactor::file::{Answer, Call, Whole};
+use peu_reactor::file::{Answer, Call, Nature, Whole};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,7 @@ async fn read_now(path: &Path) -> Option<Vec<u8>> {
         Whole::Done(contents) => Some(contents),
         Whole::Rest(file, buffer, filled) => {
             let call = Call::read(Arc::new(file), buffer, filled, Some(0));
+            let call = call.of_nature(Nature::Here);
             let (call, answer) = perform(&runtime, call).await.ok()?;
             all_of(call.into_buffer(), &answer)
         }

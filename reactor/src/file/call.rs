@@ -3,12 +3,12 @@
 //! That is what makes it possible to let go of it: whoever performs it, the kernel by itself or a thread that may block,
 //! has its paths and buffers until it is done, also when nobody waits for the answer any more.
 
+use super::{Files, Nature};
 use crate::os::{self, Entry};
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,6 +89,14 @@ impl Call {
         Call::of(What::Write(Transfer::new(file, buffer, 0, position)))
     }
 
+    /// Of a read or a write: what its file is, as [`Files::nature`] has said. Who does not say so has it asked, each time.
+    pub fn of_nature(mut self, nature: Nature) -> Call {
+        if let What::Read(transfer) | What::Write(transfer) = &mut self.what {
+            transfer.nature = Some(nature);
+        }
+        self
+    }
+
     /// Waits until the file's contents are on the disk; also its times, unless `data_only`.
     pub fn sync(file: Arc<File>, data_only: bool) -> Call {
         Call::of(What::Sync { file, data_only })
@@ -151,14 +159,13 @@ impl Call {
         &self.what
     }
 
-    /// Whether the ring does it as a thread would. Reads and writes: of regular files, at positions. Of others, such as
+    /// Whether the ring does it as a thread would. Reads and writes: of regular files on this machine, at positions. Of others, such as
     /// pipes, the ring would take the next bytes, where the system refuses any position; and it would wait for more.
-    pub(crate) fn suits_ring(&self) -> bool {
-        match &self.what {
+    pub(crate) fn suits_ring(&mut self, files: &Files) -> bool {
+        match &mut self.what {
             What::Job(_) => false,
             What::Read(transfer) | What::Write(transfer) => {
-                transfer.has_place()
-                    && os::look(transfer.file.as_fd()).is_ok_and(|about| about.is_file)
+                transfer.has_place() && transfer.nature(files) == Nature::Here
             }
             _ => true,
         }
@@ -295,6 +302,8 @@ pub(crate) struct Transfer {
     buffer: Vec<u8>,
     moved: usize,
     position: Option<u64>,
+    /// None: it was not asked yet.
+    nature: Option<Nature>,
 }
 
 impl Transfer {
@@ -304,7 +313,13 @@ impl Transfer {
             moved: moved.min(buffer.len()),
             buffer,
             position,
+            nature: None,
         }
+    }
+
+    fn nature(&mut self, files: &Files) -> Nature {
+        let file = &self.file;
+        *self.nature.get_or_insert_with(|| files.nature(file))
     }
 
     /// The file; where the rest is in it, as [`position`](Self::position); and the part of the buffer that is still to be

@@ -9,7 +9,7 @@
 //! | ring | `io_uring`: the kernel does it by itself and reports to the reactor | where the system has none, or forbids it, or is out of memory for more |
 //! | pool | a thread that may block, by whoever drives the reactor | nowhere; it costs a hand-over and back |
 //!
-//! As long as the pool is allowed, the ring gets what it is better at: reads of regular files, at positions, of at most 256
+//! As long as the pool is allowed, the ring gets what it is better at: reads of regular files on this machine, at positions, of at most 256
 //! KiB. A longer one is a copy that takes a thread whoever makes it, and the rest costs the kernel a thread of its own. Without the
 //! pool (`PEU_FILE_TIER=ring`) it gets all that it can do: also writes, syncs, opens, and changes of names.
 //!
@@ -27,12 +27,11 @@ pub(crate) mod submit;
 mod tiers;
 
 pub use call::{Answer, Call, OpenOptions};
-pub use now::{History, LONGEST_NOW, Now, Whole};
+pub use now::{History, LONGEST_NOW, Nature, Now, Whole};
 pub use tiers::{ParseTiersError, Tiers};
 
 use crate::metrics::Counter;
 use crate::os;
-use crate::sync::AtomicU64;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
@@ -76,9 +75,7 @@ pub struct Files {
     tiers: Tiers,
     reads_now: bool,
     opens_now: bool,
-    /// The devices of file systems that keep their data here, and elsewhere, as far as was asked; `u64::MAX`: none yet.
-    local: AtomicU64,
-    remote: AtomicU64,
+    devices: now::Devices,
     /// Made when it is first needed. The error's number, where it can't be made.
     ring: OnceLock<Result<ring::Ring, i32>>,
     done_now: Counter,
@@ -96,8 +93,7 @@ impl Files {
             tiers,
             reads_now: now && os::can_read_now(),
             opens_now: now && os::can_open_now(),
-            local: AtomicU64::new(u64::MAX),
-            remote: AtomicU64::new(u64::MAX),
+            devices: now::Devices::default(),
             ring: OnceLock::new(),
             done_now: Counter::default(),
             missed: Counter::default(),

@@ -8,13 +8,15 @@
 //!
 //! # Files that are elsewhere
 //!
-//! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) nothing is opened or looked at here: only those on a list are
-//! (`os/open.rs`), and what is not on it counts as elsewhere. Which kind a device has is asked once (`fstatfs`); **that one call
-//! may ask the server**, and wait for it as any blocking code would, on whichever worker first opens something there whose
-//! inode is in memory. Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised
-//! to heed it, and the others refuse it at once. The ring has no trouble with a server that is gone either: what can't be
-//! tried without waiting is done by threads of the kernel's, and once as many calls hang as may be in flight, new ones go to the
-//! pool.
+//! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) nothing is opened, looked at or closed here (to close is to
+//! write back what is left, or to say so to the server): only those on a list are (`os/mounts.rs`), and what is not on it
+//! counts as elsewhere. Which kind a device has is looked up once in the kernel's table of mounts, for which no server is
+//! asked. Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised
+//! to heed it, and the others refuse it at once.
+//!
+//! The ring gets none of them either. Of a file that promises nothing its first try asks whether it is ready, which FUSE asks the
+//! program, and then reads, although that waits. And what a program without a page cache gives by halves is wrong: the ring
+//! goes on by itself, in its threads too, from where it had begun (Linux 6.18).
 //!
 //! # When to try
 //!
@@ -27,7 +29,7 @@
 use super::call::{OpenOptions, Path};
 use super::{Files, Tiers};
 use crate::os;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -128,15 +130,24 @@ impl Files {
     ///
     /// # Cost
     /// Six system calls, together 2 µs.
-    pub fn open_now(&self, path: &std::path::Path, options: &OpenOptions) -> Option<File> {
+    pub fn open_now(
+        &self,
+        path: &std::path::Path,
+        options: &OpenOptions,
+    ) -> Option<(File, Nature)> {
         if !self.opens_now || !options.only_looks() {
             return None;
         }
         let (path, flags) = (Path::new(path).ok()?, options.flags().ok()?);
-        let (file, _) = self.open_cached(&path, flags)?;
+        let (file, about) = self.open_cached(&path, flags)?;
         os::without_nonblocking(&file, flags).ok()?;
         self.done_now.add(1);
-        Some(file)
+        let nature = if about.is_file {
+            Nature::Here
+        } else {
+            Nature::Other
+        };
+        Some((file, nature))
     }
 
     /// Reads a whole file of up to 256 KiB without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if
@@ -219,22 +230,69 @@ impl Files {
         Some((seen, about))
     }
 
-    /// Asking for the kind of a file system is a system call, and may itself ask a server, so the answers for the last two
-    /// devices are remembered, one of each kind.
+    /// What an open file is. Nobody is waited for.
+    ///
+    /// # Cost
+    /// A system call.
+    pub fn nature(&self, file: &File) -> Nature {
+        match os::look(file.as_fd()) {
+            Ok(about) if !about.is_file => Nature::Other,
+            Ok(about) if self.is_on_this_machine(file, &about) => Nature::Here,
+            Ok(_) => Nature::Elsewhere,
+            // Only Linux tells more.
+            Err(_) if file.metadata().is_ok_and(|about| about.is_file()) => Nature::Here,
+            Err(_) => Nature::Other,
+        }
+    }
+
     fn is_on_this_machine(&self, file: &File, about: &os::About) -> bool {
-        // ORDERING: Relaxed. Each word is an answer by itself; who does not see it asks.
-        if self.local.load(Ordering::Relaxed) == about.device {
-            return true;
+        self.devices
+            .is_local(about.device, || os::is_on_this_machine(file.as_fd()))
+    }
+}
+
+/// What an open file is, for who waits for it: [`Files::nature`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nature {
+    /// A regular file on this machine: only its disk is waited for.
+    Here,
+    /// A regular file of a server or a program, which may be waited for without end: also to look at it, and to close it.
+    Elsewhere,
+    /// A pipe, a device, a directory.
+    Other,
+}
+
+/// Which file systems keep their data here, as far as was asked: a word for each device, in the place that its number says.
+/// A disk's parts, and file systems without a disk, have numbers in a row, so two that share a place are rare; they then
+/// are asked for by turns.
+#[derive(Debug)]
+pub(super) struct Devices([AtomicU64; DEVICES]);
+
+/// Devices that are remembered: more than most machines have.
+const DEVICES: usize = 16;
+
+impl Default for Devices {
+    fn default() -> Devices {
+        Devices(std::array::from_fn(|_| AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl Devices {
+    fn is_local(&self, device: u64, ask: impl FnOnce() -> bool) -> bool {
+        let (here, elsewhere) = (device << 1 | 1, device << 1);
+        let place = &self.0[device as usize % DEVICES];
+        // ORDERING: Relaxed. A word is an answer by itself; who does not see it asks.
+        match place.load(Ordering::Relaxed) {
+            known if known == here => true,
+            known if known == elsewhere => false,
+            _ => {
+                let is_local = ask();
+                let answer = if is_local { here } else { elsewhere };
+                // ORDERING: Relaxed, as above.
+                place.store(answer, Ordering::Relaxed);
+                is_local
+            }
         }
-        // ORDERING: Relaxed, as above.
-        if self.remote.load(Ordering::Relaxed) == about.device {
-            return false;
-        }
-        let is_local = os::is_on_this_machine(file.as_fd());
-        let answers = if is_local { &self.local } else { &self.remote };
-        // ORDERING: Relaxed, as above.
-        answers.store(about.device, Ordering::Relaxed);
-        is_local
     }
 }
 
@@ -334,6 +392,25 @@ mod tests {
         assert_eq!(tries(MISSES), MISSES as usize, "a hit forgives");
         history.forgive();
         assert_eq!(tries(1), 1);
+    }
+
+    #[test]
+    fn each_device_is_asked_for_once() {
+        let devices = Devices::default();
+        let asked = std::cell::Cell::new(0);
+        let is_local = |device: u64| {
+            devices.is_local(device, || {
+                asked.set(asked.get() + 1);
+                device.is_multiple_of(2)
+            })
+        };
+        for round in 1..=3 {
+            for device in (0..DEVICES as u64).chain([254 << 32]) {
+                // The last one has the place of the first.
+                assert_eq!(is_local(device), device.is_multiple_of(2), "{device}");
+            }
+            assert_eq!(asked.get(), DEVICES + 2 * round - 1);
+        }
     }
 
     #[test]

@@ -56,10 +56,6 @@ impl Pending {
         }
     }
 
-    pub(crate) fn call(&self) -> &Call {
-        &self.call
-    }
-
     pub(crate) fn perform(&mut self) -> io::Result<Answer> {
         self.call.perform()
     }

@@ -55,12 +55,13 @@ impl Reactor {
     /// Two allocations and, if it is the only one that this turn submits, a system call; or a hand-over to a thread.
     pub fn submit_call(
         &self,
-        call: Call,
+        mut call: Call,
         told: impl FnOnce(Call, io::Result<Answer>) + Send + 'static,
     ) -> Option<Key> {
-        let pending = Box::new(Pending::new(call, told));
         let inner = self.inner();
-        match inner.ring_for(pending.call()) {
+        let ring = inner.ring_for(&mut call);
+        let pending = Box::new(Pending::new(call, told));
+        match ring {
             Some(ring) => match inner.enter_ring(ring, pending) {
                 Ok(key) => Some(key),
                 Err(pending) => self.onto_pool(pending),
@@ -192,11 +193,11 @@ impl Files {
 
 impl Inner {
     /// The ring, if this call is for it.
-    fn ring_for(&self, call: &Call) -> Option<&Ring> {
+    fn ring_for(&self, call: &mut Call) -> Option<&Ring> {
         let (files, has_threads) = (&self.files, self.has_threads());
         let is_for_it = files.tiers.contains(Tiers::RING)
-            && call.suits_ring()
-            && (!has_threads || files.ring_pays(call));
+            && (!has_threads || files.ring_pays(call))
+            && call.suits_ring(files);
         if !is_for_it {
             return None;
         }

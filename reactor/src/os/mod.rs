@@ -1,12 +1,13 @@
 //! What the reactor asks of the system beyond mio and the standard library.
 //!
 //! All `unsafe` of this crate is in this folder, because these are calls into the C library: `timerfd.rs` makes and sets
-//! timers, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking, `open.rs` opens files,
+//! timers, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking, `open.rs` opens files, `mounts.rs` says where they are,
 //! `read_now.rs` reads them without waiting, `uring.rs` has the kernel do it by itself. Nearly each is a safe function around one or two
 //! calls.
 
 mod advise;
 mod descriptor;
+mod mounts;
 mod open;
 mod pidfd;
 mod read_now;
@@ -34,9 +35,9 @@ mod uring;
 
 pub(crate) use advise::will_need;
 pub(crate) use descriptor::set_nonblocking;
+pub(crate) use mounts::is_on_this_machine;
 pub(crate) use open::{
-    About, can_open_now, is_on_this_machine, look, open, open_cached, opened, peek_cached,
-    without_nonblocking,
+    About, can_open_now, look, open, open_cached, opened, peek_cached, without_nonblocking,
 };
 pub(crate) use pidfd::{pidfd, wait as wait_for_process};
 pub(crate) use read_now::{can_read_now, read_now};

@@ -38,14 +38,10 @@ pub(crate) unsafe fn opened(number: u32) -> File {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{
-    can_open_now, is_on_this_machine, look, open_cached, peek_cached, without_nonblocking,
-};
+pub(crate) use linux::{can_open_now, look, open_cached, peek_cached, without_nonblocking};
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use none::{
-    can_open_now, is_on_this_machine, look, open_cached, peek_cached, without_nonblocking,
-};
+pub(crate) use none::{can_open_now, look, open_cached, peek_cached, without_nonblocking};
 
 /// What memory knows about a file.
 #[derive(Clone, Copy, Debug)]
@@ -142,33 +138,6 @@ mod linux {
             _ => Ok(()),
         }
     }
-
-    /// Whether looking at a file whose inode is in memory waits for nobody: a list of file systems that keep their data
-    /// on this machine. Others may ask a server or a program.
-    pub(crate) fn is_on_this_machine(file: BorrowedFd<'_>) -> bool {
-        let mut about = MaybeUninit::<libc::statfs>::zeroed();
-        // SAFETY: the call writes into the struct that it is given; the borrow keeps the descriptor open.
-        if unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } == -1 {
-            return false;
-        }
-        // SAFETY: all zeroes are a valid statfs, and the call has filled it in.
-        let kind = unsafe { about.assume_init() }.f_type as u32;
-        LOCAL.contains(&kind)
-    }
-
-    /// Numbers of file systems, from the kernel's list of them.
-    const LOCAL: [u32; 10] = [
-        0xef53,      // ext2, ext3, ext4
-        0x5846_5342, // XFS
-        0x9123_683e, // btrfs
-        0x0102_1994, // tmpfs
-        0x8584_58f6, // ramfs
-        0xf2f5_2010, // F2FS
-        0x7371_7368, // squashfs
-        0xe0f5_e1e2, // EROFS
-        0x2fc1_2fc1, // ZFS
-        0x794c_7630, // overlayfs: as local as what lies below, and hardly anyone puts a server there
-    ];
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -194,9 +163,5 @@ mod none {
 
     pub(crate) fn without_nonblocking(_: &File, _: i32) -> io::Result<()> {
         Ok(())
-    }
-
-    pub(crate) fn is_on_this_machine(_: BorrowedFd<'_>) -> bool {
-        false
     }
 }

@@ -1,0 +1,212 @@
+//! A file system that is a program: what it lets wait, interrupts, and does by halves.
+
+use crate::program::{LENGTH, Program, byte_at};
+use crate::{SETS, assert_error, runtime};
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use peu::Runtime;
+use peu::fs::{self, File, OpenOptions, Tiers};
+use peu_reactor::Reactor;
+use peu_reactor::file::Call;
+use std::future::Future;
+use std::io::{ErrorKind::StorageFull, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Whatever takes longer hangs, also on a slow machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn on_each_tier(test: impl AsyncFn(&Program)) {
+    for tiers in SETS {
+        // Dropped last: what is left behind in it hangs until the program is gone.
+        let runtime = runtime(tiers);
+        let Some(program) = Program::mount() else {
+            eprintln!(
+                "no right to mount, or no FUSE here: a test of other file systems is left out"
+            );
+            return;
+        };
+        runtime.block_on(test(&program));
+    }
+}
+
+async fn open(path: &Path) -> File {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).open(path).await.unwrap()
+}
+
+fn contents() -> Vec<u8> {
+    (0..LENGTH).map(byte_at).collect()
+}
+
+/// One worker, and a server that is gone: whoever does not need the server goes on. What is known of its files is in memory, so
+/// that the worker is tempted to open them, to look at them, and to close them.
+#[test]
+fn a_silent_server_holds_back_no_worker() {
+    for tiers in SETS {
+        let threads = |tiers| {
+            let builder = Runtime::builder().workers(1).max_blocking_threads(8);
+            builder.file_tiers(tiers).build().unwrap()
+        };
+        // Two, because the second knows nothing of the file system when the server falls silent.
+        let (runtime, new) = (threads(tiers), threads(tiers));
+        let Some(program) = Program::mount() else {
+            eprintln!(
+                "no right to mount, or no FUSE here: the test of a silent server is left out"
+            );
+            return;
+        };
+        let path = program.file("sound");
+        let opened = || runtime.block_on(open(&path));
+        let (file, to_drop) = (Arc::new(opened()), opened());
+        assert_eq!(runtime.block_on(fs::read(&path)).unwrap(), contents());
+
+        program.be_silent(true);
+        goes_on(&runtime, async move { drop(to_drop) });
+        let reader = file.clone();
+        let late = [
+            goes_on(&new, reads_whole(path.clone())),
+            goes_on(&runtime, reads_whole(path.clone())),
+            goes_on(&runtime, async move {
+                assert_eq!(reader.read_at(vec![0; LENGTH], 0).await.unwrap().0, LENGTH);
+            }),
+            goes_on(&runtime, async move {
+                assert_eq!(file.metadata().await.unwrap().len(), LENGTH as u64);
+            }),
+            goes_on(&runtime, async move { drop(open(&path).await) }),
+        ];
+        program.be_silent(false);
+        for over in late {
+            over.recv_timeout(LIMIT)
+                .expect("it ends when the server is back");
+        }
+    }
+}
+
+async fn reads_whole(path: PathBuf) {
+    assert!(fs::read(path).await.unwrap() == contents());
+}
+
+/// Begins it, and returns when the worker that has begun it does something else. The end is told later.
+fn goes_on(
+    runtime: &Runtime,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> mpsc::Receiver<()> {
+    let ((begun, has_begun), (end, ended)) = (mpsc::channel(), mpsc::channel());
+    runtime.spawn(async move {
+        let mut work = pin!(work);
+        let early = poll_once(&mut work).await;
+        begun.send(()).unwrap();
+        if early.is_none() {
+            work.await;
+        }
+        end.send(()).unwrap();
+    });
+    has_begun
+        .recv_timeout(LIMIT)
+        .expect("the worker waits for the server");
+    ended
+}
+
+#[test]
+fn what_comes_by_halves_comes_whole() {
+    on_each_tier(async |program| {
+        let path = program.file("halves");
+        let mut file = open(&path).await;
+        let (count, buffer) = file.read_at(vec![0; LENGTH + 1], 0).await.unwrap();
+        assert_eq!(count, LENGTH);
+        assert!(buffer[..count] == contents());
+        let (count, buffer) = file.read_at(vec![0; 50_000], 70_001).await.unwrap();
+        assert!(count == 29_999 && buffer[..count] == contents()[70_001..]);
+        let mut all = Vec::new();
+        file.read_to_end(&mut all).await.unwrap();
+        assert!(all == contents() && fs::read(&path).await.unwrap() == contents());
+
+        file.write_all_at(contents(), 5).await.unwrap();
+        assert!(program.written() == contents());
+        futures_lite::AsyncSeekExt::seek(&mut file, SeekFrom::Start(7))
+            .await
+            .unwrap();
+        file.write_all(&contents()).await.unwrap();
+        file.flush().await.unwrap();
+        assert!(program.written() == [contents(), contents()].concat());
+    });
+}
+
+#[test]
+fn what_is_interrupted_is_done_again() {
+    on_each_tier(async |program| {
+        let path = program.file("interrupted");
+        assert!(fs::read(&path).await.unwrap() == contents());
+        let mut file = open(&path).await;
+        assert_eq!(file.read_at(vec![0; LENGTH], 0).await.unwrap().0, LENGTH);
+        let mut all = Vec::new();
+        file.read_to_end(&mut all).await.unwrap();
+        assert!(all == contents());
+        file.write_all_at(contents(), 0).await.unwrap();
+        assert!(program.written() == contents());
+        file.write_all(b"at the end").await.unwrap();
+        file.sync_all().await.unwrap();
+        file.sync_data().await.unwrap();
+        assert!(program.written().ends_with(b"at the end"));
+        file.set_len(5).await.unwrap();
+    });
+}
+
+#[test]
+fn an_error_of_the_program_is_told_with_the_path() {
+    on_each_tier(async |program| {
+        let path = program.file("full");
+        let mut file = open(&path).await;
+        let error = file.write_all_at(contents(), 0).await;
+        assert_error(error, StorageFull, "cannot write to", &path);
+        file.write_all(b"accepted").await.unwrap();
+        assert_error(file.sync_all().await, StorageFull, "cannot write to", &path);
+        file.sync_all().await.expect("it was told once");
+        let missing = program.file("missing");
+        let error = fs::read(&missing).await;
+        assert_error(error, std::io::ErrorKind::NotFound, "cannot read", &missing);
+    });
+}
+
+/// The list of file systems is heeded: nothing is opened or looked at in the calling task.
+#[test]
+fn nothing_of_a_program_is_touched_by_the_task() {
+    let runtime = runtime(Tiers::ALL);
+    let Some(program) = Program::mount() else {
+        eprintln!("no right to mount, or no FUSE here: the test of who asks a program is left out");
+        return;
+    };
+    runtime.block_on(async {
+        let path = program.file("sound");
+        for _ in 0..2 {
+            assert!(fs::read(&path).await.unwrap() == contents());
+            assert!(open(&path).await.metadata().await.unwrap().is_file());
+            assert!(fs::metadata(program.folder()).await.unwrap().is_dir());
+        }
+    });
+    let files = runtime.metrics().files;
+    assert_eq!(files.now, 0, "{files:?}");
+    assert!(files.refused >= 2, "{files:?}");
+    assert_eq!(files.ring, 0, "{files:?}");
+}
+
+/// The ring would wait for the program, and read what comes by halves twice. A reactor that has nothing else says so.
+#[test]
+fn the_ring_alone_reads_nothing_of_a_program() {
+    let Some(program) = Program::mount() else {
+        eprintln!("no right to mount, or no FUSE here: a test of the ring is left out");
+        return;
+    };
+    let builder = Reactor::builder().file_tiers(Tiers::RING);
+    let reactor = builder.build().unwrap();
+    let file = Arc::new(std::fs::File::open(program.file("halves")).unwrap());
+    let (tell, told) = mpsc::channel();
+    let call = Call::read(file, vec![0; LENGTH], 0, Some(0));
+    reactor.submit_call(call, move |_, answer| tell.send(answer).unwrap());
+    let error = told.try_recv().expect("told at once").unwrap_err();
+    assert!(error.to_string().contains("no threads"), "{error}");
+    reactor.close();
+}
