@@ -6,92 +6,18 @@
 
 mod kit;
 
-use futures_lite::future::{block_on, poll_once};
+use kit::faults::{End, Fault, Points, drive};
 use kit::jobs::Disk;
 use kit::{World, ms};
-use peu_operators::pipeline::{
-    Host, Pipeline, PipelineError, Report, Running, Sink, Source, Watermarks, every,
-};
-use peu_operators::{AsyncOptions, EventTime, OnError, Timer as _};
-use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use peu_operators::pipeline::{Host, Pipeline, Sink, Source, Watermarks, every};
+use peu_operators::{AsyncOptions, EventTime, OnError};
 use std::path::Path;
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 const RECORDS: u64 = 5;
 
 /// A request that hangs has so long.
 const TIMEOUT: u64 = 10;
-
-/// More milliseconds than any of these jobs takes, timeouts included.
-const LONGEST: usize = 200;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Panic,
-    Error,
-    Hang,
-}
-
-/// The places at which the user's code is at work, numbered as a run comes by.
-#[derive(Clone)]
-struct Points {
-    world: World,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    passed: usize,
-    fault: Option<(usize, Fault)>,
-    /// Where the fault was.
-    struck: Option<&'static str>,
-}
-
-impl Points {
-    fn new(world: &World, fault: Option<(usize, Fault)>) -> Self {
-        let state = State {
-            fault,
-            ..State::default()
-        };
-        Self {
-            world: world.clone(),
-            state: Arc::new(Mutex::new(state)),
-        }
-    }
-
-    /// The fault, if this is where it is to be.
-    fn count(&self, place: &'static str) -> Option<Fault> {
-        let mut state = self.state.lock().unwrap();
-        let at = state.passed;
-        state.passed += 1;
-        let (_, fault) = state.fault.filter(|(point, _)| *point == at)?;
-        state.struck = Some(place);
-        Some(fault)
-    }
-
-    /// Waits for a millisecond, or does what it should not.
-    async fn pass(&self, place: &'static str) -> Result<(), &'static str> {
-        match self.count(place) {
-            Some(Fault::Panic) => panic!("{place} panics"),
-            Some(Fault::Error) => return Err("an error"),
-            Some(Fault::Hang) => pending().await,
-            None => {}
-        }
-        self.world.sleep_until(self.world.now() + ms(1)).await;
-        Ok(())
-    }
-
-    fn passed(&self) -> usize {
-        self.state.lock().unwrap().passed
-    }
-
-    fn struck(&self) -> Option<&'static str> {
-        self.state.lock().unwrap().struck
-    }
-}
 
 /// The numbers from 0 up.
 struct Numbers {
@@ -169,17 +95,9 @@ where
     }
 }
 
-/// How a run came to its end.
-#[derive(Debug)]
-enum End {
-    Ended(Result<Report, PipelineError>),
-    /// It hung, and was stopped.
-    Stopped,
-}
-
 /// Runs a job of two stages over `disk` until it ends, or hangs and is stopped. Nothing is left of it.
 fn run(points: &Points, disk: &Disk<u64>, on_error: OnError, state: &Path) -> End {
-    let world = &points.world;
+    let world = points.world();
     let call = |place: &'static str| {
         let points = points.clone();
         move |number: u64| {
@@ -219,40 +137,7 @@ fn run(points: &Points, disk: &Disk<u64>, on_error: OnError, state: &Path) -> En
         )
         .sink(Faulty(points.clone(), disk.sink()))
         .checkpoint(every(ms(3)).restore(), state);
-    let mut starting = Box::pin(job.start(world));
-    // A panic of what opens is the caller's.
-    let started = catch_unwind(AssertUnwindSafe(|| wait(world, starting.as_mut())));
-    drop(starting);
-    let end = match started {
-        Ok(Some(Ok(running))) => finish(world, running),
-        Ok(Some(Err(error))) => End::Ended(Err(error)),
-        Ok(None) | Err(_) => End::Stopped,
-    };
-    // A sink that is told to clean up takes its time.
-    let _ = wait(world, pin!(pending::<()>()));
-    assert_eq!(
-        (world.tasks(), world.sleeps()),
-        (0, 0),
-        "{end:?}: nothing is left"
-    );
-    end
-}
-
-fn finish(world: &World, running: Running) -> End {
-    let ended = wait(world, pin!(running));
-    ended.map_or(End::Stopped, End::Ended)
-}
-
-/// Lets time pass until the future is ready. None: it hangs.
-fn wait<F: Future + Unpin>(world: &World, mut future: F) -> Option<F::Output> {
-    for _ in 0..LONGEST {
-        world.run();
-        if let Some(output) = block_on(poll_once(&mut future)) {
-            return Some(output);
-        }
-        world.advance(ms(1));
-    }
-    None
+    drive(world, job)
 }
 
 /// How many points a run without a fault comes by.

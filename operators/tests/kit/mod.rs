@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each file of tests uses its own part of the kit")]
 
 mod calls;
+pub(crate) mod faults;
 mod feed;
 pub(crate) mod jobs;
 pub(crate) mod lives;
