@@ -80,11 +80,7 @@ where
         self.metrics.accepted += 1;
         self.metrics.attempts += 1;
         self.policies.retry.record();
-        let outcome = match self.ask(&record) {
-            Ok(Some(result)) => self.outcome(Some(1), result),
-            Ok(None) => Outcome::Unfinished,
-            Err(message) => Outcome::Failed(Cause::Panicked(message)),
-        };
+        let outcome = self.ask(&record);
         if let Outcome::Output(output) = outcome {
             self.metrics.completed += 1;
             self.latencies.add_at_once();
@@ -103,27 +99,26 @@ where
         false
     }
 
-    /// Calls the user's function, and polls what it returns. None: it is not ready, and stays in the next slot.
-    fn ask(&mut self, record: &T) -> Result<Option<Result<Out, E>>, String> {
-        let waker = self
-            .signals
-            .waker(FIRST_REQUEST + self.requests.next_slot());
-        let future = self.requests.next_future();
-        let mut result = None;
-        let polled = caught(|| {
+    /// Calls the user's function, polls what it returns, and asks the retry policy about the result. What is not ready stays in the
+    /// next slot, and so does what panicked.
+    fn ask(&mut self, record: &T) -> Outcome<Out> {
+        let mut outcome = Outcome::Unfinished;
+        let asked = caught(|| {
+            let slot = FIRST_REQUEST + self.requests.next_slot();
+            let mut cx = Context::from_waker(self.signals.waker(slot));
+            let future = self.requests.next_future();
             future.set(Some((self.function)(record.clone())));
             if let Some(first) = future.as_mut().as_pin_mut()
-                && let Poll::Ready(ready) = first.poll(&mut Context::from_waker(waker))
+                && let Poll::Ready(result) = first.poll(&mut cx)
             {
-                result = Some(ready);
-                future.set(None);
+                outcome = self.outcome(Some(1), result);
+                self.requests.next_future().set(None);
             }
         });
-        match (polled, result) {
+        match (asked, outcome) {
+            (Err(message), Outcome::Unfinished) => Outcome::Failed(Cause::Panicked(message)),
             // Should the future's `drop` panic, that changes nothing any more.
-            (_, Some(result)) => Ok(Some(result)),
-            (Ok(()), None) => Ok(None),
-            (Err(message), None) => Err(message),
+            (_, outcome) => outcome,
         }
     }
 }

@@ -177,6 +177,19 @@ fn r02_a_condition_that_panics_has_failed_its_record() {
         refused(AsyncOptions::unordered().retry(Retry::fixed(ms(10)).when(condition)));
     assert_eq!(calls, 1);
     assert!(matches!(error.cause(), Cause::Panicked(said) if said == "no condition"));
+    assert_eq!(error.record(), Some(1));
+}
+
+#[test]
+fn r02_a_condition_that_panics_ends_no_other_record_also_of_those_that_are_ready_at_once() {
+    let condition = |_: &Refused| -> bool { panic!("no condition") };
+    let retry = Retry::fixed(ms(10)).when(condition);
+    let options = AsyncOptions::ordered().retry(retry);
+    let mut bench = Bench::new(options.on_error(OnError::Skip));
+    bench.calls.answer(1, Answer::Refused);
+    bench.calls.answer(2, Answer::Output(20));
+    bench.push([1, 2]);
+    assert_eq!(bench.take_all(), [20]);
 }
 
 #[test]
