@@ -2,7 +2,7 @@
 
 mod kit;
 
-use kit::jobs::outcome;
+use kit::jobs::{Log, outcome, start};
 use kit::{World, ms};
 use peu_operators::pipeline::{
     Job, Operator, PartitionedFiles, Pipeline, PipelineError, Report, Sink, every, generate,
@@ -228,6 +228,34 @@ fn s06_a_folder_that_is_there_is_not_mixed_with_another() {
     assert!(
         error.contains("cannot write ") && error.contains("out: Not a directory"),
         "{error}"
+    );
+}
+
+#[test]
+fn s06_two_jobs_never_write_to_the_same_folder() {
+    let folder = Folder::new();
+    let unfinished = || {
+        let input: Log<Row> = Log::new();
+        input.add(row(0));
+        let sink = PartitionedFiles::json_lines(folder.path("out"), file_of as Partition);
+        (input.clone(), Pipeline::source(input.reader()).sink(sink))
+    };
+    let world = World::new();
+    let (input, job) = unfinished();
+    let mut first = start(&world, job).unwrap();
+    let error = refused(unfinished().1);
+    assert!(error.contains("out.part: another job does"), "{error}");
+    input.add(row(1));
+    input.end();
+    world.run();
+    outcome(&mut first).unwrap().unwrap();
+    let lines = files(&folder.path("out"));
+    assert_eq!(
+        lines
+            .values()
+            .map(|file| file.lines().count())
+            .sum::<usize>(),
+        2
     );
 }
 

@@ -232,17 +232,8 @@ impl Paths {
         }
     }
 
-    /// Until the last handle is closed, as the end of a process does too. Some file systems of networks have no locks: there it
-    /// goes without.
     fn lock(&self, file: &File) -> Result<(), BoxError> {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(format!(
-                "cannot write {}: another job does, or a last write of one that was dropped: wait until it has ended, or name another file",
-                self.part.display()
-            )
-            .into()),
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
-        }
+        lock(&self.part, file)
     }
 
     fn sync_folder(&self) -> Result<(), BoxError> {
@@ -286,6 +277,19 @@ impl Paths {
     fn rename(&self) -> Result<(), BoxError> {
         fs::rename(&self.part, &self.whole).map_err(|error| self.error("rename", error))?;
         self.sync_folder()
+    }
+}
+
+/// Locks a file, or a folder, until its last handle is closed, as the end of a process does too. Some file systems of networks have no
+/// locks: there it goes without.
+pub(super) fn lock(part: &Path, file: &File) -> Result<(), BoxError> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "cannot write {}: another job does, or a last write of one that was dropped: wait until it has ended, or name another",
+            part.display()
+        )
+        .into()),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The folder of [`PartitionedFiles`](super::PartitionedFiles), on the disk. All of this blocks.
+//!
+//! The unfinished folder is locked as long as anything may still be done in it. A job that begins anew removes what an earlier one has left;
+//! it keeps the lock of that too. So another that made this very folder a moment ago, and is about to lock it, finds that it
+//! can't, though the folder has lost its name.
 
-use super::part_file::part_of;
+use super::part_file::{lock, part_of};
 use super::partitioned_files::PreparedFolder;
 use crate::error::BoxError;
 use crate::pipeline::checkpoint::{folder_of, sync_folder};
@@ -21,6 +25,9 @@ pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
 }
 
+/// Handles of folders, which are locked as long as they are kept.
+pub(super) type Locks = Vec<File>;
+
 fn error(what: &str, path: &Path, error: impl Display) -> BoxError {
     format!("cannot {what} {}: {error}", path.display()).into()
 }
@@ -36,7 +43,7 @@ impl Folder {
     }
 
     /// For a job that begins anew.
-    pub(super) fn create(&self) -> Result<(), BoxError> {
+    pub(super) fn create(&self) -> Result<Locks, BoxError> {
         let there = fs::read_dir(&self.whole).map(|mut there| there.next().is_some());
         let refuse = |why: &dyn Display| Err(error("write", &self.whole, why));
         match there {
@@ -47,9 +54,21 @@ impl Folder {
             Err(why) if why.kind() == ErrorKind::NotFound => {}
             Err(why) => return refuse(&why),
         }
+        let mut locks: Locks = self.lock()?.into_iter().collect();
         self.remove()?;
         fs::create_dir(&self.part).map_err(|why| error("create", &self.part, why))?;
-        self.sync_parent()
+        locks.extend(self.lock()?);
+        self.sync_parent()?;
+        Ok(locks)
+    }
+
+    /// Locks the unfinished folder, if there is one.
+    fn lock(&self) -> Result<Option<File>, BoxError> {
+        match File::open(&self.part) {
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(error("open", &self.part, why)),
+            Ok(folder) => lock(&self.part, &folder).map(|()| Some(folder)),
+        }
     }
 
     pub(super) fn remove(&self) -> Result<(), BoxError> {
@@ -59,11 +78,11 @@ impl Folder {
         }
     }
 
-    /// Makes the folder what it was at the checkpoint. True: it has its name already, as only a complete one does.
-    pub(super) fn restore(&self, restored: &PreparedFolder) -> Result<bool, BoxError> {
-        if self.part.is_dir() {
+    /// Makes the folder what it was at the checkpoint. None: it has its name already, as only a complete one does.
+    pub(super) fn restore(&self, restored: &PreparedFolder) -> Result<Option<Locks>, BoxError> {
+        if let Some(lock) = self.lock()? {
             self.cut(restored)?;
-            return Ok(false);
+            return Ok(Some(vec![lock]));
         }
         if !restored.is_last || !self.whole.is_dir() {
             let why = "it is gone, and a checkpoint speaks of it";
@@ -76,7 +95,7 @@ impl Folder {
         }
         // Whoever renamed it may not have come to this.
         self.sync_parent()?;
-        Ok(true)
+        Ok(None)
     }
 
     /// Takes away what was written since.

@@ -1,7 +1,6 @@
 //! Records in many files, by what they are: a folder that has its name only when it is complete.
 //!
-//! Until then it is beside its name, with `.part` behind it. Unlike a single file it is not locked: one job at a time may use it, and
-//! a job that was dropped may still write for a moment. A checkpoint holds for each file how long it
+//! Until then it is beside its name, with `.part` behind it, and locked, as a single file is. A checkpoint holds for each file how long it
 //! was when all before the barrier had been written and synced, and the checksum of that much. After a crash each file is cut to
 //! that length, and those that the checkpoint does not know are removed; the rename of the folder ends the job, so all files
 //! become visible at once.
@@ -10,7 +9,7 @@
 //! one job, which opens one after the other. (`partition_folder.rs` has what touches the disk.)
 
 use super::part_file::PreparedFile;
-use super::partition_folder::{Folder, Piece};
+use super::partition_folder::{Folder, Locks, Piece};
 use crate::error::BoxError;
 use crate::pipeline::host::Host;
 use crate::pipeline::sink::Sink;
@@ -32,7 +31,7 @@ const ROW: usize = 512;
 /// The folder gets its name when the pipeline has ended well, so a folder of that name is complete. It must not be there before,
 /// unless it is empty. Until then it is beside its name, with `.part` behind that; what an earlier run has left there is removed,
 /// unless the job goes on from a checkpoint. With checkpoints each record is in its file exactly once, however often the job
-/// was killed. Two jobs must not write to the same folder at a time: nothing keeps them apart.
+/// was killed. Two jobs can't write to the same folder at a time: the second is refused, where the file system has locks.
 ///
 /// A name is a plain path inside of the folder, such as `EWR/2013-01-31.csv`: one that is absolute, empty, or that has `.`, `..` or two
 /// slashes in a row in it ends the pipeline with an error.
@@ -115,6 +114,7 @@ impl<F> PartitionedFiles<F> {
         Self {
             disk: Disk {
                 folder: Arc::new(Folder::new(folder)),
+                locks: Arc::default(),
                 host: None,
             },
             file_of,
@@ -138,9 +138,10 @@ impl<F> PartitionedFiles<F> {
     }
 }
 
-/// The folder, and where it is worked on.
+/// The folder, and where it is worked on. There are locks once it is this job's.
 struct Disk {
     folder: Arc<Folder>,
+    locks: Arc<Locks>,
     host: Option<Host>,
 }
 
@@ -150,8 +151,14 @@ impl Disk {
         work: impl FnOnce(&Folder) -> Result<V, BoxError> + Send + 'static,
     ) -> Result<V, BoxError> {
         let host = self.host.as_ref().ok_or("the sink was not opened")?;
-        let folder = Arc::clone(&self.folder);
-        host.offload(move || work(&folder)).await?
+        let (folder, locks) = (Arc::clone(&self.folder), Arc::clone(&self.locks));
+        let work = move || {
+            let done = work(&folder);
+            // Not before: a write may outlive the job.
+            drop(locks);
+            done
+        };
+        host.offload(work).await?
     }
 }
 
@@ -243,10 +250,12 @@ where
             .collect();
         let restored = restored.cloned();
         let opened = self.disk.offload(move |folder| match &restored {
-            None => folder.create().map(|()| false),
+            None => folder.create().map(Some),
             Some(restored) => folder.restore(restored),
         });
-        self.is_complete = opened.await?;
+        let locks = opened.await?;
+        self.is_complete = locks.is_none();
+        self.disk.locks = Arc::new(locks.unwrap_or_default());
         Ok(())
     }
 
@@ -301,9 +310,9 @@ where
         Some(format!("files of {kind} in {folder}"))
     }
 
-    /// Removes the folder, unless a checkpoint speaks of it.
+    /// Removes the folder, unless a checkpoint speaks of it, or it is another job's.
     async fn abort(&mut self) {
-        if !self.is_wanted {
+        if !self.is_wanted && !self.disk.locks.is_empty() {
             // Best effort: the next run removes it anyway.
             let _ = self.disk.offload(Folder::remove).await;
         }
