@@ -238,6 +238,33 @@ fn c07_a_file_that_was_changed_is_named_unless_it_was_not_begun() {
 }
 
 #[test]
+fn c07_a_file_that_changed_between_the_listing_and_its_first_record_is_what_it_was_then() {
+    let files = Files::new();
+    let e = files.path("in/e");
+    let twenty = expected(&[("e", 20)]).join("\n");
+    // The folder is listed by then, and `e` comes last.
+    let change_e = move |path: PathBuf| {
+        if path.ends_with("c") {
+            fs::write(&e, &twenty).unwrap();
+        }
+        Lines::open(path)
+    };
+    let (sink, _) = collect::<String>();
+    let source = Folder::open(files.path("in"), change_e);
+    let job = Pipeline::source(Stopping { source, left: 80 }).sink(sink);
+    let job = job.checkpoint(every(ms(100)), files.path("state"));
+    let world = World::new();
+    let running = start(&world, job).unwrap();
+    world.advance(ms(100));
+    world.run();
+    world.close();
+    drop(running);
+    let rest = finish(&files, 1).unwrap();
+    let expected: Vec<String> = (6..20).map(|line| format!("e{line}")).collect();
+    assert_eq!(rest, expected);
+}
+
+#[test]
 fn c07_a_file_of_the_same_length_that_was_written_anew_is_named() {
     let error = said(10, |folder| {
         let file = fs::File::options()

@@ -2,9 +2,11 @@
 //!
 //! The folder is listed once, when the first record is asked for: these files are what the job reads. The first few of
 //! those that are not at their end, in the order of their names, are read; they take turns, and one that has nothing ready
-//! is passed over. (`folder_files.rs` has the listing, and what a restart makes of files that are no longer what they were.)
+//! is passed over. A file is looked at once more just before it is begun, for it may have changed since the folder was listed, and what
+//! a checkpoint says of it must be what was read. (`folder_files.rs` has the listing, and what a restart makes of files that are no longer
+//! what they were.)
 
-use super::folder_files::{At, FileAt, Found, find, list, refuse_differences};
+use super::folder_files::{At, FileAt, Found, find, list, look, refuse_differences};
 use crate::error::BoxError;
 use crate::pipeline::host::{Host, Offloaded};
 use crate::pipeline::source::Source;
@@ -14,7 +16,7 @@ use std::mem;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// How many records a file gives before the next has its turn: enough that going from one to the next costs nothing, and
 /// few enough that all are used up at about the same pace.
@@ -31,7 +33,7 @@ const TURN: usize = 64;
 ///
 /// A checkpoint holds for each file how far it was read, some 50 bytes and the file's name. The folder belongs to the job
 /// until that has ended: a job that goes on from a checkpoint ends with an error that names each file that was added since; that was
-/// changed (by its length or its time of change) though it had been read, or begun; or that is gone before it was read to its
+/// changed (by its length or its time of change) after it had been begun; or that is gone before it was read to its
 /// end. Files that were read to their end may be removed, and those that were not begun may change.
 ///
 /// # Errors
@@ -227,6 +229,19 @@ impl<F> Opener<F> {
         }
         source
     }
+
+    /// What a file that is begun goes through first.
+    fn begin<S>(&mut self, file: &Found) -> Progress<S>
+    where
+        S: Source,
+        F: FnMut(PathBuf) -> S,
+    {
+        let Some(host) = &self.host else {
+            return Progress::Open(self.source(file, None));
+        };
+        let (folder, name) = (self.folder.clone(), file.name.clone());
+        Progress::Beginning(host.offload(move || look(&folder, name)))
+    }
 }
 
 /// The files of a folder, in the order of their names.
@@ -244,8 +259,36 @@ struct Files<S> {
 
 enum Progress<S> {
     Unread,
+    /// It is looked at, to be opened then.
+    Beginning(Offloaded<Result<Found, BoxError>>),
     Open(S),
     End,
+}
+
+/// The next record of a file, or its end.
+fn poll_file<S, F>(
+    (found, progress): &mut (Found, Progress<S>),
+    cx: &mut Context<'_>,
+    opener: &mut Opener<F>,
+) -> Poll<Option<Result<S::Item, BoxError>>>
+where
+    S: Source,
+    F: FnMut(PathBuf) -> S,
+{
+    loop {
+        *progress = match progress {
+            Progress::Unread => opener.begin(found),
+            Progress::Beginning(look) => {
+                *found = ready!(Pin::new(look).poll(cx))??;
+                Progress::Open(opener.source(found, None))
+            }
+            Progress::Open(source) => {
+                let polled = source.poll_next(cx);
+                return polled.map(|record| record.map(|record| record.map_err(Into::into)));
+            }
+            Progress::End => return Poll::Ready(None),
+        };
+    }
 }
 
 impl<S: Source> Files<S> {
@@ -290,24 +333,17 @@ impl<S: Source> Files<S> {
             let Some(index) = self.active.get(self.turn) else {
                 return Poll::Ready(None);
             };
-            let (found, progress) = &mut self.all[*index];
-            if let Progress::Unread = progress {
-                *progress = Progress::Open(opener.source(found, None));
-            }
-            let polled = match progress {
-                Progress::Open(source) => source.poll_next(cx),
-                Progress::Unread | Progress::End => Poll::Ready(None),
-            };
-            match polled {
+            let file = &mut self.all[*index];
+            match poll_file(file, cx, opener) {
                 Poll::Ready(Some(record)) => {
                     self.given += 1;
                     if self.given == TURN {
                         self.next_turn();
                     }
-                    return Poll::Ready(Some(record.map_err(Into::into)));
+                    return Poll::Ready(Some(record));
                 }
                 Poll::Ready(None) => {
-                    *progress = Progress::End;
+                    file.1 = Progress::End;
                     self.active.remove(self.turn);
                     self.fill();
                     self.turn = self.turn.checked_rem(self.active.len()).unwrap_or(0);
@@ -326,7 +362,7 @@ impl<S: Source> Files<S> {
 
     fn position(&self) -> FolderPosition<S::Position> {
         let at = |progress: &Progress<S>| match progress {
-            Progress::Unread => At::Unread,
+            Progress::Unread | Progress::Beginning(_) => At::Unread,
             Progress::Open(source) => At::Within(source.position()),
             Progress::End => At::End,
         };

@@ -6,7 +6,7 @@ use std::fs::{self, DirEntry, Metadata};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A file, as it was when the folder was listed.
+/// A file, as it was when the folder was listed, or when it was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Found {
     pub(super) name: String,
@@ -52,15 +52,31 @@ fn found(entry: &DirEntry, keeps: &dyn Fn(&str) -> bool) -> Result<Option<Found>
     if name.starts_with('.') || !keeps(&name) {
         return Ok(None);
     }
-    // Of what a link leads to.
-    let metadata = fs::metadata(&path);
-    let metadata =
-        metadata.map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
-    Ok(metadata.is_file().then(|| Found {
-        name,
-        length: metadata.len(),
-        changed: changed(&metadata),
-    }))
+    let metadata = metadata(&path)?;
+    let is_file = metadata.is_file();
+    Ok(is_file.then(|| Found::new(name, &metadata)))
+}
+
+/// The file as it is now.
+pub(super) fn look(folder: &Path, name: String) -> Result<Found, BoxError> {
+    let metadata = metadata(&folder.join(&name))?;
+    Ok(Found::new(name, &metadata))
+}
+
+impl Found {
+    fn new(name: String, metadata: &Metadata) -> Self {
+        Self {
+            name,
+            length: metadata.len(),
+            changed: changed(metadata),
+        }
+    }
+}
+
+/// Of what a link leads to.
+fn metadata(path: &Path) -> Result<Metadata, BoxError> {
+    let metadata = fs::metadata(path);
+    metadata.map_err(|error| format!("cannot look at {}: {error}", path.display()).into())
 }
 
 /// Where the system does not know, the length must do.
