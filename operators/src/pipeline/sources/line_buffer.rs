@@ -51,7 +51,7 @@ impl LineBuffer {
         let Some(end) = self.bytes[self.searched..].iter().position(is_end) else {
             self.searched = self.bytes.len();
             // One more may be the first half of an end.
-            return match self.searched - self.start > self.longest + 1 {
+            return match self.searched - self.start > self.longest.saturating_add(1) {
                 true => Err(NoLine::TooLong(self.longest)),
                 false => Ok(None),
             };
@@ -155,5 +155,16 @@ mod tests {
         let mut buffer = LineBuffer::new(3);
         buffer.extend(b"\xff\n");
         assert_eq!(buffer.next_line(), Err(NoLine::NotUtf8));
+    }
+
+    #[test]
+    fn any_number_may_be_the_bound() {
+        for longest in [usize::MAX - 1, usize::MAX] {
+            let mut buffer = LineBuffer::new(longest);
+            buffer.extend(b"ab");
+            assert_eq!(buffer.next_line(), Ok(None));
+            buffer.extend(b"c\n");
+            assert_eq!(buffer.next_line(), Ok(Some(("abc".to_owned(), 4))));
+        }
     }
 }
