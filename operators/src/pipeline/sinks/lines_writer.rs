@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// A text file with a record on each line: what [`Lines`](crate::pipeline::Lines) reads back. For records whose form is
 /// made before they come here.
 ///
+/// A record is written as it is. One that ends in `\r` makes a line that ends in `\r\n`, as some readers want it; `Lines` takes both for
+/// the end, and gives the record back without it.
+///
 /// It becomes visible as [`JsonLines`](super::JsonLines) does. A record that has a line break would be two, so it ends the
 /// pipeline with an error.
 ///
