@@ -229,6 +229,13 @@ impl Sink<Outcome> for Kept {
         Sink::<String>::commit(&mut self.output, &prepared.output).await
     }
 
+    /// A checkpoint of a run into other files is refused.
+    fn writes(&self) -> Option<String> {
+        let output = Sink::<String>::writes(&self.output)?;
+        let dead_letters = Sink::<String>::writes(&self.dead_letters)?;
+        Some(format!("{output}; dead letters: {dead_letters}"))
+    }
+
     async fn abort(&mut self) {
         Sink::<String>::abort(&mut self.dead_letters).await;
         Sink::<String>::abort(&mut self.output).await;
