@@ -99,7 +99,7 @@ where
                     self.sink.write(record).await.map_err(sink_error)?;
                     self.counts.written += 1;
                 }
-                Next::Barrier(barrier) => {
+                Next::Checkpoint(barrier) => {
                     self.passed = barrier.number;
                     let states = std::mem::take(&mut *barrier.states.lock());
                     self.checkpoint(barrier.number, states, false).await?;
@@ -117,7 +117,7 @@ where
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next<O::Item>> {
         self.poll_step(cx).map(|step| match step {
             Ok(Some(Ok(Element::Record(record, _)))) => Next::Record(record),
-            Ok(Some(Ok(Element::Mark(Mark::Checkpoint(barrier))))) => Next::Barrier(barrier),
+            Ok(Some(Ok(Element::Mark(Mark::Checkpoint(barrier))))) => Next::Checkpoint(barrier),
             Ok(Some(Ok(Element::Mark(_)))) => Next::OtherMark,
             Ok(Some(Err(error))) => Next::Failed(Box::new(error.into())),
             Ok(None) => Next::End,
@@ -195,7 +195,7 @@ fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
 /// What comes next, for the sink: a few words, for each record passes through here.
 enum Next<T> {
     Record(T),
-    Barrier(CheckpointBarrier),
+    Checkpoint(CheckpointBarrier),
     OtherMark,
     End,
     Failed(Box<PipelineError>),
