@@ -14,4 +14,4 @@ if [ ! -e "$jars/done" ]; then
     touch "$jars/done"
 fi
 javac -d target/flink/classes -cp "$jars/*" benches/flink/AsyncWait.java
-cargo run --release -p peu-benches --bin flink -- --classpath "target/flink/classes:$jars/*" "$@"
+cargo run --profile bench -p peu-benches --bin flink -- --classpath "target/flink/classes:$jars/*" "$@"
