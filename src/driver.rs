@@ -60,16 +60,24 @@ struct ReactorTurns(peu_reactor::Turns);
 
 impl Turns for ReactorTurns {
     fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled {
-        match self.0.poll_if(timeout, may_sleep) {
-            Ok(peu_reactor::Polled::Claimed) => Polled::Claimed,
-            Ok(peu_reactor::Polled::Ready(n)) => Polled::Ready(n),
-            // The reactor's own descriptor was closed behind its back: there is no loop to go on with, and no caller to tell.
-            Err(error) => panic!("the reactor cannot ask the operating system for events: {error}"),
-        }
+        polled(self.0.poll_if(timeout, may_sleep))
+    }
+
+    fn glance(&mut self) -> Polled {
+        polled(self.0.glance())
     }
 
     fn update(&mut self) {
         self.0.update();
+    }
+}
+
+fn polled(result: io::Result<peu_reactor::Polled>) -> Polled {
+    match result {
+        Ok(peu_reactor::Polled::Claimed) => Polled::Claimed,
+        Ok(peu_reactor::Polled::Ready(n)) => Polled::Ready(n),
+        // The reactor's own descriptor was closed behind its back: there is no loop to go on with, and no caller to tell.
+        Err(error) => panic!("the reactor cannot ask the operating system for events: {error}"),
     }
 }
 

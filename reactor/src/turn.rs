@@ -38,6 +38,11 @@ use std::time::Duration;
 /// so that what one turn wakes fits into it.
 const EVENTS_PER_TURN: usize = 256;
 
+/// Events that a [glance](Turns::glance) takes at most. Fewer than the 61 tasks that a worker polls between two of them: if it took
+/// more than is worked off until the next, then under a flood the queue would overflow, and what an event has brought into the
+/// caches would be gone when its task has its turn.
+const EVENTS_PER_GLANCE: usize = 48;
+
 /// How long a turn sleeps at most while the kernel does not take what it was told of. Nothing reports that it would now.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -159,6 +164,18 @@ impl Turns {
         }
     }
 
+    /// Like [`poll`](Self::poll) without waiting, for who has other work and looks here now and then: takes few events at a
+    /// time (48), the others stay with the OS until the next look.
+    ///
+    /// # Errors
+    /// As for `poll`.
+    pub fn glance(&mut self) -> io::Result<Polled> {
+        self.buffers.swap_events();
+        let polled = self.poll(Some(Duration::ZERO));
+        self.buffers.swap_events();
+        polled
+    }
+
     /// The rest: performs operations, and calls wakers and callbacks. A panic of one is counted, and the others are still
     /// called. All foreign code runs here, none of it in [`poll`](Self::poll).
     pub fn update(&mut self) {
@@ -185,6 +202,8 @@ impl fmt::Debug for Turns {
 pub(crate) struct Buffers {
     /// What the OS reported.
     events: mio::Events,
+    /// The same, for glances.
+    few: mio::Events,
     /// Wakers to be called and operations to be performed.
     gathered: Gathered,
     /// Finished operations, whose callbacks are to be called.
@@ -203,6 +222,7 @@ impl Default for Buffers {
     fn default() -> Buffers {
         Buffers {
             events: mio::Events::with_capacity(EVENTS_PER_TURN),
+            few: mio::Events::with_capacity(EVENTS_PER_GLANCE),
             gathered: Gathered::default(),
             completions: Vec::new(),
             finished: Vec::new(),
@@ -214,6 +234,11 @@ impl Default for Buffers {
 }
 
 impl Buffers {
+    /// Before a glance, and after it: what was reported is dealt with by then.
+    fn swap_events(&mut self) {
+        std::mem::swap(&mut self.events, &mut self.few);
+    }
+
     fn turn(&mut self, reactor: &Reactor, timeout: Option<Duration>) -> io::Result<Turned> {
         let inner = reactor.inner();
         if !self.poll(inner, timeout, &|| true)? {

@@ -206,6 +206,27 @@ fn dropped_between_its_steps_a_turn_still_wakes() {
 }
 
 #[test]
+fn a_glance_takes_some_of_many_events_and_a_poll_takes_them_all() {
+    let reactor = Reactor::new().unwrap();
+    let mut turns = reactor.turns();
+    // A new socket can be written to, which is an event.
+    let sources = || -> Vec<_> {
+        let source = || Async::with_reactor(UnixStream::pair().unwrap().0, &reactor).unwrap();
+        (0..100).map(|_| source()).collect()
+    };
+    let first = sources();
+    let seen = [(); 3].map(|()| {
+        turns.glance().unwrap();
+        reactor.metrics().events
+    });
+    assert_eq!(seen, [48, 96, 100]);
+    let second = sources();
+    turns.poll(AT_ONCE).unwrap();
+    assert_eq!(reactor.metrics().events, 200);
+    drop((first, second));
+}
+
+#[test]
 fn an_alarm_is_set_only_for_a_sleep_and_only_when_the_one_that_is_set_is_too_late() {
     let reactor = Reactor::new().unwrap();
     let _entered = reactor.enter();

@@ -102,6 +102,12 @@ pub trait Turns: Send {
     /// moment, and gathers whom to tell. It runs no foreign code: while it lasts, this thread counts as asleep.
     fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled;
 
+    /// Poll without waiting, for who has other work and looks here once in 61 tasks: where many events are ready, this should
+    /// take fewer than that, so that a flood stays where it is and does not overflow the queue. By default it is `poll`.
+    fn glance(&mut self) -> Polled {
+        self.poll(Some(Duration::ZERO), &|| false)
+    }
+
     /// Execute and update: lets them make progress, and tells them. Wakers and callbacks run here, on this thread,
     /// with no lock held.
     fn update(&mut self);

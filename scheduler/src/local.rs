@@ -172,7 +172,8 @@ impl LocalScheduler {
             polls += 1 + self.run_tasks(round);
             if polls >= DRIVER_INTERVAL {
                 polls = 0;
-                self.glance();
+                let polled = self.turns.borrow_mut().glance();
+                self.deliver(polled);
             } else {
                 self.sleep_unless(|| main.is_woken());
             }
@@ -188,7 +189,7 @@ impl LocalScheduler {
     /// When this thread is inside the scheduler already.
     pub fn turn(&self, budget: usize) -> LocalTurn {
         let _inside = self.enter("turn");
-        self.glance();
+        self.take_events();
         let polls = self.run_tasks(budget);
         let more = !self.queue.borrow().is_empty() || !self.shared.injector.is_empty();
         LocalTurn { polls, more }
@@ -212,7 +213,7 @@ impl LocalScheduler {
     }
 
     /// A turn of the driver that does not wait.
-    fn glance(&self) {
+    fn take_events(&self) {
         let polled = self
             .turns
             .borrow_mut()

@@ -21,7 +21,6 @@ use crate::driver::Polled;
 use crate::ring::CAPACITY;
 use crate::task::Runnable;
 use crate::worker::Worker;
-use std::time::Duration;
 
 /// Tasks in a row out of the LIFO slot while others wait. Enough for a request and its answer to pass between two
 /// tasks; tokio came to the same number.
@@ -33,8 +32,9 @@ const INJECTOR_INTERVAL: u32 = 31;
 
 /// Polls between two looks at the driver while there is work. A look is a system call (about a microsecond, as much
 /// as a few polls), so this keeps it to some percent of the time. Odd, so that it does not fall in step with the
-/// injector's.
-const DRIVER_INTERVAL: u32 = 61;
+/// injector's. A driver should give less at a look: see
+/// [`Turns::glance`](crate::driver::Turns::glance).
+pub(crate) const DRIVER_INTERVAL: u32 = 61;
 
 /// Polls between two readings of the clock, whose cost (25 ns) is then lost.
 const LAP: u32 = 16;
@@ -74,7 +74,9 @@ impl Worker {
             self.lap();
             self.offer_help(0);
         }
-        if polls.is_multiple_of(DRIVER_INTERVAL) {
+        let left = self.until_glance.get() - 1;
+        self.until_glance.set(left);
+        if left == 0 {
             self.glance();
         }
     }
@@ -156,10 +158,8 @@ impl Worker {
 
     /// A turn of the driver that does not wait.
     fn glance(&self) {
-        let polled = self
-            .turns
-            .borrow_mut()
-            .poll(Some(Duration::ZERO), &|| false);
+        self.until_glance.set(DRIVER_INTERVAL);
+        let polled = self.turns.borrow_mut().glance();
         if let Polled::Ready(n) = polled {
             self.turned(self.shared.stamp(self.shared.driver.now()));
             if n > 0 {
@@ -172,6 +172,7 @@ impl Worker {
     pub(crate) fn turned(&self, stamp: usize) {
         self.stats().turns.add(1);
         self.stats().turned_at.set(stamp);
+        self.until_glance.set(DRIVER_INTERVAL);
     }
 
     /// Update of a driver's turn: calls the wakers; what they wake goes into the ring.

@@ -8,6 +8,7 @@ use crate::ring::{CAPACITY, Owner};
 use crate::shared::{Remote, Shared};
 use crate::sync::{Arc, twin};
 use crate::task::{Header, Runnable};
+use crate::turn::DRIVER_INTERVAL;
 use crate::watch::Watch;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
@@ -26,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) batch: Cell<Vec<Runnable>>,
     /// Polls since the start, for what is due every so many of them.
     pub(crate) polls: Cell<u32>,
+    /// Polls until the next look at the driver.
+    pub(crate) until_glance: Cell<u32>,
     /// Tasks that the current poll has spawned here.
     pub(crate) fresh: Cell<usize>,
     /// The driver's wakers are being called: what they wake goes behind each other, in the order of the events.
@@ -48,6 +51,7 @@ impl Worker {
             lifo_streak: Cell::new(0),
             batch: Cell::default(),
             polls: Cell::new(0),
+            until_glance: Cell::new(DRIVER_INTERVAL),
             fresh: Cell::new(0),
             delivering: Cell::new(false),
             risen: Cell::new(false),
