@@ -44,6 +44,15 @@ impl Sleeper {
     }
 }
 
+/// What became of a timer.
+pub(crate) enum Update {
+    Waits,
+    /// Its deadline has passed.
+    Fired,
+    /// The reactor is closed, and has forgotten it.
+    Closed,
+}
+
 /// What has to be done so that a sleep ends at the next deadline.
 enum Cover {
     /// Nothing: there is no deadline, or the alarm rings by then.
@@ -175,16 +184,22 @@ impl Reactor {
         Some(key)
     }
 
-    /// Changes whom a timer wakes. `false`: it has fired, or the reactor is closed.
-    pub(crate) fn update_timer(&self, key: TimerKey, waker: &Waker) -> bool {
-        let reset = self.inner().timers.lock().wheel.reset_waker(key, waker);
+    /// Changes whom a timer wakes.
+    pub(crate) fn update_timer(&self, key: TimerKey, waker: &Waker) -> Update {
+        let mut timers = self.inner().timers.lock();
+        let reset = timers.wheel.reset_waker(key, waker);
+        let closed = timers.closed;
+        drop(timers);
         match reset {
-            Reset::Gone => return false,
-            Reset::Same => {}
+            Reset::Gone if closed => Update::Closed,
+            Reset::Gone => Update::Fired,
+            Reset::Same => Update::Waits,
             // The lock is released.
-            Reset::Replaced(waker) => drop(waker),
+            Reset::Replaced(waker) => {
+                drop(waker);
+                Update::Waits
+            }
         }
-        true
     }
 
     /// Removes a timer and hands its waker out, unless it has fired.

@@ -89,6 +89,20 @@ fn a_sleep_is_ready_again_after_it_was_ready() {
 }
 
 #[test]
+fn a_sleep_that_is_over_is_ready_although_nobody_has_turned() {
+    let reactor = Reactor::new().unwrap();
+    let _entered = reactor.enter();
+    // Longer than what a rough look at the clock is enough for.
+    let mut nap = sleep(80 * MILLISECOND);
+    assert!(poll_once(&mut nap, Waker::noop()).is_pending());
+    while !nap.is_elapsed() {
+        assert!(reactor.next_deadline().is_some());
+    }
+    assert!(poll_once(&mut nap, Waker::noop()).is_ready());
+    assert_eq!(reactor.next_deadline(), None);
+}
+
+#[test]
 fn only_the_last_waker_is_woken() {
     let reactor = Reactor::new().unwrap();
     let _entered = reactor.enter();

@@ -1,11 +1,13 @@
 //! What the reactor asks of the system beyond mio and the standard library.
 //!
 //! All `unsafe` of this crate is in this folder, because these are calls into the C library: `timerfd.rs` makes and sets
-//! timers, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking, `open.rs` opens files, `mounts.rs` says where they are,
+//! timers, `clock.rs` reads a cheap clock, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking,
+//! `open.rs` opens files, `mounts.rs` says where they are,
 //! `read_now.rs` reads them without waiting, `uring.rs` has the kernel do it by itself. Nearly each is a safe function around one or two
 //! calls.
 
 mod advise;
+mod clock;
 mod descriptor;
 mod mounts;
 mod open;
@@ -34,6 +36,7 @@ mod uring;
 mod uring;
 
 pub(crate) use advise::will_need;
+pub(crate) use clock::RoughClock;
 pub(crate) use descriptor::set_nonblocking;
 pub(crate) use mounts::is_on_this_machine;
 pub(crate) use open::{
