@@ -1,11 +1,10 @@
 //! Directories: made, removed, and listed as a stream.
 
-use super::paths::look_now;
-use super::work::{call_on_path, failed, on_path, on_pool};
+use super::work::{call_on_path, failed, on_path, on_pool, take_turns};
 use super::{FileType, Metadata};
 use crate::Handle;
 use futures_core::Stream;
-use peu_reactor::file::Call;
+use peu_reactor::file::{Call, Folder};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
@@ -96,10 +95,18 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 /// ```
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref();
-    let first = on_path("list", path, |path| Ok(next_batch(fs::read_dir(path)?))).await?;
+    let runtime = Handle::current();
+    let files = runtime.clone();
+    let first = on_path("list", path, move |path| {
+        let directory = fs::read_dir(path)?;
+        let folder = files.reactor().files().folder(path).map(Arc::new);
+        Ok((next_batch(directory, folder.as_ref()), folder))
+    });
+    let (first, folder) = first.await?;
     Ok(ReadDir {
         path: path.to_owned(),
-        runtime: Handle::current(),
+        runtime,
+        folder,
         listed: first.listed,
         state: State::after(first.rest),
     })
@@ -113,6 +120,8 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
 pub struct ReadDir {
     path: PathBuf,
     runtime: Handle,
+    /// For its entries, if they can be looked at in a task.
+    folder: Option<Arc<Folder>>,
     listed: VecDeque<io::Result<DirEntry>>,
     state: State,
 }
@@ -135,11 +144,11 @@ struct Batch {
     rest: Option<fs::ReadDir>,
 }
 
-fn next_batch(mut directory: fs::ReadDir) -> Batch {
+fn next_batch(mut directory: fs::ReadDir, folder: Option<&Arc<Folder>>) -> Batch {
     let mut listed = VecDeque::with_capacity(BATCH);
     while listed.len() < BATCH {
         match directory.next() {
-            Some(Ok(entry)) => listed.extend(look_at(entry)),
+            Some(Ok(entry)) => listed.extend(look_at(entry, folder)),
             Some(Err(error)) => {
                 listed.push_back(Err(error));
                 return Batch { listed, rest: None };
@@ -154,11 +163,12 @@ fn next_batch(mut directory: fs::ReadDir) -> Batch {
 }
 
 /// Most file systems tell the type with the listing, and then this is no call. None: it was removed in between.
-fn look_at(entry: fs::DirEntry) -> Option<io::Result<DirEntry>> {
+fn look_at(entry: fs::DirEntry, folder: Option<&Arc<Folder>>) -> Option<io::Result<DirEntry>> {
     match entry.file_type() {
         Ok(kind) => Some(Ok(DirEntry {
             entry: Arc::new(entry),
             kind,
+            folder: folder.cloned(),
         })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Err(error)),
@@ -195,9 +205,9 @@ impl Stream for ReadDir {
 impl ReadDir {
     fn list_more(&mut self) {
         if let State::Resting(directory) = std::mem::replace(&mut self.state, State::Done) {
-            let runtime = self.runtime.clone();
+            let (runtime, folder) = (self.runtime.clone(), self.folder.clone());
             self.state = State::Listing(Box::pin(async move {
-                on_pool(&runtime, move || Ok(next_batch(directory))).await
+                on_pool(&runtime, move || Ok(next_batch(directory, folder.as_ref()))).await
             }));
         }
     }
@@ -216,6 +226,7 @@ impl std::fmt::Debug for ReadDir {
 pub struct DirEntry {
     entry: Arc<fs::DirEntry>,
     kind: FileType,
+    folder: Option<Arc<Folder>>,
 }
 
 impl DirEntry {
@@ -240,11 +251,15 @@ impl DirEntry {
     ///
     /// The system's, with the path.
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        let path = self.path();
-        if let Some(about) = look_now(&path, false).await {
+        take_turns().await;
+        if let Some(folder) = &self.folder
+            && let runtime = Handle::current()
+            && let files = runtime.reactor().files()
+            && let Some(about) = files.look_in_now(folder, &self.file_name())
+        {
             return Ok(about);
         }
         let entry = self.entry.clone();
-        on_path("look at", path, move |_| entry.metadata()).await
+        on_path("look at", self.path(), move |_| entry.metadata()).await
     }
 }

@@ -42,7 +42,7 @@ pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 }
 
 /// What is in memory about a path.
-pub(super) async fn look_now(path: &Path, follow_link: bool) -> Option<Metadata> {
+async fn look_now(path: &Path, follow_link: bool) -> Option<Metadata> {
     take_turns().await;
     let runtime = Handle::current();
     runtime.reactor().files().look_now(path, follow_link)

@@ -3,7 +3,7 @@
 use crate::program::{LENGTH, Program, byte_at};
 use crate::{SETS, assert_error, runtime};
 use futures_lite::future::poll_once;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use peu::Runtime;
 use peu::fs::{self, File, OpenOptions, Tiers};
 use peu_reactor::Reactor;
@@ -185,6 +185,16 @@ fn nothing_of_a_program_is_touched_by_the_task() {
             assert!(fs::read(&path).await.unwrap() == contents());
             assert!(open(&path).await.metadata().await.unwrap().is_file());
             assert!(fs::metadata(program.folder()).await.unwrap().is_dir());
+        }
+        // Its folder is an entry of one that is here.
+        let mut beside = fs::read_dir(program.folder().parent().unwrap())
+            .await
+            .unwrap();
+        while let Some(entry) = beside.next().await {
+            let entry = entry.unwrap();
+            if entry.path() == program.folder() {
+                assert!(entry.metadata().await.unwrap().is_dir());
+            }
         }
     });
     let files = runtime.metrics().files;

@@ -1,7 +1,7 @@
 //! Which tier served, and how tiers are restricted.
 
 use crate::{folder, runtime};
-use futures_lite::AsyncReadExt;
+use futures_lite::{AsyncReadExt, StreamExt};
 use peu::fs::{File, FileMetrics, OpenOptions, Tiers};
 use std::path::Path;
 use std::process::Command;
@@ -54,6 +54,29 @@ fn what_is_in_memory_needs_no_thread() {
         (22, 0, 0),
         "{files:?}"
     );
+}
+
+/// Names that were just made are in memory: after the listing, which a thread does, each entry is looked at in the task.
+#[test]
+fn what_was_listed_is_looked_at_in_the_task() {
+    let folder = folder();
+    for name in ["a", "b", "c"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    let runtime = runtime(Tiers::NOW);
+    runtime.block_on(async {
+        let mut entries = peu::fs::read_dir(folder.path()).await.unwrap();
+        while let Some(entry) = entries.next().await {
+            let about = entry.unwrap().metadata().await.unwrap();
+            assert_eq!(about.len(), 1);
+        }
+    });
+    let files = runtime.metrics().files;
+    if files.now == 0 {
+        eprintln!("this system opens no file in the calling task: {files:?}");
+        return;
+    }
+    assert_eq!((files.now, files.pool), (3, 1), "{files:?}");
 }
 
 /// Reads that miss, and reads of which only a part is in memory: whatever the cache holds, the bytes are the file's.

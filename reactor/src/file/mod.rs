@@ -27,7 +27,7 @@ pub(crate) mod submit;
 mod tiers;
 
 pub use call::{Answer, Call, OpenOptions};
-pub use now::{History, LONGEST_NOW, Nature, Now, Whole};
+pub use now::{Folder, History, LONGEST_NOW, Nature, Now, Whole};
 pub use tiers::{ParseTiersError, Tiers};
 
 use crate::metrics::Counter;

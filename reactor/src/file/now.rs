@@ -204,6 +204,31 @@ impl Files {
         Some(about)
     }
 
+    /// Opens a folder in which things will be [looked at](Self::look_in_now), on a thread that may block. `None`: that can't be
+    /// done in this one.
+    pub fn folder(&self, path: &std::path::Path) -> Option<Folder> {
+        if !self.opens_now {
+            return None;
+        }
+        let folder = File::open(path).ok()?;
+        let about = os::look(folder.as_fd()).ok()?;
+        let is_here = self.is_on_this_machine(&folder, &about);
+        is_here.then_some(Folder(folder))
+    }
+
+    /// Looks at what has a name in a folder, as [`look_now`](Self::look_now) does. A link is not followed.
+    ///
+    /// # Cost
+    /// Three system calls, and a way of one step.
+    pub fn look_in_now(&self, folder: &Folder, name: &std::ffi::OsStr) -> Option<Metadata> {
+        let name = Path::new(name.as_ref()).ok()?;
+        let seen = os::peek_cached_in(&folder.0, name.as_c_str());
+        let seen = seen.inspect_err(|_| self.missed.add(1)).ok()?;
+        let about = seen.metadata().ok()?;
+        self.done_now.add(1);
+        Some(about)
+    }
+
     /// Looks at an open file, as [`look_now`](Self::look_now) does.
     pub fn look_at_now(&self, file: &File) -> Option<Metadata> {
         if !self.tiers.contains(Tiers::NOW) {
@@ -250,6 +275,10 @@ impl Files {
             .is_local(about.device, || os::is_on_this_machine(file.as_fd()))
     }
 }
+
+/// A folder on this machine: [`Files::folder`].
+#[derive(Debug)]
+pub struct Folder(File);
 
 /// What an open file is, for who waits for it: [`Files::nature`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

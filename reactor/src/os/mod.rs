@@ -40,7 +40,8 @@ pub(crate) use clock::RoughClock;
 pub(crate) use descriptor::set_nonblocking;
 pub(crate) use mounts::is_on_this_machine;
 pub(crate) use open::{
-    About, can_open_now, look, open, open_cached, opened, peek_cached, without_nonblocking,
+    About, can_open_now, look, open, open_cached, opened, peek_cached, peek_cached_in,
+    without_nonblocking,
 };
 pub(crate) use pidfd::{pidfd, wait as wait_for_process};
 pub(crate) use read_now::{can_read_now, read_now};

@@ -38,10 +38,14 @@ pub(crate) unsafe fn opened(number: u32) -> File {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{can_open_now, look, open_cached, peek_cached, without_nonblocking};
+pub(crate) use linux::{
+    can_open_now, look, open_cached, peek_cached, peek_cached_in, without_nonblocking,
+};
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use none::{can_open_now, look, open_cached, peek_cached, without_nonblocking};
+pub(crate) use none::{
+    can_open_now, look, open_cached, peek_cached, peek_cached_in, without_nonblocking,
+};
 
 /// What memory knows about a file.
 #[derive(Clone, Copy, Debug)]
@@ -69,25 +73,33 @@ mod linux {
     /// Opens a file if the way to it is in memory. It has the flag `O_NONBLOCK`, because otherwise opening what has just
     /// become a pipe would wait for its other end. `WouldBlock`, or another error: open it elsewhere.
     pub(crate) fn open_cached(path: &CStr, flags: i32) -> io::Result<File> {
-        resolve_cached(path, flags | libc::O_NONBLOCK)
+        resolve_cached(None, path, flags | libc::O_NONBLOCK)
     }
 
     /// A descriptor by which one can look at what is at a path, but not read it.
     pub(crate) fn peek_cached(path: &CStr, follow: bool) -> io::Result<File> {
         let flags = if follow { 0 } else { libc::O_NOFOLLOW };
-        resolve_cached(path, libc::O_PATH | libc::O_CLOEXEC | flags)
+        resolve_cached(None, path, libc::O_PATH | libc::O_CLOEXEC | flags)
     }
 
-    fn resolve_cached(path: &CStr, flags: i32) -> io::Result<File> {
+    /// The same for what has a name in a folder, if it is on the same file system. A link is not followed.
+    pub(crate) fn peek_cached_in(folder: &File, name: &CStr) -> io::Result<File> {
+        let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        resolve_cached(Some(folder), name, flags)
+    }
+
+    /// In a folder, no other file system is entered.
+    fn resolve_cached(folder: Option<&File>, path: &CStr, flags: i32) -> io::Result<File> {
         // SAFETY: all zeroes are a valid value of this struct of integers.
         let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
         how.flags = flags as u64;
-        how.resolve = libc::RESOLVE_CACHED;
-        // SAFETY: `path` ends with a zero, `how` is of the size that is told, and both outlive the call.
+        how.resolve = libc::RESOLVE_CACHED | folder.map_or(0, |_| libc::RESOLVE_NO_XDEV);
+        let folder = folder.map_or(libc::AT_FDCWD, |folder| folder.as_raw_fd());
+        // SAFETY: `path` ends with a zero, `how` is of the size that is told, and both outlive the call, as does the folder's borrow.
         let number = unsafe {
             libc::syscall(
                 libc::SYS_openat2,
-                libc::AT_FDCWD,
+                folder,
                 path.as_ptr(),
                 &how,
                 size_of::<libc::open_how>(),
@@ -154,6 +166,10 @@ mod none {
     }
 
     pub(crate) fn peek_cached(_: &CStr, _: bool) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn peek_cached_in(_: &File, _: &CStr) -> io::Result<File> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
