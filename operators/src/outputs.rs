@@ -448,4 +448,30 @@ mod tests {
         assert_eq!(bring(&outlet, false, &[], None, true).0, Consumer::Left);
         assert_eq!(take(&mut outputs), Poll::Ready(None));
     }
+
+    #[test]
+    fn the_task_that_polled_last_is_woken() {
+        struct Told(std::sync::Mutex<bool>);
+        impl std::task::Wake for Told {
+            fn wake(self: Arc<Self>) {
+                *self.0.lock().unwrap() = true;
+            }
+        }
+        let tasks = [(); 2].map(|()| Arc::new(Told(std::sync::Mutex::new(false))));
+        let (outlet, mut outputs) = ends(4);
+        for task in &tasks {
+            let waker = Waker::from(Arc::clone(task));
+            let polled = outputs.poll_take(&Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        let _ = bring(&outlet, false, &[1], None, false);
+        assert_eq!(tasks.map(|task| *task.0.lock().unwrap()), [false, true]);
+    }
+
+    #[test]
+    fn r07_a_record_that_comes_back_takes_a_place() {
+        let mut room = Room::new(3, 0);
+        room.take_back();
+        assert_eq!(room.records, 2);
+    }
 }
