@@ -86,11 +86,18 @@ struct Threads(BlockingPool);
 impl Offload for Threads {
     fn offload(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         if self.0.is_closed() {
-            return Err(io::Error::other(
-                "the runtime is gone, and with it its threads for blocking work",
-            ));
+            return Err(gone());
         }
         drop(self.0.spawn(job));
         Ok(())
     }
+
+    fn offload_mandatory(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let is_taken = self.0.spawn_mandatory(job);
+        is_taken.then_some(()).ok_or_else(gone)
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the runtime is gone, and with it its threads for blocking work")
 }

@@ -151,8 +151,9 @@ impl LocalRuntime {
     /// Ends the runtime, and waits at most `timeout` for blocking closures that are running. Reports what was still
     /// running then. Dropping the runtime does the same without a limit.
     ///
-    /// Every task is cancelled: its future is dropped here and now. Blocking closures that have not begun are dropped. Then
-    /// the reactor is closed. Whatever outlives this (wakers, handles, sockets) is harmless, as after
+    /// Every task is cancelled: its future is dropped here and now. Blocking closures that have not begun are dropped; writes
+    /// that a [`File`](crate::fs::File) or a standard stream has accepted are done, if there is time. Then the reactor is
+    /// closed. Whatever outlives this (wakers, handles, sockets) is harmless, as after
     /// [`Runtime::shutdown`](crate::Runtime::shutdown).
     ///
     /// # Example

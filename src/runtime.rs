@@ -106,7 +106,8 @@ impl Runtime {
     /// Ends the runtime and waits at most `timeout` for its threads. Reports what was still running then.
     ///
     /// Every task is cancelled: its future is dropped, at the latest when the poll that is under way returns.
-    /// Blocking closures that have not begun are dropped. Then the reactor is closed, which takes up to a second longer when the
+    /// Blocking closures that have not begun are dropped; writes that a [`File`](crate::fs::File) or a standard stream has
+    /// accepted are done, if there is time. Then the reactor is closed, which takes up to a second longer when the
     /// kernel does not let go of a file. Whatever outlives this (wakers,
     /// handles, sockets) is harmless: a spawn is cancelled at once, a socket that would wait says that its runtime is
     /// gone.

@@ -1,11 +1,13 @@
 //! The pool for blocking closures: submitting against threads that are idle, that end, and against the pool's own end.
 //!
 //! Whatever the order: a job that was submitted is run or, when the pool is closed, cancelled; nobody waits for it forever,
-//! and it is dropped once.
+//! and it is dropped once. A mandatory one that was taken has run when the end is over.
 //!
 //! twin: blocking-end-unlooked
 //! twin: blocking-few-unrung
 //! twin: blocking-end-unrung
+//! twin: blocking-end-mandatory-unrun
+//! twin: blocking-end-queue-unlooked
 
 #![cfg(loom)]
 
@@ -14,6 +16,7 @@ use peu_loom_tests::model;
 use peu_scheduler::block_on;
 use peu_scheduler::internals::{blocking_pool, close_blocking_pool};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// An idle thread may end at any moment.
@@ -64,5 +67,38 @@ fn a_job_against_the_end_of_the_pool() {
         close_blocking_pool(&pool);
         submitter.join().unwrap();
         assert_eq!(Arc::strong_count(&token), 1, "the job is dropped");
+    });
+}
+
+/// The only thread has a job to do before it.
+#[test]
+fn a_mandatory_job_in_the_queue_at_the_end_of_the_pool() {
+    model(|| {
+        let pool = blocking_pool(1, SHORT);
+        drop(pool.spawn(|| ()));
+        let done = Arc::new(AtomicBool::new(false));
+        let job = done.clone();
+        pool.spawn_mandatory(Box::new(move || job.store(true, Ordering::SeqCst)));
+        close_blocking_pool(&pool);
+        assert!(done.load(Ordering::SeqCst), "it was taken and not done");
+    });
+}
+
+/// It is run before the end is over, or refused.
+#[test]
+fn a_mandatory_job_against_the_end_of_the_pool() {
+    model(|| {
+        let pool = blocking_pool(1, SHORT);
+        let over = Arc::new(AtomicBool::new(false));
+        let in_time = Arc::new(AtomicBool::new(false));
+        let submitter = thread::spawn({
+            let (pool, over, in_time) = (pool.clone(), over.clone(), in_time.clone());
+            let job = move || in_time.store(!over.load(Ordering::SeqCst), Ordering::SeqCst);
+            move || pool.spawn_mandatory(Box::new(job))
+        });
+        close_blocking_pool(&pool);
+        over.store(true, Ordering::SeqCst);
+        let is_taken = submitter.join().unwrap();
+        assert_eq!(is_taken, in_time.load(Ordering::SeqCst), "taken, not done");
     });
 }

@@ -13,6 +13,15 @@ pub trait Offload: Send + Sync {
     /// # Errors
     /// When it can't be run: no thread can be started, or the pool is shutting down.
     fn offload(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+    /// Takes a job that somebody was told is done, such as a write that was accepted. A place that drops jobs when it ends
+    /// does this one before. Unless it is implemented, it is [`offload`](Self::offload).
+    ///
+    /// # Errors
+    /// Those of [`offload`](Self::offload).
+    fn offload_mandatory(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.offload(job)
+    }
 }
 
 /// Makes a [`Reactor`]; from [`Reactor::builder`].

@@ -164,6 +164,14 @@ impl Reactor {
         }
     }
 
+    /// The same for a job that somebody was told is done.
+    pub(crate) fn offload_mandatory(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        match &self.inner.offload {
+            Some(offload) => offload.offload_mandatory(job),
+            None => Err(error::no_threads()),
+        }
+    }
+
     /// Ends the reactor: whoever waits is woken or called back, and whoever wants to wait from now on is told that the
     /// runtime is gone.
     ///

@@ -345,7 +345,9 @@ impl Buffers {
         inner.wake(&mut self.gathered.wakers);
         empty(&mut self.completions, |job| inner.complete(job));
         empty(&mut self.landed.over, |over| inner.tell(over));
-        empty(&mut self.landed.astray, |key| reactor.send_thread(key));
+        empty(&mut self.landed.astray, |key| {
+            reactor.send_thread(key, false)
+        });
     }
 
     fn remove_finished(&mut self, inner: &Inner) {

@@ -9,6 +9,16 @@
 //! against the number of queued jobs: if not every queued job has an idle thread to itself, it starts one more, or leaves
 //! the job to those that run, when there are as many as may be. A thread that wants to end (its wait timed out) decides so under the same
 //! lock, and only when the queue is empty; from that moment it is no longer counted, so no submitter relies on it.
+//!
+//! # What is mandatory is done
+//!
+//! Most jobs are tasks, which the end of the pool cancels if they have not begun. A *mandatory* job does what somebody was
+//! told is done, such as a write that was accepted, and nobody may wait for it any more. So the end leaves those in the queue,
+//! and waits until the queue is empty as well as for the threads: who has queued a job may not have started its thread yet.
+//! A queue that is not empty has a thread that will look at it, or a submitter on his way to start one, by the rule above; when
+//! the system gives none, he empties the queue, and says so to who waits for the end. And what comes after the end has
+//! begun is dropped under the lock that the end begins under. So a job that was taken has run when the end is over, unless
+//! the end had a deadline. A job that ends its own pool can't leave this to its thread, and does it itself.
 
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, thread, thread_local, twin};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
@@ -16,6 +26,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -45,6 +56,17 @@ impl BlockingPool {
         self.0.spawn(job)
     }
 
+    /// Runs a job that may block, for whom nobody waits, also when the scheduler shuts down meanwhile: what has not begun by
+    /// then is run before the shutdown is over, as far as that has time. For what somebody was told is done.
+    ///
+    /// `false`: the pool was closed already, and the job was dropped. It is dropped as well if the system gives no thread. One
+    /// that panics harms no other.
+    pub fn spawn_mandatory(&self, job: Box<dyn FnOnce() + Send>) -> bool {
+        let is_taken = self.0.queue(Queued::Mandatory(job));
+        self.0.staff();
+        is_taken
+    }
+
     /// Whether the scheduler has shut down, and with it the pool: closures are cancelled at once.
     pub fn is_closed(&self) -> bool {
         self.0.state.lock().closed
@@ -72,13 +94,34 @@ pub(crate) struct Blocking {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Runnable>,
+    queue: VecDeque<Queued>,
     /// Threads that wait for a job.
     idle: usize,
     /// Threads that have not ended.
     threads: usize,
     started: usize,
     closed: bool,
+}
+
+/// What waits for a thread.
+enum Queued {
+    /// The list of tasks has it as well, so that the end cancels it.
+    Task(Runnable),
+    Mandatory(Box<dyn FnOnce() + Send>),
+}
+
+impl Queued {
+    fn run(self) {
+        match self {
+            Queued::Task(task) => task.run(),
+            // The panic was reported when it was raised, and nobody waits to hear of it.
+            Queued::Mandatory(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+        }
+    }
+
+    fn is_mandatory(&self) -> bool {
+        matches!(self, Queued::Mandatory(_)) && !twin("blocking-end-mandatory-unrun")
+    }
 }
 
 impl Blocking {
@@ -104,21 +147,37 @@ impl Blocking {
         handle
     }
 
-    /// Takes no more jobs, cancels those that have not begun, and waits for the threads, until `deadline` if there is
-    /// one. Returns how many are still in a job. Called in one of its own jobs, it does not wait for that one.
+    /// Takes no more jobs, cancels those that have not begun, has the mandatory ones done, and waits for the threads, until
+    /// `deadline` if there is one. What has not begun by then is dropped. Returns how many are still in a job. Called in one of
+    /// its own jobs, it does not wait for that one.
     pub(crate) fn close(&self, deadline: Option<Instant>) -> usize {
         self.owned.close_and_cancel_all();
         let mut state = self.state.lock();
         state.closed = true;
-        let unrun = std::mem::take(&mut state.queue);
+        let queue = std::mem::take(&mut state.queue);
+        let (mandatory, unrun): (_, VecDeque<_>) =
+            queue.into_iter().partition(Queued::is_mandatory);
+        state.queue = mandatory;
         if !twin("blocking-end-unrung") {
             self.jobs.notify_all();
         }
         drop(state);
         drop(unrun);
-        let mut state = self.state.lock();
         let own = usize::from(WORKS_FOR.with(Cell::get) == std::ptr::from_ref(self));
-        while state.threads > own {
+        if own == 1 {
+            self.run_mandatory(deadline);
+        }
+        self.wait_for_end(own, deadline)
+    }
+
+    /// Until the queue is empty, and no other threads are left than `own`.
+    fn wait_for_end(&self, own: usize, deadline: Option<Instant>) -> usize {
+        let mut state = self.state.lock();
+        let is_over = |state: &State| {
+            let is_empty = state.queue.is_empty() || twin("blocking-end-queue-unlooked");
+            state.threads == own && is_empty
+        };
+        while !is_over(&state) {
             match deadline {
                 None => self.ended.wait(&mut state),
                 Some(deadline) => {
@@ -128,7 +187,21 @@ impl Blocking {
                 }
             }
         }
-        state.threads - own
+        let too_late = std::mem::take(&mut state.queue);
+        let left = state.threads - own;
+        drop(state);
+        drop(too_late);
+        left
+    }
+
+    /// The end, in one of the pool's own jobs: there may be no other thread.
+    fn run_mandatory(&self, deadline: Option<Instant>) {
+        while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            // In a statement of its own, so that the lock is released before the job is run.
+            let job = self.state.lock().queue.pop_front();
+            let Some(job) = job else { break };
+            job.run();
+        }
     }
 
     /// How many threads there are now.
@@ -158,9 +231,22 @@ impl Blocking {
         } else if state.threads == 0 {
             // No thread is there, and the system gives none: better cancelled than never run.
             let unrun = std::mem::take(&mut state.queue);
+            self.ended.notify_all();
             drop(state);
             drop(unrun);
         }
+    }
+
+    /// Puts it into the queue. `false`: the pool is closed, and it was dropped.
+    fn queue(&self, job: Queued) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            drop(state);
+            drop(job);
+            return false;
+        }
+        state.queue.push_back(job);
+        true
     }
 
     /// A thread's life.
@@ -197,12 +283,8 @@ impl Blocking {
 // SAFETY: `may_drop_here` may be true everywhere, for `spawn` takes only what is Send; `is_inside` is never true.
 unsafe impl Schedule for Blocking {
     fn schedule(&self, task: Runnable) {
-        let mut state = self.state.lock();
-        if state.closed {
-            drop(state);
-            return drop(task);
-        }
-        state.queue.push_back(task);
+        // One that is dropped is cancelled, and its handle says so.
+        let _ = self.queue(Queued::Task(task));
     }
 
     fn reschedule(&self, task: Runnable) {
@@ -328,6 +410,68 @@ mod tests {
         );
         assert_eq!(block_on(pool.spawn(|| 1)).unwrap(), 1);
         pool.close(None);
+    }
+
+    /// Occupies the only thread until the sender is dropped.
+    fn occupy(pool: &BlockingPool) -> mpsc::Sender<()> {
+        let (release, wait) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        drop(pool.spawn(move || {
+            begun.send(()).unwrap();
+            wait.recv()
+        }));
+        has_begun.recv().unwrap();
+        release
+    }
+
+    #[test]
+    fn what_is_mandatory_is_done_at_the_end() {
+        let pool = BlockingPool(pool(1, Duration::from_secs(10)));
+        let release = occupy(&pool);
+        let (tell, told) = mpsc::channel();
+        assert!(pool.spawn_mandatory(Box::new(|| panic!("on purpose"))));
+        let job = {
+            let tell = tell.clone();
+            move || tell.send("done").unwrap()
+        };
+        assert!(pool.spawn_mandatory(Box::new(job)));
+        // The end cancels it, and so lets the thread go on when the end has begun.
+        drop(pool.spawn(move || drop(release)));
+        assert_eq!(pool.0.close(None), 0);
+        assert_eq!(told.try_recv(), Ok("done"));
+        assert!(!pool.spawn_mandatory(Box::new(move || tell.send("after the end").unwrap())));
+        assert_eq!(told.recv(), Err(mpsc::RecvError), "dropped");
+    }
+
+    #[test]
+    fn what_is_mandatory_and_comes_too_late_is_dropped() {
+        let pool = BlockingPool(pool(1, Duration::from_secs(10)));
+        let release = occupy(&pool);
+        let (tell, told) = mpsc::channel::<()>();
+        pool.spawn_mandatory(Box::new(move || tell.send(()).unwrap()));
+        assert_eq!(pool.0.close(Some(Instant::now())), 1);
+        assert_eq!(told.recv(), Err(mpsc::RecvError), "dropped");
+        drop(release);
+        assert_eq!(pool.0.close(None), 0);
+    }
+
+    #[test]
+    fn a_job_that_closes_its_own_pool_does_what_is_mandatory() {
+        let pool = BlockingPool(pool(1, Duration::from_secs(10)));
+        let own = pool.clone();
+        let (tell, told) = mpsc::channel();
+        drop(pool.spawn(move || {
+            let job = {
+                let tell = tell.clone();
+                move || tell.send("done").unwrap()
+            };
+            own.spawn_mandatory(Box::new(job));
+            own.0.close(None);
+            tell.send("closed").unwrap();
+        }));
+        assert_eq!(told.recv(), Ok("done"));
+        assert_eq!(told.recv(), Ok("closed"));
+        assert_eq!(pool.0.close(None), 0);
     }
 
     #[test]

@@ -250,7 +250,8 @@ impl LocalScheduler {
     }
 
     /// Ends the scheduler, and waits at most `timeout` (`None`: without a limit) for blocking closures that are running.
-    /// Tasks are cancelled: their futures are dropped here and now. Drop does the same, without a limit.
+    /// Tasks are cancelled: their futures are dropped here and now. Closures that have not begun are dropped, but for
+    /// [mandatory](BlockingPool::spawn_mandatory) ones, which are run. Drop does the same, without a limit.
     pub fn shutdown(mut self, timeout: Option<Duration>) -> Shutdown {
         self.ended = true;
         self.end(timeout)

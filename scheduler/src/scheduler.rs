@@ -204,7 +204,8 @@ impl Scheduler {
     /// 2. Every task is cancelled: a future that no worker is polling is dropped here and now; the others are dropped by
     ///    their worker when that poll returns.
     /// 3. The workers are woken; each drops what is left in its queues and ends.
-    /// 4. Blocking closures that have not begun are dropped.
+    /// 4. Blocking closures that have not begun are dropped, but for
+    ///    [mandatory](BlockingPool::spawn_mandatory) ones, which are run.
     /// 5. The threads are joined. What has not ended by then is left to itself and reported: it holds no lock of the
     ///    scheduler, and ends when its poll or closure returns.
     /// 6. What was pushed to the shared queue meanwhile is dropped.

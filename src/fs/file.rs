@@ -26,8 +26,8 @@ use std::sync::{Arc, OnceLock};
 ///
 /// A sequential write that has returned is on its way; after `flush`, or any other call, the system has it; after
 /// [`sync_all`](File::sync_all), the disk has it. **An error of a write is reported by the next call, whatever it is**,
-/// by `flush` and `close` at the latest: a file that is dropped without either loses errors, and what its runtime could
-/// not begin before it ended, but nothing else.
+/// by `flush` and `close` at the latest: a file that is dropped without either loses errors, but nothing else. A runtime that
+/// ends does what was accepted before, unless its [shutdown](crate::Runtime::shutdown) runs out of time.
 ///
 /// # Cancel safety
 ///

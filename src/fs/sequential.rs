@@ -280,7 +280,12 @@ impl Errand {
     /// Sends it. No lock is held: when nobody takes it, it comes home right here.
     fn send(self) {
         let reactor = self.open.runtime.reactor().clone();
-        reactor.submit_call(Call::job(move || self.run()), |_, _| {});
+        // Who was told that his bytes are accepted may wait for nothing more.
+        let call = match self.task {
+            Task::Write(_) => Call::mandatory_job(move || self.run()),
+            _ => Call::job(move || self.run()),
+        };
+        reactor.submit_call(call, |_, _| {});
     }
 }
 

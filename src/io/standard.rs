@@ -52,7 +52,7 @@ pub fn stdin() -> io::Result<Stdin> {
 }
 
 /// The process's standard output. Unlike [`std::io::stdout`], it knows no lines: each write is on its way at once, and
-/// after `flush` it is out.
+/// after `flush` it is out; without one, at the end of the runtime, unless that runs out of time.
 ///
 /// # Errors
 ///

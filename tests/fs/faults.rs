@@ -1,11 +1,14 @@
 //! What goes wrong underneath: it is told, once, with the path, and nothing hangs.
 
 use crate::{SETS, assert_error, errno_of, folder, names, on_each_tier, runtime};
+use futures_lite::future::BoxedLocal;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use peu::fs::{self, File};
+use peu::{Handle, Runtime};
 use std::io::ErrorKind::StorageFull;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 
 #[test]
 fn a_file_that_is_cut_while_it_is_read_ends_there() {
@@ -119,6 +122,39 @@ async fn fill(disk: &Path) {
     file.write_all_at(b"room again".to_vec(), 0).await.unwrap();
     let error = fs::copy(Path::new("/proc/self/exe"), disk.join("copy")).await;
     assert_eq!(error.unwrap_err().kind(), StorageFull);
+}
+
+/// A runtime may end before a thread has begun what was accepted.
+#[test]
+fn what_was_accepted_is_written_at_the_end_of_the_runtime() {
+    for tiers in SETS {
+        let folder = folder();
+        let path = folder.path().join("a");
+        let builder = Runtime::builder().workers(1).max_blocking_threads(1);
+        let runtime = builder.file_tiers(tiers).build().unwrap();
+        let file = runtime.block_on(File::create(&path)).unwrap();
+        accept_behind(runtime.handle(), |write| runtime.block_on(write), file);
+        drop(runtime);
+        assert_eq!(std::fs::read(&path).unwrap(), b"accepted", "{tiers:?}");
+
+        let builder = Runtime::builder().max_blocking_threads(1);
+        let runtime = builder.file_tiers(tiers).build_local().unwrap();
+        let file = runtime.block_on(File::create(&path)).unwrap();
+        accept_behind(runtime.handle(), |write| runtime.block_on(write), file);
+        drop(runtime);
+        assert_eq!(std::fs::read(&path).unwrap(), b"accepted", "{tiers:?}");
+    }
+}
+
+/// Writes while the only thread is in a job that ends when the runtime has begun to cancel the others.
+fn accept_behind(runtime: &Handle, block_on: impl FnOnce(BoxedLocal<()>), mut file: File) {
+    let (release, gate) = mpsc::channel::<()>();
+    drop(runtime.spawn_blocking(move || gate.recv()));
+    // The youngest is cancelled first: whatever the write is to the pool, it is younger than this.
+    drop(runtime.spawn_blocking(move || drop(release)));
+    block_on(Box::pin(async move {
+        file.write_all(b"accepted").await.unwrap();
+    }));
 }
 
 /// A file may outlive its runtime: what needs its threads then says so, and does not hang.

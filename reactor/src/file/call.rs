@@ -60,7 +60,10 @@ pub(crate) enum What {
     },
     /// Anything else. It leaves its result where its owner finds it. In a lock that nobody takes, because a value that can
     /// only be used by who owns it may be seen by all.
-    Job(Mutex<Option<Box<dyn FnOnce() + Send>>>),
+    Job {
+        job: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+        is_mandatory: bool,
+    },
 }
 
 impl Call {
@@ -140,7 +143,19 @@ impl Call {
 
     /// Anything else that may block. It is always done by a thread.
     pub fn job(job: impl FnOnce() + Send + 'static) -> Call {
-        Call::of(What::Job(Mutex::new(Some(Box::new(job)))))
+        Call::of(What::Job {
+            job: Mutex::new(Some(Box::new(job))),
+            is_mandatory: false,
+        })
+    }
+
+    /// A [`job`](Self::job) that somebody was told is done, such as a write that was accepted: threads that are about to end
+    /// do it before they do ([`Offload::offload_mandatory`](crate::Offload::offload_mandatory)).
+    pub fn mandatory_job(job: impl FnOnce() + Send + 'static) -> Call {
+        Call::of(What::Job {
+            job: Mutex::new(Some(Box::new(job))),
+            is_mandatory: true,
+        })
     }
 
     /// The buffer of a read or a write; of others an empty one.
@@ -163,12 +178,23 @@ impl Call {
     /// pipes, the ring would take the next bytes, where the system refuses any position; and it would wait for more.
     pub(crate) fn suits_ring(&mut self, files: &Files) -> bool {
         match &mut self.what {
-            What::Job(_) => false,
+            What::Job { .. } => false,
             What::Read(transfer) | What::Write(transfer) => {
                 transfer.has_place() && transfer.nature(files) == Nature::Here
             }
             _ => true,
         }
+    }
+
+    /// Whether threads that are about to end are to do it.
+    pub(crate) fn is_mandatory(&self) -> bool {
+        matches!(
+            self.what,
+            What::Job {
+                is_mandatory: true,
+                ..
+            }
+        )
     }
 
     /// In the form that the kernel reads, if it can do this by itself.
@@ -183,7 +209,7 @@ impl Call {
                 What::Open { path, flags, mode } => {
                     return os::open(path.as_c_str(), *flags, *mode).map(Answer::File);
                 }
-                What::Job(job) => {
+                What::Job { job, .. } => {
                     let job = job.get_mut().unwrap_or_else(PoisonError::into_inner);
                     if let Some(job) = job.take() {
                         job();
@@ -253,7 +279,7 @@ impl fmt::Debug for Call {
             What::Remove { .. } => "remove",
             What::MakeDirectory { .. } => "make a directory",
             What::Link { .. } => "link",
-            What::Job(_) => "a job",
+            What::Job { .. } => "a job",
         };
         write!(f, "Call({name})")
     }

@@ -56,6 +56,10 @@ impl Pending {
         }
     }
 
+    pub(crate) fn is_mandatory(&self) -> bool {
+        self.call.is_mandatory()
+    }
+
     pub(crate) fn perform(&mut self) -> io::Result<Answer> {
         self.call.perform()
     }

@@ -97,6 +97,7 @@ impl Reactor {
         if !inner.has_threads() && !self.is_closed() {
             return inner.refuse(pending, error::no_threads());
         }
+        let is_mandatory = pending.is_mandatory();
         let mut events = inner.events.lock();
         if let Err(error) = events.room() {
             drop(events);
@@ -105,12 +106,12 @@ impl Reactor {
         let key = events.insert(Event::CallWaiting(pending));
         drop(events);
         let key = key.ok()?;
-        self.send_thread(key);
+        self.send_thread(key, is_mandatory);
         Some(key)
     }
 
     /// Has a thread do the call of this key.
-    pub(crate) fn send_thread(&self, key: Key) {
+    pub(crate) fn send_thread(&self, key: Key, is_mandatory: bool) {
         let inner = self.inner();
         if !inner.has_threads() {
             let unrun = inner.events.lock().take_waiting(key);
@@ -122,8 +123,13 @@ impl Reactor {
             reactor: self.clone(),
             key,
         };
+        let job = Box::new(move || errand.run());
         // A pool that refuses drops the errand, which tells.
-        let _ = self.offload(Box::new(move || errand.run()));
+        let _ = if is_mandatory {
+            self.offload_mandatory(job)
+        } else {
+            self.offload(job)
+        };
     }
 }
 

@@ -221,7 +221,7 @@ impl Entry {
                 link.as_c_str().as_ptr(),
             )
             .build(),
-            What::Job(_) => return None,
+            What::Job { .. } => return None,
         };
         Some(Entry { entry, bytes })
     }
