@@ -54,6 +54,50 @@ fn what_it_says_is_collected_from_both_pipes_at_once() {
 }
 
 #[test]
+fn collecting_leaves_the_streams_that_were_set() {
+    run(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let (words, errors) = (folder.path().join("words"), folder.path().join("errors"));
+        std::fs::write(&words, "from a file").unwrap();
+        let mut command = shell("cat; echo error >&2");
+        command.stdin(std::fs::File::open(&words).unwrap());
+        command.stderr(std::fs::File::create(&errors).unwrap());
+        let output = command.output().await.unwrap();
+        assert_eq!(output.stdout, b"from a file");
+        assert_eq!((output.stderr.len(), len(&errors)), (0, 6));
+
+        let mut command = shell("echo word");
+        command.stdout(std::fs::File::create(&words).unwrap());
+        assert_eq!(command.output().await.unwrap().stdout, b"");
+        assert_eq!(len(&words), 5);
+        // The file stays set for what is started next.
+        assert!(command.status().await.unwrap().success());
+        assert_eq!(len(&words), 10);
+    });
+}
+
+fn len(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}
+
+#[test]
+fn collecting_sets_no_stream_for_later() {
+    run(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            "a=$(readlink /proc/$$/fd/0); b=$(readlink /proc/$$/fd/1); echo $a $b > streams";
+        let mut command = shell(script);
+        command.current_dir(folder.path());
+        assert!(command.output().await.unwrap().status.success());
+        assert!(command.status().await.unwrap().success());
+        let found = std::fs::read_to_string(folder.path().join("streams")).unwrap();
+        let own = |stream| std::fs::read_link(format!("/proc/self/fd/{stream}")).unwrap();
+        let expected = format!("{} {}\n", own(0).display(), own(1).display());
+        assert_eq!(found, expected, "this process's");
+    });
+}
+
+#[test]
 fn it_is_talked_to_through_pipes() {
     run(async || {
         let mut command = Command::new("sort");

@@ -32,7 +32,16 @@ use std::process::{self, Stdio};
 #[derive(Debug)]
 pub struct Command {
     std: process::Command,
+    /// Which streams were set: std's command can't be asked.
+    set: Streams,
     kill_on_drop: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Streams {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
 }
 
 impl Command {
@@ -89,18 +98,21 @@ impl Command {
 
     /// Its standard input; this process's unless set, none for [`output`](Command::output).
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
+        self.set.stdin = true;
         self.std.stdin(stdin);
         self
     }
 
     /// Its standard output; this process's unless set, a pipe for [`output`](Command::output).
     pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
+        self.set.stdout = true;
         self.std.stdout(stdout);
         self
     }
 
     /// Its standard error; this process's unless set, a pipe for [`output`](Command::output).
     pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
+        self.set.stderr = true;
         self.std.stderr(stderr);
         self
     }
@@ -144,15 +156,30 @@ impl Command {
         child.wait().await
     }
 
-    /// Starts it, waits until it ends, and collects what it says, without a limit to how much.
+    /// Starts it, waits until it ends, and collects what it says, without a limit to how much. Streams that were set are
+    /// left as they are, and what goes elsewhere is not collected; the others are as they were for what is started next.
     ///
     /// # Errors
     ///
     /// Those of [`spawn`](Command::spawn), and of reading its output.
     pub async fn output(&mut self) -> io::Result<Output> {
-        self.std.stdin(Stdio::null());
-        self.std.stdout(Stdio::piped()).stderr(Stdio::piped());
-        self.spawn()?.wait_with_output().await
+        self.set_others(Stdio::null, Stdio::piped);
+        let started = self.spawn();
+        self.set_others(Stdio::inherit, Stdio::inherit);
+        started?.wait_with_output().await
+    }
+
+    /// Sets the streams that the user has not set.
+    fn set_others(&mut self, input: fn() -> Stdio, outputs: fn() -> Stdio) {
+        if !self.set.stdin {
+            self.std.stdin(input());
+        }
+        if !self.set.stdout {
+            self.std.stdout(outputs());
+        }
+        if !self.set.stderr {
+            self.std.stderr(outputs());
+        }
     }
 
     fn failed(&self, what: &str, cause: io::Error) -> io::Error {
@@ -161,10 +188,13 @@ impl Command {
     }
 }
 
+/// Set standard streams afterwards: whether they were set on std's command can't be known, and so
+/// [`output`](Command::output) takes them for not set.
 impl From<process::Command> for Command {
     fn from(std: process::Command) -> Command {
         Command {
             std,
+            set: Streams::default(),
             kill_on_drop: false,
         }
     }
