@@ -233,7 +233,7 @@ impl File {
     ///
     /// The system's, with the path; a part may be written.
     pub async fn write_at(&self, buffer: Vec<u8>, offset: u64) -> io::Result<(usize, Vec<u8>)> {
-        self.settled().await?;
+        self.rewound().await?;
         let call = Call::write(self.open.file().clone(), buffer, Some(offset));
         self.transfer("write to", call).await
     }
@@ -280,6 +280,7 @@ impl File {
     ///
     /// The system's, with the path.
     pub async fn set_len(&self, length: u64) -> io::Result<()> {
+        self.rewound().await?;
         self.with("set the length of", move |file| {
             uninterrupted(|| file.set_len(length))
         })

@@ -9,7 +9,8 @@
 //! - an error stays until a call has reported it.
 //!
 //! The position is ahead of the reader by what lies unread in the buffers. Whatever depends on the position (a write, a
-//! seek) first moves it back.
+//! seek) first moves it back; so does what changes the file elsewhere (a write at a position, a new length), for what was
+//! read may be so no longer.
 //!
 //! # Two buffers
 //!
@@ -322,11 +323,13 @@ impl File {
         poll_fn(|cx| self.sequential.poll_settled(cx).map_ok(drop)).await
     }
 
-    /// Moves the position back to what was not read yet, and forgets what was read ahead.
+    /// Moves the position back to what was not read yet, and forgets what was read ahead, and where the file ends.
     pub(super) async fn rewound(&self) -> io::Result<()> {
         poll_fn(|cx| {
-            let state = ready!(self.sequential.poll_settled(cx))?;
+            let mut state = ready!(self.sequential.poll_settled(cx))?;
             if state.unread() == 0 {
+                state.at_end = false;
+                state.sought = None;
                 return Poll::Ready(Ok(()));
             }
             self.begin(state, Task::Rewind).send();

@@ -6,7 +6,7 @@ use futures_lite::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use peu::fs::{File, OpenOptions};
 use std::io::ErrorKind::{AlreadyExists, InvalidInput, NotFound};
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -213,7 +213,7 @@ fn reads_writes_and_seeks_mixed_are_as_on_a_plain_file() {
             } else {
                 5_000
             };
-            let (what, size) = (random >> 61, (random >> 33) % longest);
+            let (what, size) = ((random >> 57) % 10, (random >> 33) % longest);
             let size = size as usize;
             match what {
                 0 | 1 => {
@@ -228,6 +228,20 @@ fn reads_writes_and_seeks_mixed_are_as_on_a_plain_file() {
                     ][size % 3];
                     let expected = std::io::Seek::seek(&mut plain, to).ok();
                     assert_eq!(file.seek(to).await.ok(), expected, "{to:?}");
+                }
+                4 => {
+                    let at = std::io::Seek::stream_position(&mut plain).unwrap();
+                    // Cut where the reader is, or a little behind that; and filled up, for more to read.
+                    for length in [at + size as u64 % 1_000, 2_000_000] {
+                        file.set_len(length).await.unwrap();
+                        plain.set_len(length).unwrap();
+                    }
+                }
+                5 => {
+                    let at = std::io::Seek::stream_position(&mut plain).unwrap();
+                    let other = vec![!bytes[size]; size];
+                    file.write_all_at(other.clone(), at).await.unwrap();
+                    plain.write_all_at(&other, at).unwrap();
                 }
                 _ => {
                     let (mut read, mut expected) = (vec![0; size], vec![0; size]);
@@ -378,5 +392,36 @@ fn what_was_accepted_is_written_although_the_file_is_dropped() {
             peu::task::yield_now().await;
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"accepted");
+    });
+}
+
+/// What was read ahead of the reader is no longer so, once the file is changed elsewhere than in sequence.
+#[test]
+fn a_change_at_a_position_is_seen_by_who_reads_on() {
+    on_each_tier(async |folder| {
+        let mut file = open(&folder.join("a"), b"0123456789").await;
+        file.read_exact(&mut [0]).await.unwrap();
+        file.write_all_at(b"X".to_vec(), 1).await.unwrap();
+        let mut read = [0; 2];
+        file.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"X2");
+
+        file.set_len(4).await.unwrap();
+        let mut rest = Vec::new();
+        file.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"3");
+    });
+}
+
+/// A read that finds the end, and is dropped before it has said so, leaves that to the next one.
+#[test]
+fn an_end_that_was_moved_is_no_end() {
+    on_each_tier(async |folder| {
+        let mut file = open(&folder.join("a"), b"").await;
+        drop(poll_once(file.read(&mut [0; 10])).await);
+        file.write_all_at(b"more".to_vec(), 0).await.unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "more");
     });
 }
