@@ -245,6 +245,44 @@ fn several_buffers_are_moved_at_once() -> io::Result<()> {
     on_unix(moves_several_buffers_at_once)
 }
 
+/// Slices of one byte each, more than the system takes with one call; and, before them, more empty ones than that.
+async fn moves_more_buffers_than_the_system_takes<T: AsFd>(
+    mut here: ByteStream<T>,
+    mut there: ByteStream<T>,
+) -> io::Result<()> {
+    let bytes: Vec<u8> = (0..2_000).map(|index| index as u8).collect();
+    let (mut sent, mut received) = (0, vec![0; bytes.len()]);
+    while sent < bytes.len() {
+        let empty = std::iter::repeat_n(IoSlice::new(&[]), 2_000);
+        let slices: Vec<_> = empty
+            .chain(bytes[sent..].chunks(1).map(IoSlice::new))
+            .collect();
+        match here.write_vectored(&slices).await? {
+            0 => return Err(ErrorKind::WriteZero.into()),
+            count => sent += count,
+        }
+    }
+    let mut done = 0;
+    while done < received.len() {
+        let mut slices: Vec<_> = std::iter::repeat_with(|| IoSliceMut::new(&mut []))
+            .take(2_000)
+            .collect();
+        slices.extend(received[done..].chunks_mut(1).map(IoSliceMut::new));
+        match there.read_vectored(&mut slices).await? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => done += count,
+        }
+    }
+    assert_eq!(received, bytes);
+    Ok(())
+}
+
+#[test]
+fn more_buffers_than_the_system_takes_are_moved_in_parts() -> io::Result<()> {
+    on_tcp(moves_more_buffers_than_the_system_takes)?;
+    on_unix(moves_more_buffers_than_the_system_takes)
+}
+
 async fn tries_without_waiting<T: AsFd>(
     here: ByteStream<T>,
     there: ByteStream<T>,

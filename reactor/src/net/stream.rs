@@ -9,6 +9,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
+use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,6 +21,9 @@ const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 /// There, the socket has an option for it, which is set when it is made.
 #[cfg(target_vendor = "apple")]
 const FLAGS: libc::c_int = 0;
+
+/// The most buffers that one call takes: what Linux, the BSDs and macOS allow. With more it fails.
+const MOST_BUFFERS: usize = 1024;
 
 /// A connected stream of bytes: a [`TcpStream`](super::TcpStream) or a [`UnixStream`](super::UnixStream).
 ///
@@ -151,7 +155,8 @@ impl<T: AsFd> AsyncRead for &ByteStream<T> {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let source = self.io.source();
-        let asked = buffers.iter().map(|buffer| buffer.len()).sum();
+        let (now, asked) = at_once(buffers);
+        let buffers = &mut buffers[now];
         source.poll_transfer(Direction::Read, context, asked, || {
             Read::read_vectored(&mut &*self.socket(), buffers)
         })
@@ -175,7 +180,8 @@ impl<T: AsFd> AsyncWrite for &ByteStream<T> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let source = self.io.source();
-        let asked = buffers.iter().map(|buffer| buffer.len()).sum();
+        let (now, asked) = at_once(buffers);
+        let buffers = &buffers[now];
         source.poll_transfer(Direction::Write, context, asked, || {
             self.socket().send_vectored_with_flags(buffers, FLAGS)
         })
@@ -250,4 +256,16 @@ impl<T: AsFd> AsRawFd for ByteStream<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
+}
+
+/// Which of these one call is given, and their bytes. A transfer is short only beside what the call was asked for. Empty ones
+/// at the beginning are left out: a call that is given nothing else moves nothing, which would be taken for an end.
+fn at_once<B: Deref<Target = [u8]>>(buffers: &[B]) -> (Range<usize>, usize) {
+    let first = buffers
+        .iter()
+        .take_while(|buffer| buffer.is_empty())
+        .count();
+    let end = buffers.len().min(first + MOST_BUFFERS);
+    let asked = buffers[first..end].iter().map(|buffer| buffer.len()).sum();
+    (first..end, asked)
 }
