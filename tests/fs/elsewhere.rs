@@ -44,6 +44,7 @@ fn contents() -> Vec<u8> {
 /// One worker, and a server that is gone: whoever does not need the server goes on. What is known of its files is in memory, so
 /// that the worker is tempted to open them, to look at them, and to close them.
 #[test]
+#[ignore = "killed while the server is silent, it leaves a process that nobody can end, so .ci/run runs it"]
 fn a_silent_server_holds_back_no_worker() {
     for tiers in SETS {
         let threads = |tiers| {
