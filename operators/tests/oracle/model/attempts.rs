@@ -233,7 +233,12 @@ impl Model {
         // A result that is there wins.
         let calls = self.entry(record).calls.clone();
         if calls.iter().any(|call| self.answers.contains_key(call)) {
-            return self.poll(record);
+            self.poll(record);
+            // The call that has failed leaves it to the other, and that one's time is up as well.
+            let waits_on = |e: &Entry| e.is(record) && e.state == State::Running;
+            if !self.entries.iter().any(waits_on) {
+                return;
+            }
         }
         self.end_calls(record, Ended::Badly);
         self.counts.timed_out += 1;
