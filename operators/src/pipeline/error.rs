@@ -19,6 +19,8 @@ pub enum PipelineError {
     Checkpoint(CheckpointError),
     /// Two stages, or a stage and the sink, have this name. It tells their states and their counters apart, so each needs its own.
     SameName(String),
+    /// This operator was given a [`SideOutput`](super::SideOutput), and the job has no sink for what it brings.
+    NoSideSink(String),
     /// The runtime dropped the tasks of the pipeline, for it has ended.
     Cancelled,
 }
@@ -34,6 +36,10 @@ impl Display for PipelineError {
                 "two operators have the name `{name}`, which tells their states and their counters apart: give a stage, or the sink, another \
                  (a source, a sink and others without names of their own are called by their kinds)"
             ),
+            Self::NoSideSink(name) => write!(
+                f,
+                "`{name}` gives records to a side output that no sink takes: give the other end of it to the job, with `side_sink`"
+            ),
             Self::Cancelled => f.write_str(
                 "the runtime ended before the pipeline: keep it alive until the pipeline has ended",
             ),
@@ -48,7 +54,7 @@ impl Error for PipelineError {
             Self::Stage(error) => error.source(),
             Self::Sink(error) => error.source(),
             Self::Checkpoint(error) => error.source(),
-            Self::SameName(_) | Self::Cancelled => None,
+            Self::SameName(_) | Self::NoSideSink(_) | Self::Cancelled => None,
         }
     }
 }

@@ -53,6 +53,11 @@ impl Host {
         Self(Arc::new(runtime))
     }
 
+    /// Whether both are the same job's.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn spawn(&self, task: BoxFuture) {
         self.0.spawn(task);
     }

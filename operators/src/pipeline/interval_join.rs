@@ -8,6 +8,7 @@
 use super::merge::{Either, Merge};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
+use super::side_output::LateRecords;
 use super::state::{Ready, Timed};
 use super::stateless::Map;
 use super::{Keyed, Pipeline};
@@ -24,8 +25,8 @@ impl<A: Operator, F> Keyed<A, F> {
     /// happened in `[t - lower, t + upper]`, both ends included, in whole milliseconds. `join` makes a record of each pair, whose
     /// event time is the later of the two.
     ///
-    /// The watermark is the lower of the two streams'. A record that happened before it is given to `late`, and
-    /// joins nothing. A barrier passes when both streams have brought it; what is kept is part of the checkpoint.
+    /// The watermark is the lower of the two streams'. A record that happened before it is given to `late`, a function
+    /// or a [`SideOutput`](super::SideOutput), and joins nothing. A barrier passes when both streams have brought it; what is kept is part of the checkpoint.
     ///
     /// Memory: each record until the watermark has passed all that it could join, and two copies of its key; and the pairs of one
     /// record, until they are taken. Time: logarithmic in what is kept, and linear in the pairs.
@@ -84,7 +85,7 @@ impl<A: Operator, F> Keyed<A, F> {
         K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
         J: FnMut(&A::Item, &B::Item) -> Out + Send + 'static,
         Out: Serialize + DeserializeOwned + Send + 'static,
-        L: FnMut(Side<A::Item, B::Item>) + Send + 'static,
+        L: LateRecords<Side<A::Item, B::Item>>,
     {
         let keys = (self.key, right.key);
         self.pipeline.then(|left| IntervalJoin {
@@ -101,7 +102,7 @@ impl<A: Operator, F> Keyed<A, F> {
 }
 
 /// A record of one of two streams: what [`Keyed::interval_join`] gives away when it is late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side<L, R> {
     /// Of the stream that joins.
     Left(L),
@@ -148,7 +149,7 @@ where
     K: Ord + Clone + Serialize,
     J: FnMut(&A::Item, &B::Item) -> Out,
     Out: Serialize,
-    L: FnMut(SideOf<A, B>),
+    L: LateRecords<SideOf<A, B>>,
 {
     type Input = Both<A, B>;
     type Out = Out;
@@ -160,13 +161,17 @@ where
         &mut self.input
     }
 
+    fn late(&mut self) -> &mut impl LateRecords<SideOf<A, B>> {
+        &mut self.late
+    }
+
     fn state(&mut self) -> (&Self::State, &mut Ready<Out>) {
         (&self.kept, &mut self.ready)
     }
 
     fn take(&mut self, record: SideOf<A, B>, time: EventTime) {
         if time < self.kept.watermark {
-            return (self.late)(record);
+            return self.late.take(record);
         }
         let Kept { left, right, .. } = &mut self.kept;
         let pair = |out, other: EventTime| (out, time.max(other));
@@ -212,7 +217,7 @@ where
     K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
     J: FnMut(&A::Item, &B::Item) -> Out + Send + 'static,
     Out: Serialize + DeserializeOwned + Send + 'static,
-    L: FnMut(SideOf<A, B>) + Send + 'static,
+    L: LateRecords<SideOf<A, B>>,
 {
     type Item = Out;
 
@@ -222,8 +227,7 @@ where
         let (lower, upper) = (self.lower.as_millis(), self.upper.as_millis());
         let key = name_of::<K>();
         let what = format!("{left} joins {right} by {key}, {lower} ms before to {upper} ms after");
-        let restored: Option<Kept<_, _, _>> = self.ready.open(opening, Self::WHAT, what);
-        if let Some(kept) = restored {
+        if let Some(kept) = self.enter(opening, what) {
             self.kept = Kept {
                 left: kept.left.restored(),
                 right: kept.right.restored(),

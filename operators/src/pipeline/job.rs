@@ -7,9 +7,13 @@ use super::host::{Host, Runtime};
 use super::opening::{Opening, Trouble, name_of};
 use super::operator::Operator;
 use super::report::{Report, Restored};
+use super::side_output::SideRecords;
 use super::sink::Sink;
+use super::sinks::WithSide;
 use crate::metrics::Monitor;
 use futures_channel::oneshot;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -85,6 +89,27 @@ where
         }
     }
 
+    /// A sink of its own for the records of a [`side_output`](super::side_output), committed with the main one. What the [`Report`] counts
+    /// as written are the main sink's records.
+    ///
+    /// # Errors
+    ///
+    /// The job does not begin if the other end of the side output is with no operator of this pipeline.
+    pub fn side_sink<T, S: Sink<T>>(
+        self,
+        records: SideRecords<T>,
+        sink: S,
+    ) -> Job<O, WithSide<K, S, T>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        Job {
+            operator: self.operator,
+            sink: WithSide::new(self.sink, records, sink),
+            checkpoints: self.checkpoints,
+        }
+    }
+
     /// Makes checkpoints in `folder`, so that a job which was killed can go on: see [the module](super#checkpoints). The
     /// folder is this job's alone as long as it runs: another that would use it does not start.
     ///
@@ -146,7 +171,7 @@ where
         self.operator.open(&mut opening);
         let name = opening.enter_unnamed("sink", what_sink::<O::Item, K>(&self.sink));
         let prepared: Option<K::Prepared> = opening.state(&name);
-        if let Some((name, monitor)) = self.sink.monitor() {
+        for (name, monitor) in self.sink.monitors() {
             opening.sink_monitor(name, monitor);
         }
         refuse_trouble(&opening, checkpoint.as_ref(), restored.as_ref())?;
@@ -271,12 +296,13 @@ fn refuse_trouble(
     checkpoint: Option<&Checkpoint>,
     restored: Option<&Restored>,
 ) -> Result<(), PipelineError> {
-    let same_name = opening.trouble.iter().find_map(|trouble| match trouble {
+    let misbuilt = opening.trouble.iter().find_map(|trouble| match trouble {
         Trouble::SameName(name) => Some(PipelineError::SameName(name.to_string())),
+        Trouble::Unread(name) => Some(PipelineError::NoSideSink(name.to_string())),
         Trouble::State(..) => None,
     });
-    if let Some(same_name) = same_name {
-        return Err(same_name);
+    if let Some(misbuilt) = misbuilt {
+        return Err(misbuilt);
     }
     if let (Some(checkpoint), Some(restored)) = (checkpoint, restored) {
         let differences = differences(&checkpoint.parts, &opening.parts);
@@ -290,7 +316,7 @@ fn refuse_trouble(
             name: name.to_string(),
             error: error.to_string().into(),
         }),
-        Trouble::SameName(_) => None,
+        Trouble::SameName(_) | Trouble::Unread(_) => None,
     });
     unreadable.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -72,9 +72,9 @@
 //! was prepared since is forgotten. Killed after it, it commits first, perhaps a second time. Calls are made at least once: those that
 //! were unfinished are made again, with their timeouts, attempts and numbers from the start.
 //!
-//! So are your functions: late records and dead letters are told by a call, which is no part of a checkpoint. After a restart they are
+//! So are your functions: what is told by a call, such as dead letters, is no part of a checkpoint. After a restart they are
 //! told again, as far as they come behind it: *at least* once. A function that hands them on has to see to it that they arrive before it
-//! returns, or that nobody minds.
+//! returns, or that nobody minds. Late records need not be told: a [`side_output`] brings them to a sink of their own, exactly once.
 //!
 //! A checkpoint that is torn or has a flipped bit is found by its checksum, and the one before is used, which the job's
 //! [`Restored`] tells. One of another pipeline is refused, and the difference named: the operators' names and kinds, the types of
@@ -115,6 +115,7 @@ mod oracle;
 mod reduce;
 mod report;
 mod sessions;
+mod side_output;
 mod sink;
 mod sinks;
 mod source;
@@ -136,10 +137,12 @@ pub use operator::Operator;
 pub use reduce::Reduce;
 pub use report::{Report, Restored};
 pub use sessions::AggregateSessions;
+pub use side_output::{LateRecords, SideOutput, SideRecords, side_output};
 pub use sink::Sink;
 pub use sinks::{
     AsyncSink, AsyncSinkOptions, Collect, Collected, CsvWriter, ForEach, JsonLines, LinesWriter,
-    PartitionedFiles, PreparedFile, PreparedFolder, RecordTooLarge, Unwritten, collect, for_each,
+    PartitionedFiles, PreparedBoth, PreparedFile, PreparedFolder, RecordTooLarge, Unwritten,
+    WithSide, collect, for_each,
 };
 pub use source::{FromSource, Source};
 pub use sources::{
@@ -158,7 +161,6 @@ use crate::policies::StagePolicies;
 use lanes::{ByKey, InTurn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use state::Ready;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -420,66 +422,5 @@ impl<O: Operator, F> Keyed<O, F> {
         N: Operator,
     {
         self.pipeline.spread(ByKey(self.key), count, lane)
-    }
-
-    /// What the records of each key come to in each window of event time: `add` adds a record to what came before, which
-    /// begins with the default. The result leaves when the watermark has passed the window; those of one window in the order of
-    /// their keys.
-    ///
-    /// A record that comes after its windows are complete is given to `late`, and changes no result. Memory: one value for
-    /// each key and open window.
-    ///
-    /// # Errors
-    ///
-    /// A record without event time ends the pipeline.
-    ///
-    /// # Examples
-    ///
-    /// Departures by airport and hour:
-    ///
-    /// ```
-    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
-    /// # use threads::Threads;
-    /// use futures_lite::future::block_on;
-    /// use peu_operators::EventTime;
-    /// use peu_operators::pipeline::{Pipeline, Watermarks, Windows, collect, iterate};
-    /// use std::time::Duration;
-    ///
-    /// let minute = Duration::from_secs(60);
-    /// let (sink, hourly) = collect();
-    /// let departures = Pipeline::source(iterate([("JFK", 5), ("LGA", 20), ("JFK", 50), ("JFK", 70)]))
-    ///     .event_time(|(_, at)| EventTime::from_millis(at * 60_000), Watermarks::bounded(10 * minute))
-    ///     .map(|(airport, _)| airport.to_owned())
-    ///     .key_by(|airport: &String| airport.clone())
-    ///     .aggregate(Windows::tumbling(60 * minute), |count: &mut u32, _| *count += 1, |_late| {});
-    /// block_on(departures.map(|hour| (hour.key, hour.value)).sink(sink).run_on(&Threads))?;
-    /// let counts = [("JFK", 2), ("LGA", 1), ("JFK", 1)];
-    /// assert_eq!(hourly.take(), counts.map(|(airport, count)| (airport.to_owned(), count)));
-    /// # Ok::<(), peu_operators::pipeline::PipelineError>(())
-    /// ```
-    pub fn aggregate<K, A, G, L>(
-        self,
-        windows: Windows,
-        add: G,
-        late: L,
-    ) -> Pipeline<Aggregate<O, F, K, A, G, L>>
-    where
-        O::Item: Clone,
-        F: FnMut(&O::Item) -> K + Send + 'static,
-        K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
-        A: Default + Serialize + DeserializeOwned + Send + 'static,
-        G: FnMut(&mut A, O::Item) + Send + 'static,
-        L: FnMut(O::Item) + Send + 'static,
-    {
-        let key = self.key;
-        self.pipeline.then(|input| Aggregate {
-            input,
-            key,
-            windows,
-            add,
-            late,
-            open: windows::Open::new(),
-            ready: Ready::new(),
-        })
     }
 }

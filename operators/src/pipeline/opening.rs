@@ -33,6 +33,8 @@ pub(super) enum Trouble {
     SameName(Arc<str>),
     /// The state of this operator can't be read.
     State(Arc<str>, BoxError),
+    /// This operator was given a side output, and no sink takes the records.
+    Unread(Arc<str>),
 }
 
 impl Opening {

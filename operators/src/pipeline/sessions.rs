@@ -9,6 +9,7 @@
 
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
+use super::side_output::LateRecords;
 use super::state::{Ready, Timed};
 use super::windows::Windowed;
 use super::{Keyed, Pipeline};
@@ -26,7 +27,7 @@ impl<O: Operator, F> Keyed<O, F> {
     /// the later one has come to, to the earlier. The result leaves when the watermark has reached the session's end, which is `gap`
     /// behind its last record; results that leave together do so in the order of their ends, then of their keys.
     ///
-    /// A record so old that a session of it alone would be complete is given to `late`, and changes no result, unless it falls into
+    /// A record so old that a session of it alone would be complete is given to `late`, a function or a [`SideOutput`](super::SideOutput), and changes no result, unless it falls into
     /// a session that is still open. Memory: one value, and two copies of the key, for each open session. Time: logarithmic in their number.
     ///
     /// # Panics
@@ -79,7 +80,7 @@ impl<O: Operator, F> Keyed<O, F> {
         A: Default + Serialize + DeserializeOwned + Send + 'static,
         G: FnMut(&mut A, O::Item) + Send + 'static,
         M: FnMut(&mut A, A) + Send + 'static,
-        L: FnMut(O::Item) + Send + 'static,
+        L: LateRecords<O::Item>,
     {
         assert!(
             gap >= Duration::from_millis(1),
@@ -120,7 +121,7 @@ where
     A: Default + Serialize,
     G: FnMut(&mut A, O::Item),
     M: FnMut(&mut A, A),
-    L: FnMut(O::Item),
+    L: LateRecords<O::Item>,
 {
     type Input = O;
     type Out = Windowed<K, A>;
@@ -130,6 +131,10 @@ where
 
     fn input(&mut self) -> &mut Self::Input {
         &mut self.input
+    }
+
+    fn late(&mut self) -> &mut impl LateRecords<O::Item> {
+        &mut self.late
     }
 
     fn state(&mut self) -> (&Self::State, &mut Ready<Self::Out>) {
@@ -143,7 +148,7 @@ where
         let is_complete = window.end <= self.open.watermark;
         // Behind the end of time there is no gap. A window without length would overlap none, not even its like.
         if so_far.is_none() && (is_complete || window.is_empty()) {
-            return (self.late)(record);
+            return self.late.take(record);
         }
         let mut value = so_far.unwrap_or_default();
         (self.add)(&mut value, record);
@@ -166,7 +171,7 @@ where
     A: Default + Serialize + DeserializeOwned + Send + 'static,
     G: FnMut(&mut A, O::Item) + Send + 'static,
     M: FnMut(&mut A, A) + Send + 'static,
-    L: FnMut(O::Item) + Send + 'static,
+    L: LateRecords<O::Item>,
 {
     type Item = Windowed<K, A>;
 
@@ -174,7 +179,7 @@ where
         self.input.open(opening);
         let (key, value, gap) = (name_of::<K>(), name_of::<A>(), self.gap.as_millis());
         let what = format!("{value} by {key} in sessions with gaps of {gap} ms");
-        if let Some(open) = self.ready.open(opening, Self::WHAT, what) {
+        if let Some(open) = self.enter(opening, what) {
             self.open = Open::restored(open);
         }
     }

@@ -109,11 +109,11 @@ pub trait Sink<T>: Send + 'static {
         None
     }
 
-    /// The counters of a sink that is a stage of its own, as [`AsyncSink`](super::AsyncSink) is, with its name:
-    /// [`Running::monitors`](super::Running::monitors) has them, and no stage may have that name. Most sinks have none.
+    /// The counters of sinks that are stages of their own, as [`AsyncSink`](super::AsyncSink) is, with their names:
+    /// [`Running::monitors`](super::Running::monitors) has them, and no stage may have such a name. Most sinks have none.
     /// Asked before the sink is opened.
-    fn monitor(&self) -> Option<(Arc<str>, Monitor)> {
-        None
+    fn monitors(&self) -> Vec<(Arc<str>, Monitor)> {
+        Vec::new()
     }
 
     /// The pipeline has failed: removes what no checkpoint will ever want. Best effort; a crash does not call it.

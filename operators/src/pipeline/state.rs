@@ -4,6 +4,7 @@ use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::checkpoint::Requests;
 use super::opening::Opening;
 use super::operator::{Ask, Operator, Step};
+use super::side_output::LateRecords;
 use crate::barrier::CheckpointBarrier;
 use crate::element::{Element, EventTime, Mark};
 use crate::error::{Cause, StageError};
@@ -43,6 +44,9 @@ pub(super) trait Timed {
 
     fn state(&mut self) -> (&Self::State, &mut Ready<Self::Out>);
 
+    /// What is given the records that come too late.
+    fn late(&mut self) -> &mut impl LateRecords<<Self::Input as Operator>::Item>;
+
     fn take(&mut self, record: <Self::Input as Operator>::Item, time: EventTime);
 
     /// Any mark but a barrier.
@@ -50,6 +54,17 @@ pub(super) trait Timed {
 
     fn ready(&mut self) -> &mut Ready<Self::Out> {
         self.state().1
+    }
+
+    /// Enters the operator. Returns what it kept in the checkpoint, if the job goes on from one.
+    fn enter(&mut self, opening: &mut Opening, what: String) -> Option<Self::State>
+    where
+        Self::State: DeserializeOwned,
+        Self::Out: DeserializeOwned,
+    {
+        let (name, restored) = self.ready().open(opening, Self::WHAT, what);
+        self.late().open(&name, opening);
+        restored
     }
 
     /// The operator's `poll_next`. What is ready leaves before anything else is taken; but where only the barrier is asked for
@@ -64,6 +79,12 @@ pub(super) trait Timed {
             {
                 return Poll::Ready(Some(Ok(element)));
             }
+            // Without room for a late record only the barrier is asked for, once there is one.
+            let has_room = self.late().poll_room(cx).is_ready();
+            if !has_room && ask == Ask::Next && self.ready().waits_for_barrier(cx) {
+                return Poll::Pending;
+            }
+            let ask = if has_room { ask } else { Ask::OnlyBarrier };
             match ready!(self.input().poll_next(cx, ask)) {
                 Some(Ok(Element::Record(record, Some(time)))) => self.take(record, time),
                 Some(Ok(Element::Record(_, None))) => {
@@ -105,6 +126,7 @@ pub(super) trait Timed {
         &mut self,
         barrier: CheckpointBarrier,
     ) -> Result<Element<Self::Out>, StageError> {
+        self.late().pass_barrier();
         let (state, ready) = self.state();
         if let Some(opened) = &mut ready.opened {
             opened.passed = barrier.number;
@@ -149,8 +171,8 @@ impl<Out> Ready<Out> {
         }
     }
 
-    /// Enters the operator. Returns what it kept in the checkpoint, if the job goes on from one.
-    pub(super) fn open<S>(&mut self, opening: &mut Opening, kind: &str, what: String) -> Option<S>
+    /// Enters the operator. Returns its name, and what it kept in the checkpoint if the job goes on from one.
+    fn open<S>(&mut self, opening: &mut Opening, kind: &str, what: String) -> (Arc<str>, Option<S>)
     where
         S: DeserializeOwned,
         Out: DeserializeOwned,
@@ -158,13 +180,15 @@ impl<Out> Ready<Out> {
         let name = opening.enter_unnamed(kind, what);
         let restored: Option<(S, Vec<Saved<(), Out>>)> = opening.state(&name);
         self.opened = Some(Opened {
-            name,
+            name: Arc::clone(&name),
             passed: opening.requests.newest(),
             requests: Arc::clone(&opening.requests),
         });
-        let (state, elements) = restored?;
-        self.elements = elements.into_iter().filter_map(Saved::into_ready).collect();
-        Some(state)
+        let state = restored.map(|(state, elements)| {
+            self.elements = elements.into_iter().filter_map(Saved::into_ready).collect();
+            state
+        });
+        (name, state)
     }
 
     pub(super) fn records(&mut self, records: impl IntoIterator<Item = (Out, EventTime)>) {

@@ -8,7 +8,9 @@
 
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
+use super::side_output::LateRecords;
 use super::state::{Ready, Timed};
+use super::{Keyed, Pipeline};
 use crate::element::{EventTime, Mark};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,69 @@ impl Windows {
     }
 }
 
+impl<O: Operator, F> Keyed<O, F> {
+    /// What the records of each key come to in each window of event time: `add` adds a record to what came before, which
+    /// begins with the default. The result leaves when the watermark has passed the window; those of one window in the order of
+    /// their keys.
+    ///
+    /// A record that comes after its windows are complete is given to `late`, a function or a [`SideOutput`](super::SideOutput), and changes no result. Memory: one value for
+    /// each key and open window.
+    ///
+    /// # Errors
+    ///
+    /// A record without event time ends the pipeline.
+    ///
+    /// # Examples
+    ///
+    /// Departures by airport and hour:
+    ///
+    /// ```
+    /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
+    /// # use threads::Threads;
+    /// use futures_lite::future::block_on;
+    /// use peu_operators::EventTime;
+    /// use peu_operators::pipeline::{Pipeline, Watermarks, Windows, collect, iterate};
+    /// use std::time::Duration;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let (sink, hourly) = collect();
+    /// let departures = Pipeline::source(iterate([("JFK", 5), ("LGA", 20), ("JFK", 50), ("JFK", 70)]))
+    ///     .event_time(|(_, at)| EventTime::from_millis(at * 60_000), Watermarks::bounded(10 * minute))
+    ///     .map(|(airport, _)| airport.to_owned())
+    ///     .key_by(|airport: &String| airport.clone())
+    ///     .aggregate(Windows::tumbling(60 * minute), |count: &mut u32, _| *count += 1, |_late| {});
+    /// block_on(departures.map(|hour| (hour.key, hour.value)).sink(sink).run_on(&Threads))?;
+    /// let counts = [("JFK", 2), ("LGA", 1), ("JFK", 1)];
+    /// assert_eq!(hourly.take(), counts.map(|(airport, count)| (airport.to_owned(), count)));
+    /// # Ok::<(), peu_operators::pipeline::PipelineError>(())
+    /// ```
+    pub fn aggregate<K, A, G, L>(
+        self,
+        windows: Windows,
+        add: G,
+        late: L,
+    ) -> Pipeline<Aggregate<O, F, K, A, G, L>>
+    where
+        O::Item: Clone,
+        F: FnMut(&O::Item) -> K + Send + 'static,
+        K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
+        A: Default + Serialize + DeserializeOwned + Send + 'static,
+        G: FnMut(&mut A, O::Item) + Send + 'static,
+        L: LateRecords<O::Item>,
+    {
+        let key = self.key;
+        self.pipeline.then(|input| Aggregate {
+            input,
+            key,
+            windows,
+            add,
+            late,
+            open: Open::new(),
+            ready: Ready::new(),
+        })
+    }
+}
+
 /// The result of a window, for one key. Its event time is the window's last millisecond.
 ///
 /// It is what [`Keyed::aggregate`](super::Keyed::aggregate) and
@@ -90,14 +155,14 @@ pub struct Windowed<K, A> {
 
 /// What [`Keyed::aggregate`](super::Keyed::aggregate) makes.
 pub struct Aggregate<O: Operator, F, K: Ord, A, G, L> {
-    pub(super) input: O,
-    pub(super) key: F,
-    pub(super) windows: Windows,
-    pub(super) add: G,
-    pub(super) late: L,
-    pub(super) open: Open<K, A>,
+    input: O,
+    key: F,
+    windows: Windows,
+    add: G,
+    late: L,
+    open: Open<K, A>,
     /// Results of windows that are complete, and the mark behind them.
-    pub(super) ready: Ready<Windowed<K, A>>,
+    ready: Ready<Windowed<K, A>>,
 }
 
 /// The windows that are open, by their starts, and what each key has in them.
@@ -108,7 +173,7 @@ pub(super) struct Open<K: Ord, A> {
 }
 
 impl<K: Ord, A> Open<K, A> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             windows: BTreeMap::new(),
             watermark: EventTime::MIN,
@@ -123,7 +188,7 @@ where
     K: Ord + Clone + Serialize,
     A: Default + Serialize,
     G: FnMut(&mut A, O::Item),
-    L: FnMut(O::Item),
+    L: LateRecords<O::Item>,
 {
     /// The watermark has come so far: what ends up to it is complete.
     fn complete(&mut self, watermark: EventTime) {
@@ -158,7 +223,7 @@ where
     K: Ord + Clone + Serialize,
     A: Default + Serialize,
     G: FnMut(&mut A, O::Item),
-    L: FnMut(O::Item),
+    L: LateRecords<O::Item>,
 {
     type Input = O;
     type Out = Windowed<K, A>;
@@ -168,6 +233,10 @@ where
 
     fn input(&mut self) -> &mut Self::Input {
         &mut self.input
+    }
+
+    fn late(&mut self) -> &mut impl LateRecords<O::Item> {
+        &mut self.late
     }
 
     fn state(&mut self) -> (&Self::State, &mut Ready<Self::Out>) {
@@ -181,7 +250,7 @@ where
         let is_open = |start: &i64| end(*start) > watermark;
         let mut starts = self.windows.starts(time).filter(is_open).peekable();
         if starts.peek().is_none() {
-            return (self.late)(record);
+            return self.late.take(record);
         }
         let key = (self.key)(&record);
         for start in starts {
@@ -205,7 +274,7 @@ where
     K: Ord + Clone + Serialize + DeserializeOwned + Send + 'static,
     A: Default + Serialize + DeserializeOwned + Send + 'static,
     G: FnMut(&mut A, O::Item) + Send + 'static,
-    L: FnMut(O::Item) + Send + 'static,
+    L: LateRecords<O::Item>,
 {
     type Item = Windowed<K, A>;
 
@@ -213,7 +282,7 @@ where
         self.input.open(opening);
         let (key, value, Windows { length, step }) = (name_of::<K>(), name_of::<A>(), self.windows);
         let what = format!("{value} by {key} in windows of {length} ms every {step} ms");
-        if let Some(open) = self.ready.open(opening, Self::WHAT, what) {
+        if let Some(open) = self.enter(opening, what) {
             self.open = open;
         }
     }

@@ -483,7 +483,7 @@ impl<T: Keepable + Sync> Sink<T> for AsyncSink<T> {
         Some(format!("requests of `{}`", self.name))
     }
 
-    fn monitor(&self) -> Option<(Arc<str>, Monitor)> {
-        Some((Arc::clone(&self.name), self.counts.monitor()))
+    fn monitors(&self) -> Vec<(Arc<str>, Monitor)> {
+        vec![(Arc::clone(&self.name), self.counts.monitor())]
     }
 }

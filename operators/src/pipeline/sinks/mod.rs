@@ -14,6 +14,7 @@ mod lines_writer;
 mod part_file;
 mod partition_folder;
 mod partitioned_files;
+mod with_side;
 
 pub use async_sink::{AsyncSink, Unwritten};
 pub use async_sink_options::{AsyncSinkOptions, RecordTooLarge};
@@ -24,3 +25,4 @@ pub use json_lines::JsonLines;
 pub use lines_writer::LinesWriter;
 pub use part_file::PreparedFile;
 pub use partitioned_files::{PartitionedFiles, PreparedFolder};
+pub use with_side::{PreparedBoth, WithSide};

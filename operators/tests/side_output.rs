@@ -1,0 +1,325 @@
+//! Side outputs: late records reach a sink of their own, at once, exactly once, and without more memory than they may take.
+
+mod kit;
+
+use futures_lite::future::block_on;
+use kit::jobs::{Disk, DiskSink, Log};
+use kit::lives::{Life, Step, steps};
+use kit::{Refused, World, ms};
+use peu_operators::pipeline::{
+    Host, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks, Windows,
+    iterate, side_output,
+};
+use peu_operators::{AsyncOptions, EventTime};
+use proptest::prelude::*;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// A record is a time in milliseconds, and a number of its own.
+type Record = (i64, u64);
+
+/// What outlives a crash. A result is the records of a window.
+struct Lasting {
+    log: Log<Record>,
+    disk: Disk<Vec<Record>>,
+    late: Disk<Record>,
+    gate: Gate,
+    folder: tempfile::TempDir,
+}
+
+fn timed(log: &Log<Record>) -> Pipeline<impl Operator<Item = Record>> {
+    Pipeline::source(log.reader()).event_time(
+        |(time, _)| EventTime::from_millis(*time),
+        Watermarks::ascending().every(ms(1)),
+    )
+}
+
+fn keyed(log: &Log<Record>) -> Keyed<impl Operator<Item = Record>, fn(&Record) -> u64> {
+    timed(log).key_by(|(_, number)| number % 2)
+}
+
+impl Lasting {
+    fn new() -> Self {
+        Self {
+            log: Log::new(),
+            disk: Disk::new(),
+            late: Disk::new(),
+            gate: Gate::open(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// In a stage's task, one lane or several, windows of 10 ms.
+    fn live(&self, lanes: usize) -> Life {
+        let (late, late_records) = side_output();
+        let windows = |keyed: Keyed<_, _>, late: SideOutput<Record>| {
+            keyed.aggregate(Windows::tumbling(ms(10)), Vec::push, late)
+        };
+        let job = timed(&self.log)
+            .key_by(|(_, number)| *number)
+            .parallelism(lanes, |lane| {
+                windows(lane.key_by(|(_, number)| number % 2), late.clone())
+            })
+            .async_map(
+                "stage",
+                |window| async { Ok::<_, Refused>(window.value) },
+                AsyncOptions::unordered(),
+            )
+            .sink(self.disk.sink())
+            .side_sink(late_records, self.gate.sink(&self.late))
+            .checkpoint(Life::checkpoints(), self.folder.path());
+        Life::begin(job)
+    }
+
+    fn add(&self, life: &Life, record: Record) {
+        self.log.add(record);
+        life.world.run();
+    }
+
+    /// Lets a watermark pass at this time, in every lane, so that what comes earlier is late.
+    fn pass(&self, life: &Life, time: i64) {
+        self.add(life, (time, 1_000_000));
+        life.tick();
+    }
+
+    /// All that is visible, in windows or late, in order.
+    fn visible(&self) -> Vec<Record> {
+        let mut all: Vec<Record> = self.disk.visible().into_iter().flatten().collect();
+        all.extend(self.late.visible());
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Lets records into a sink, or does not.
+#[derive(Clone)]
+struct Gate(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Gate {
+    fn open() -> Self {
+        Self(Arc::new(Mutex::new((true, None))))
+    }
+
+    fn set(&self, is_open: bool) {
+        let mut state = self.0.lock().unwrap();
+        state.0 = is_open;
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    }
+
+    fn sink<T: Clone + Send + 'static>(&self, disk: &Disk<T>) -> Gated<DiskSink<T>> {
+        Gated {
+            sink: disk.sink(),
+            gate: self.clone(),
+        }
+    }
+}
+
+struct Gated<K> {
+    sink: K,
+    gate: Gate,
+}
+
+impl<T: Send + 'static, K: Sink<T>> Sink<T> for Gated<K> {
+    type Prepared = K::Prepared;
+    type Error = K::Error;
+
+    async fn open(&mut self, host: &Host, restored: Option<&K::Prepared>) -> Result<(), K::Error> {
+        self.sink.open(host, restored).await
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), K::Error>> {
+        let mut state = self.gate.0.lock().unwrap();
+        state.1 = Some(cx.waker().clone());
+        if state.0 {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    async fn write(&mut self, record: T) -> Result<(), K::Error> {
+        self.sink.write(record).await
+    }
+
+    async fn prepare(&mut self, is_last: bool) -> Result<K::Prepared, K::Error> {
+        self.sink.prepare(is_last).await
+    }
+
+    async fn commit(&mut self, prepared: &K::Prepared) -> Result<(), K::Error> {
+        self.sink.commit(prepared).await
+    }
+
+    async fn abort(&mut self) {
+        self.sink.abort().await;
+    }
+}
+
+#[test]
+fn late_records_are_written_though_nothing_else_comes_and_visible_with_the_checkpoint() {
+    let lasting = Lasting::new();
+    let life = lasting.live(1);
+    lasting.pass(&life, 100);
+    lasting.add(&life, (3, 1));
+    lasting.add(&life, (4, 2));
+    assert_eq!(lasting.late.written(), [(3, 1), (4, 2)]);
+    assert_eq!(lasting.disk.written().len(), 0);
+    assert_eq!(lasting.late.visible(), []);
+    life.checkpoint();
+    assert_eq!(lasting.late.visible(), [(3, 1), (4, 2)]);
+    lasting.log.end();
+    life.end();
+    assert_eq!(lasting.visible(), [(3, 1), (4, 2), (100, 1_000_000)]);
+}
+
+#[test]
+fn c01_late_records_that_the_side_sink_has_no_room_for_are_part_of_the_checkpoint() {
+    let lasting = Lasting::new();
+    let life = lasting.live(1);
+    lasting.pass(&life, 1_000);
+    lasting.gate.set(false);
+    (0..100).for_each(|number| lasting.add(&life, (number, 1)));
+    life.checkpoint();
+    assert_eq!(lasting.late.commits(), 1, "made without waiting for room");
+    life.crash();
+    let life = lasting.live(1);
+    life.checkpoint();
+    assert_eq!(lasting.late.written(), []);
+    lasting.gate.set(true);
+    life.world.run();
+    assert_eq!(lasting.late.written().len(), 100);
+    lasting.log.end();
+    life.end();
+    let records: Vec<Record> = (0..100).map(|number| (number, 1)).collect();
+    assert_eq!(lasting.late.visible(), records);
+}
+
+#[test]
+fn s01_a_side_sink_without_room_holds_the_pipeline_up_and_no_checkpoint() {
+    let lasting = Lasting::new();
+    let life = lasting.live(1);
+    lasting.pass(&life, 10_000);
+    lasting.gate.set(false);
+    (0..5_000).for_each(|number| lasting.log.add((number, 1)));
+    life.world.run();
+    let position = lasting.log.position();
+    assert!(position < 3_000, "{position} were read");
+    life.checkpoint();
+    life.checkpoint();
+    assert_eq!(lasting.late.commits(), 2);
+    life.world.run();
+    lasting.gate.set(true);
+    lasting.log.end();
+    life.end();
+    assert_eq!(lasting.late.visible().len(), 5_000);
+}
+
+#[test]
+fn an_interval_join_and_sessions_have_side_outputs_too() {
+    let (left, right, disk) = (Log::new(), Log::new(), Disk::new());
+    let (late, late_sides) = (Disk::new(), Disk::new());
+    let (sides, side_records) = side_output();
+    let (sessions, session_records) = side_output();
+    let job = keyed(&left)
+        .interval_join(keyed(&right), ms(5), ms(5), |left: &Record, _| *left, sides)
+        .key_by(|(_, number)| *number)
+        .aggregate_sessions(ms(10), |_: &mut (), _| {}, |(), ()| {}, sessions)
+        .map(|session| session.start.as_millis())
+        .sink(disk.sink())
+        .side_sink(side_records, late_sides.sink())
+        .side_sink(session_records, late.sink());
+    let life = Life::begin(job);
+    let tick = || {
+        life.world.run();
+        life.tick();
+    };
+    for time in [100, 50] {
+        left.add((time, 1));
+        right.add((time, 1));
+        tick();
+    }
+    left.end();
+    right.end();
+    life.end();
+    assert_eq!(disk.visible(), [100]);
+    let mut sides = late_sides.visible();
+    sides.sort_unstable_by_key(|side| matches!(side, Side::Right(_)));
+    assert_eq!(sides, [Side::Left((50, 1)), Side::Right((50, 1))]);
+    assert_eq!(late.visible(), []);
+}
+
+#[test]
+fn a_side_sink_that_fails_ends_the_job_and_nothing_is_visible() {
+    let lasting = Lasting::new();
+    let life = lasting.live(1);
+    lasting.pass(&life, 100);
+    lasting.late.fail_next_write();
+    lasting.add(&life, (3, 1));
+    assert_eq!(life.fail(), "the sink failed: no space is left");
+    assert!(lasting.disk.aborted() && lasting.late.aborted());
+    assert_eq!(lasting.visible(), []);
+}
+
+#[test]
+fn a_side_output_without_a_sink_and_a_sink_without_its_side_output_are_refused() {
+    let (world, log, disk) = (World::new(), Log::new(), Disk::new());
+    let (late, _late_records) = side_output();
+    let job = keyed(&log)
+        .aggregate(Windows::tumbling(ms(10)), |_: &mut (), _| {}, late)
+        .map(|window| window.key)
+        .sink(disk.sink());
+    let error = block_on(job.start(&world)).err().unwrap();
+    assert!(matches!(&error, PipelineError::NoSideSink(name) if name == "windows"));
+    assert!(error.to_string().contains("with `side_sink`"), "{error}");
+
+    let (_late, late_records) = side_output::<Record>();
+    let job = Pipeline::source(iterate(0..3_u64))
+        .sink(disk.sink())
+        .side_sink(late_records, Disk::new().sink());
+    let error = block_on(job.start(&world)).err().unwrap();
+    assert!(
+        error.to_string().contains("no operator of this pipeline"),
+        "{error}"
+    );
+    assert_eq!(disk.opened(), 0, "refused before anything is opened");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Each record is in one window or late, once, however often the job crashes and in however many lanes.
+    #[test]
+    fn c04_each_record_is_visible_once_as_late_or_not(
+        lanes in 1_usize..4,
+        is_gated in any::<bool>(),
+        steps in steps((0_i64..150, any::<bool>())),
+    ) {
+        let lasting = Lasting::new();
+        let mut life = lasting.live(lanes);
+        let mut added = Vec::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            lasting.gate.set(!is_gated || number % 7 < 4);
+            match step {
+                Step::Add((time, is_alone)) => {
+                    added.push((time, number as u64));
+                    lasting.log.add((time, number as u64));
+                    if is_alone {
+                        life.world.run();
+                        life.tick();
+                    }
+                }
+                Step::Checkpoint => life.checkpoint(),
+                Step::Crash => {
+                    life.crash();
+                    life = lasting.live(lanes);
+                }
+            }
+        }
+        lasting.gate.set(true);
+        lasting.log.end();
+        life.end();
+        added.sort_unstable();
+        prop_assert_eq!(lasting.visible(), added);
+    }
+}
