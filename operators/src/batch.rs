@@ -171,9 +171,8 @@ where
         let size = self.0.bytes.as_ref().map_or(0, |(_, size)| size(&record));
         let mut gathering = self.0.gathering.lock();
         let would_exceed = |batch: &Batch<T>| {
-            let bytes = batch.waiting.lock().bytes;
             let most = self.0.bytes.as_ref().map(|(most, _)| *most);
-            bytes > 0 && most.is_some_and(|most| bytes.saturating_add(size) > most)
+            most.is_some_and(|most| batch.waiting.lock().bytes.saturating_add(size) > most)
         };
         let is_too_much = gathering
             .open

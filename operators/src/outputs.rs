@@ -318,9 +318,18 @@ mod tests {
             }))
         });
         let numbers = numbers.iter().map(|number| Element::Record(*number, ()));
+        bring_all(outlet, barrier.into_iter().chain(numbers), end, lingers)
+    }
+
+    fn bring_all(
+        outlet: &Outlet<u32, (), Mark>,
+        outputs: impl IntoIterator<Item = Element<u32, (), Mark>>,
+        end: Option<Result<(), StageError>>,
+        lingers: bool,
+    ) -> (Consumer, Room) {
         let mut room = Room::new(0, 0);
         let consumer = outlet.exchange(Offer {
-            outputs: &mut barrier.into_iter().chain(numbers).collect(),
+            outputs: &mut outputs.into_iter().collect(),
             room: &mut room,
             starving: false,
             end,
@@ -450,6 +459,29 @@ mod tests {
     }
 
     #[test]
+    fn c01_who_asks_for_barriers_only_is_told_the_end_behind_the_last_output() {
+        let (outlet, mut outputs) = ends(4);
+        let _ = bring(&outlet, false, &[1, 2], Some(Ok(())), true);
+        assert_eq!(barrier(&mut outputs), Poll::Pending, "both wait there");
+        assert_eq!(take(&mut outputs), number(1));
+        assert_eq!(barrier(&mut outputs), Poll::Pending, "2 is in the batch");
+        assert_eq!(take(&mut outputs), number(2));
+        assert_eq!(barrier(&mut outputs), Poll::Ready(None));
+    }
+
+    #[test]
+    fn the_place_of_a_mark_is_given_back_from_within_a_batch() {
+        let (outlet, mut outputs) = ends(100);
+        let record = |number| Element::Record(number, ());
+        let batch = [record(1), Element::Mark(Mark::Idle), record(2)];
+        let _ = bring_all(&outlet, batch, None, false);
+        assert_eq!(take(&mut outputs), number(1));
+        assert_eq!(bring(&outlet, false, &[], None, false).1.marks, 0);
+        assert_eq!(take(&mut outputs), Poll::Ready(Some(Ok(None))));
+        assert_eq!(bring(&outlet, false, &[], None, false).1.marks, 1);
+    }
+
+    #[test]
     fn the_task_that_polled_last_is_woken() {
         struct Told(std::sync::Mutex<bool>);
         impl std::task::Wake for Told {
@@ -469,9 +501,14 @@ mod tests {
     }
 
     #[test]
-    fn r07_a_record_that_comes_back_takes_a_place() {
-        let mut room = Room::new(3, 0);
+    fn r07_a_record_that_comes_back_takes_a_place_or_the_next_that_is_given_back() {
+        let mut room = Room::new(1, 0);
         room.take_back();
-        assert_eq!(room.records, 2);
+        room.take_back();
+        assert_eq!(room.records, 0);
+        for (given_back, records) in [(3, 2), (1, 3)] {
+            room.give_back(given_back);
+            assert_eq!(room.records, records);
+        }
     }
 }

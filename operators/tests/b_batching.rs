@@ -135,6 +135,16 @@ fn b01_or_its_bytes_and_the_order_of_the_mode_holds() {
 }
 
 #[test]
+fn b01_a_record_that_is_too_large_is_asked_for_alone_whatever_waits() {
+    let batch = BatchOptions::new(100, ms(100)).bytes(10, |record| *record);
+    let bench = Batching::new(batch, 0, AsyncOptions::unordered());
+    bench.push([0, 0, 11]);
+    let mut calls = bench.service.calls();
+    calls.sort_unstable();
+    assert_eq!(calls, [vec![0, 0], vec![11]]);
+}
+
+#[test]
 fn b02_at_99_ms_it_waits_and_at_100_ms_it_is_called() {
     let batch = BatchOptions::new(3, ms(100));
     let mut bench = Batching::new(batch, 0, AsyncOptions::unordered());
@@ -179,6 +189,18 @@ fn b02_the_time_begins_anew_with_the_first_record_of_the_next_batch() {
     assert_eq!(bench.service.calls(), [[0_u64; 0]; 0]);
     bench.advance(1);
     assert_eq!(bench.service.calls(), [[3]]);
+}
+
+#[test]
+fn b02_a_record_that_comes_during_a_call_is_in_the_next_batch() {
+    let batch = BatchOptions::new(3, ms(100));
+    let bench = Batching::new(batch, 50, AsyncOptions::unordered());
+    bench.push([1]);
+    bench.advance(100);
+    bench.push([2]);
+    assert_eq!(bench.service.calls(), [[1]]);
+    bench.advance(100);
+    assert_eq!(bench.service.calls(), [[2]]);
 }
 
 #[test]
