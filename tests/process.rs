@@ -125,6 +125,33 @@ fn it_is_talked_to_through_pipes() {
     });
 }
 
+/// More than a pipe holds, so that each of the programs must wait for another, or for this one.
+#[test]
+fn pipes_that_are_handed_on_block() {
+    run(async || {
+        let (mut reader, writer) = peu::io::pipe().unwrap();
+        let mut first = shell("yes | head -c 300000");
+        let mut first = first.stdout(Stdio::piped()).spawn().unwrap();
+        let output = first.stdout.take().unwrap();
+        let mut command = Command::new("cat");
+        command.stdin(output.into_blocking().unwrap());
+        command.stdout(writer.into_blocking().unwrap());
+        let mut second = command.spawn().unwrap();
+        // It has the pipe's other end as well.
+        drop(command);
+        let ended = or(async { Some(second.wait().await) }, async {
+            peu::time::sleep(Duration::from_millis(50)).await;
+            None
+        });
+        assert!(ended.await.is_none(), "it waits until the pipe is read");
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all.len(), 300_000);
+        assert!(first.wait().await.unwrap().success());
+        assert!(second.wait().await.unwrap().success());
+    });
+}
+
 #[test]
 fn environment_and_folder_are_set() {
     run(async || {

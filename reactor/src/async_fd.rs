@@ -62,6 +62,34 @@ impl<T: AsFd> Async<T> {
         Async::from_nonblocking(io, reactor)
     }
 
+    /// Deregisters, switches the descriptor back to blocking, and returns what is inside: for who knows nothing of
+    /// waiting, such as a child process or a thread of one's own.
+    ///
+    /// All duplicates of the descriptor are switched, for they are one open file.
+    ///
+    /// # Errors
+    /// When the OS refuses, which it has no reason to. Then the descriptor is closed.
+    ///
+    /// # Examples
+    /// ```
+    /// use peu_reactor::{Async, Reactor};
+    /// use std::io::{ErrorKind, PipeReader, Read, pipe};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (reader, _writer) = pipe()?;
+    /// let reader = Async::with_reactor(reader, &reactor)?;
+    /// let refused = reader.get_ref().read(&mut [0]).unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+    /// let blocks: PipeReader = reader.into_blocking()?;
+    /// # drop(blocks);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn into_blocking(self) -> io::Result<T> {
+        let io = self.into_inner();
+        os::set_blocking(io.as_fd())?;
+        Ok(io)
+    }
+
     /// Registers a descriptor that was made non-blocking, without the syscall that asks.
     pub(crate) fn from_nonblocking(io: T, reactor: &Reactor) -> io::Result<Async<T>> {
         let source = Source::register(io.as_fd(), reactor)?;
@@ -81,7 +109,8 @@ impl<T> Async<T> {
         &self.source
     }
 
-    /// Deregisters, and returns what is inside, which stays non-blocking.
+    /// Deregisters, and returns what is inside, which stays non-blocking; [`into_blocking`](Self::into_blocking) makes it
+    /// block.
     pub fn into_inner(self) -> T {
         let Async { source, io } = self;
         drop(source);

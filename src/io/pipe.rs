@@ -11,6 +11,26 @@ pub type PipeWriter = Async<io::PipeWriter>;
 
 /// Makes a pipe in the kernel: for another process, or for a thread that blocks. Between tasks a channel does more for less.
 ///
+/// Neither end blocks, and most programs take that for an error. What is to be another's is made to block again
+/// by [`into_blocking`](Async::into_blocking):
+///
+/// ```
+/// use futures_lite::AsyncReadExt;
+/// use peu::process::Command;
+///
+/// let runtime = peu::Runtime::new()?;
+/// runtime.block_on(async {
+///     let (mut reader, writer) = peu::io::pipe()?;
+///     let status = Command::new("echo").arg("bonjour").stdout(writer.into_blocking()?).status().await?;
+///     assert!(status.success());
+///     let mut text = String::new();
+///     reader.read_to_string(&mut text).await?;
+///     assert_eq!(text, "bonjour\n");
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// When this thread is in no runtime, or has too many descriptors.

@@ -11,11 +11,30 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::task::Poll;
 
-/// The way into a child.
+/// The way into a child. To make it another child's output, hand over [`into_blocking`](peu_reactor::Async::into_blocking)
+/// of it: this end of the pipe never blocks otherwise, and most programs take that for an error.
 pub type ChildStdin = PipeWriter;
-/// The way out of a child.
+/// The way out of a child. To make it another child's input, hand over [`into_blocking`](peu_reactor::Async::into_blocking)
+/// of it, for the same reason.
+///
+/// # Example
+///
+/// ```
+/// use peu::process::{Command, Stdio};
+///
+/// let runtime = peu::Runtime::new()?;
+/// runtime.block_on(async {
+///     let mut words = Command::new("echo").arg("b c a").stdout(Stdio::piped()).spawn()?;
+///     let words_out = words.stdout.take().unwrap();
+///     let count = Command::new("wc").arg("-w").stdin(words_out.into_blocking()?).output().await?;
+///     assert_eq!(count.stdout.trim_ascii(), b"3");
+///     assert!(words.wait().await?.success());
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub type ChildStdout = PipeReader;
-/// The other way out of a child.
+/// The other way out of a child: as [`ChildStdout`].
 pub type ChildStderr = PipeReader;
 
 /// A child process; from [`Command::spawn`](super::Command::spawn).

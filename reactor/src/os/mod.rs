@@ -1,7 +1,7 @@
 //! What the reactor asks of the system beyond mio and the standard library.
 //!
 //! All `unsafe` of this crate is in this folder, because these are calls into the C library: `timerfd.rs` makes and sets
-//! timers, `clock.rs` reads a cheap clock, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking,
+//! timers, `clock.rs` reads a cheap clock, `advise.rs` tells what will be read, `descriptor.rs` switches a descriptor to non-blocking and back,
 //! `open.rs` opens files, `mounts.rs` says where they are,
 //! `read_now.rs` reads them without waiting, `uring.rs` has the kernel do it by itself. Nearly each is a safe function around one or two
 //! calls.
@@ -37,7 +37,7 @@ mod uring;
 
 pub(crate) use advise::will_need;
 pub(crate) use clock::RoughClock;
-pub(crate) use descriptor::set_nonblocking;
+pub(crate) use descriptor::{set_blocking, set_nonblocking};
 pub(crate) use mounts::is_on_this_machine;
 pub(crate) use open::{
     About, can_open_now, look, open, open_cached, opened, peek_cached, peek_cached_in,
