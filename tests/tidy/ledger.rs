@@ -122,13 +122,16 @@ fn declared(source: &str) -> impl Iterator<Item = String> {
         .collect();
     let code = without_models_and_tests(&code.join("\n"));
     let mut names = Vec::new();
-    for keyword in ["struct", "enum", "union", "static", "type", "let", "use"] {
+    for keyword in [
+        "struct", "enum", "union", "static", "const", "type", "let", "use",
+    ] {
         let places = rust::words(&code, keyword).filter(|&at| !code[..at].ends_with('\''));
         for at in places {
             let rest = &code[at + keyword.len()..];
             match keyword {
                 "struct" | "enum" | "union" => names.extend(of_type(rest)),
                 "use" => names.extend(of_import(rest)),
+                "const" => names.extend(of_constant(rest)),
                 _ => names.extend(of_statement(rest)),
             }
         }
@@ -136,9 +139,10 @@ fn declared(source: &str) -> impl Iterator<Item = String> {
     names.into_iter()
 }
 
-/// Of `Name<…> { field: Type, … }`, the fields that are shared; of any other type that holds something shared, its name.
+/// Of `Name<…> { field: Type, … }`, the fields that are shared; of any other type that holds something shared, also as what a
+/// parameter is unless somebody says otherwise, its name.
 fn of_type(rest: &str) -> Vec<String> {
-    let Some((name, body)) = name_and_body(rest) else {
+    let Some((name, generics, body)) = name_and_body(rest) else {
         return Vec::new();
     };
     let inside = body.trim_start_matches('{');
@@ -148,23 +152,35 @@ fn of_type(rest: &str) -> Vec<String> {
         shares(&field[colon..]).then(|| format!("{name}.{field_name}"))
     });
     let mut names: Vec<String> = fields.collect();
-    if names.is_empty() && shares(body) {
+    if (names.is_empty() && shares(body)) || parts(generics).filter_map(default).any(shares) {
         names.push(name.to_owned());
     }
     names
 }
 
-/// The name of a type and what stands in its braces or parentheses, these included.
-fn name_and_body(rest: &str) -> Option<(&str, &str)> {
+/// The name of a type, its parameters, and what stands in its braces or parentheses, these included.
+fn name_and_body(rest: &str) -> Option<(&str, &str, &str)> {
     let name = first_name(rest)?;
-    let after = after_generics(&rest[rest.find(name)? + name.len()..]);
+    let behind = &rest[rest.find(name)? + name.len()..];
+    let after = after_generics(behind);
+    let generics = behind[..behind.len() - after.len()].trim_start_matches('<');
     let ends: &[char] = if after.trim_start().starts_with('(') {
         &['(']
     } else {
         &['{', ';'] // after a `where`, perhaps
     };
     let body = &after[after.find(ends)?..];
-    Some((name, &body[..span(body)]))
+    Some((name, generics, &body[..span(body)]))
+}
+
+/// What follows the `=` of a parameter that is in no bracket.
+fn default(parameter: &str) -> Option<&str> {
+    let mut depth = 0;
+    let equals = parameter.find(|c| {
+        depth += i32::from("{([<".contains(c)) - i32::from("})]>".contains(c));
+        c == '=' && depth == 0
+    })?;
+    Some(&parameter[equals..])
 }
 
 /// What follows a type's name, without its `<…>`. The `>` of an arrow closes nothing.
@@ -186,6 +202,15 @@ fn of_statement(rest: &str) -> Option<String> {
     let end = rest.find([';', '{'])?;
     let name = first_name(rest)?;
     shares(&rest[..end]).then(|| name.to_owned())
+}
+
+/// Of `NAME: Type = …;`, for each use of it makes another. What a parameter's `>` is in front of is no type of a constant; and behind
+/// `*const`, or where a `const fn` begins, stands no name with its type.
+fn of_constant(rest: &str) -> Option<String> {
+    let name = first_name(rest)?;
+    let kind = rest.trim_start().strip_prefix(name)?.strip_prefix(':')?;
+    let end = kind.find([';', '{', '=', '>'])?;
+    shares(&kind[..end]).then(|| name.to_owned())
 }
 
 /// Of `use path::Kind as Name`, each name that doesn't show any more what it stands for.
@@ -331,6 +356,11 @@ fn what_is_shared_and_unlisted_is_caught() {
         ),
         ("use std::sync::{Arc, atomic::AtomicU8 as Word};", "`Word`"),
         (
+            "const ROW: [AtomicU8; 4] = [const { AtomicU8::new(0) }; 4];",
+            "`ROW`",
+        ),
+        ("struct A<T: Is<B = u8> = Mutex<u8>>(T);", "`A`"),
+        (
             "#[cfg(not(any(loom, shuttle)))]\nmod real { pub struct Queue<T>(SegQueue<T>); }",
             "`Queue`",
         ),
@@ -350,6 +380,9 @@ fn what_is_not_shared_by_the_code_that_runs_is_no_finding() {
         "use std::sync::{Mutex, AtomicU8};\nfn f(a: &Mutex<u8>) -> MutexGuard<'_, u8> { a.lock() }",
         "struct A<'a> { guard: MutexGuard<'a, u8>, state: AtomicReadiness, name: &'static str }",
         "impl A { fn new() -> A { A { word: AtomicU8::new(0) } } }",
+        "impl A { const fn new(lock: Mutex<u8>) -> *const Mutex<u8> { &raw const lock } }",
+        "struct A<T: Iterator<Item = Mutex<u8>>, const N: usize>([T; N]);",
+        "fn f<const N: usize>(words: &[AtomicU8; N]) {}",
         "// struct A { word: AtomicU32 }",
         "#[cfg(loom)]\nmod modelled {\n    struct Queue { len: AtomicUsize }\n}",
         "#[cfg(any(test, loom))]\nstruct A(Mutex<u8>);",
