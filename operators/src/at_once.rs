@@ -4,6 +4,13 @@
 //! stands in the order. One that is ready when it is first polled needs none of that. So the future is made and polled
 //! in a slot that is still free, and only if that was not all does the record get the slot, and goes the way of all others.
 //!
+//! # Runs
+//!
+//! Records pass in runs, for what is done once for each of them costs more than the call of a function that is ready at once. What a run
+//! needs, it looks up once, and what it has done, it counts once. A panic is caught around the run and not around each call, and the
+//! run tells what it was at: so it is known whose the panic is. A run ends with whatever does not pass, and that is worked on
+//! outside of it.
+//!
 //! # Why nobody sees a difference
 //!
 //! - *Order.* Records pass only while nothing that came before them has to leave first. One that passes leaves nothing behind
@@ -18,6 +25,7 @@
 use crate::attempts::Outcome;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause};
+use crate::input::{Fed, Feed};
 use crate::keys::Entered;
 use crate::panics::caught;
 use crate::policies::StagePolicies;
@@ -29,9 +37,48 @@ use crate::turn::Event;
 use std::fmt::Debug;
 use std::future::Future;
 use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// A run of records that pass.
+struct Run<T, Time> {
+    /// How many may pass.
+    limit: usize,
+    passed: usize,
+    at: At,
+    /// The last record that came, unless it has passed.
+    begun: Option<Begun<T, Time>>,
+}
+
+/// What a run is at: whose a panic is.
+enum At {
+    /// The input is asked.
+    Input,
+    /// A record came: the function is called, or what it returned is polled, or its result looked at.
+    Call,
+    /// A record has passed, and is dropped with its future. Should that panic, it changes nothing any more.
+    Drop,
+}
+
+/// A record whose request has begun.
+struct Begun<T, Time> {
+    record: T,
+    time: Time,
+    deadline: Option<Instant>,
+}
+
+/// Why a run ended.
+enum End<T, Time, M, Out> {
+    /// As many have passed as may.
+    Limit,
+    /// The input had no record.
+    Came(Poll<Fed<T, Time, M>>),
+    /// The record that the run is at does not pass.
+    Stays(Outcome<Out>),
+}
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
+    S: Feed<T, Time, M>,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,
@@ -58,67 +105,111 @@ where
     /// Takes records in until the stream has none, or they may no longer pass.
     pub(crate) fn pass(&mut self) -> Option<Event<T, Time>> {
         while self.turns_left > 0 && self.room.records > 0 {
-            let waker = self.signals.waker(INPUT);
-            match self.input.poll_next(&self.name, waker) {
-                Poll::Ready(Ok(Some(Element::Record(record, time)))) => {
-                    self.turns_left -= 1;
-                    if !self.passes(record, time) && !self.may_pass() {
-                        break;
-                    }
-                }
-                other => return self.came(other),
+            let mut run = Run {
+                limit: self.turns_left.min(self.room.records),
+                passed: 0,
+                at: At::Input,
+                begun: None,
+            };
+            let end = caught(|| self.run(&mut run));
+            self.count(run.passed);
+            let outcome = match (end, run.at) {
+                (Ok(End::Came(polled)), _) => return self.came_of(Ok(polled)),
+                (Err(message), At::Input) => return self.came_of(Err(message)),
+                (Err(message), At::Call) => Outcome::Failed(Cause::Panicked(message)),
+                (Ok(End::Stays(outcome)), _) => outcome,
+                (Err(_), At::Drop) | (Ok(End::Limit), _) => continue,
+            };
+            if let Some(begun) = run.begun {
+                self.enter(begun, outcome);
+            }
+            if !self.may_pass() {
+                break;
             }
         }
         self.signals.raise(INPUT);
         None
     }
 
-    /// False: the record could not pass, and was entered.
-    fn passes(&mut self, record: T, time: Time) -> bool {
-        let deadline = self.deadline();
+    fn came_of(&mut self, polled: Result<Poll<Fed<T, Time, M>>, String>) -> Option<Event<T, Time>> {
+        let polled = self.input.conclude(&self.name, polled);
+        self.came(polled)
+    }
+
+    /// Asks for records, calls the user's function for each, polls what it returns, and asks the retry policy about the result.
+    /// What is not ready stays in the next slot, and so does what panicked.
+    fn run(&mut self, run: &mut Run<T, Time>) -> End<T, Time, M, Out> {
+        let slot = FIRST_REQUEST + self.requests.next_slot();
+        let limit = self.bounds.timeout;
+        let [of_input, of_request] = self.signals.wakers([INPUT, slot]);
+        let cx = &mut Context::from_waker(of_input);
+        let request_cx = &mut Context::from_waker(of_request);
+        let Some(stream) = self.input.stream() else {
+            return End::Came(Poll::Ready(None));
+        };
+        let future = self.requests.next_future();
+        while run.passed < run.limit {
+            run.at = At::Input;
+            let (record, time) = match stream.poll_feed(cx) {
+                Poll::Ready(Some(Ok(Element::Record(record, time)))) => (record, time),
+                other => return End::Came(other),
+            };
+            let deadline = limit.and_then(|limit| self.alarm.after(limit));
+            run.at = At::Call;
+            let begun = run.begun.insert(Begun {
+                record,
+                time,
+                deadline,
+            });
+            self.policies.retry.record();
+            future.set(Some((self.function)(begun.record.clone())));
+            let polled = future
+                .as_mut()
+                .as_pin_mut()
+                .map(|first| first.poll(request_cx));
+            let Some(Poll::Ready(result)) = polled else {
+                return End::Stays(Outcome::Unfinished);
+            };
+            let again = self.policies.retry.next_delay(1, &result);
+            match (again, result) {
+                (None, Ok(output)) => self.outgoing.push_back(Element::Record(output, time)),
+                (None, Err(error)) => {
+                    return End::Stays(Outcome::Failed(Cause::Failed(error.into())));
+                }
+                (Some(delay), _) => return End::Stays(Outcome::Again(delay)),
+            }
+            run.passed += 1;
+            run.at = At::Drop;
+            future.set(None);
+            run.begun = None;
+        }
+        End::Limit
+    }
+
+    /// So many records have passed.
+    fn count(&mut self, passed: usize) {
+        self.turns_left -= passed;
+        self.room.records -= passed;
+        self.metrics.accepted += passed as u64;
+        self.metrics.attempts += passed as u64;
+        self.metrics.completed += passed as u64;
+        self.metrics.over_budget = self.policies.retry.over_budget();
+        self.latencies.add_at_once(passed as u64);
+    }
+
+    /// A record could not pass: it is entered.
+    fn enter(&mut self, begun: Begun<T, Time>, outcome: Outcome<Out>) {
+        self.turns_left -= 1;
         self.room.records -= 1;
         self.metrics.accepted += 1;
         self.metrics.attempts += 1;
-        self.policies.retry.record();
-        let outcome = self.ask(&record);
-        if let Outcome::Output(output) = outcome {
-            self.metrics.completed += 1;
-            self.latencies.add_at_once();
-            self.outgoing.push_back(Element::Record(output, time));
-            return true;
-        }
-        let place = self.order.enter();
         let entered = Entered {
-            record,
-            time,
-            place,
+            record: begun.record,
+            time: begun.time,
+            place: self.order.enter(),
         };
         let number = self.metrics.accepted;
-        let request = self.requests.insert_begun(entered, number, deadline);
+        let request = self.requests.insert_begun(entered, number, begun.deadline);
         self.update(request, outcome);
-        false
-    }
-
-    /// Calls the user's function, polls what it returns, and asks the retry policy about the result. What is not ready stays in the
-    /// next slot, and so does what panicked.
-    fn ask(&mut self, record: &T) -> Outcome<Out> {
-        let mut outcome = Outcome::Unfinished;
-        let asked = caught(|| {
-            let slot = FIRST_REQUEST + self.requests.next_slot();
-            let mut cx = Context::from_waker(self.signals.waker(slot));
-            let future = self.requests.next_future();
-            future.set(Some((self.function)(record.clone())));
-            if let Some(first) = future.as_mut().as_pin_mut()
-                && let Poll::Ready(result) = first.poll(&mut cx)
-            {
-                outcome = self.outcome(Some(1), result);
-                self.requests.next_future().set(None);
-            }
-        });
-        match (asked, outcome) {
-            (Err(message), Outcome::Unfinished) => Outcome::Failed(Cause::Panicked(message)),
-            // Should the future's `drop` panic, that changes nothing any more.
-            (_, outcome) => outcome,
-        }
     }
 }

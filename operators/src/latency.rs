@@ -125,10 +125,10 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// A request had its outcome at once.
+    /// So many requests had their outcomes at once.
     #[inline]
-    pub(crate) fn add_at_once(&mut self) {
-        self.at_once += 1;
+    pub(crate) fn add_at_once(&mut self, requests: u64) {
+        self.at_once += requests;
     }
 
     /// A request that was accepted at `from` had its outcome at `to`.

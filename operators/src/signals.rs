@@ -64,6 +64,15 @@ impl Signals {
         &self.signals[token].1
     }
 
+    /// The wakers that list these two tokens.
+    pub(crate) fn wakers(&mut self, tokens: [Token; 2]) -> [&Waker; 2] {
+        let last = tokens[0].max(tokens[1]);
+        if self.signals.len() <= last {
+            self.add_up_to(last);
+        }
+        tokens.map(|token| &self.signals[token].1)
+    }
+
     #[cold]
     fn add_up_to(&mut self, token: Token) {
         while self.signals.len() <= token {

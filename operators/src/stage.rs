@@ -6,7 +6,7 @@ use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::failure::Failure;
 use crate::guard::Guard as _;
-use crate::input::{Ask, Input};
+use crate::input::{Ask, Feed, Input};
 use crate::keys::{Entered, KeyBy as _, Lines};
 use crate::latency::Recent;
 use crate::metrics::Metrics;
@@ -73,7 +73,7 @@ where
     pub(crate) policies: Asked<P, T, Out, E>,
     /// Records that wait for their keys, in key-ordered mode.
     pub(crate) lines: Option<Box<dyn Lines<T, Time>>>,
-    pub(crate) input: Input<S, T, Time, M>,
+    pub(crate) input: Input<S>,
     /// What was taken without room for it, looking for a mark or out of a checkpoint: the next to come in.
     pub(crate) held: VecDeque<Held<T, Time, Out>>,
     pub(crate) requests: Requests<T, Time, Fut, Out>,
@@ -123,7 +123,7 @@ where
     #[track_caller]
     pub(crate) fn new(
         name: Arc<str>,
-        input: Input<S, T, Time, M>,
+        input: Input<S>,
         function: F,
         options: AsyncOptions<P>,
         timer: R,
@@ -267,6 +267,7 @@ where
 /// The task: turns while there is something to do, then a pause.
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Future for Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
+    S: Feed<T, Time, M>,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,

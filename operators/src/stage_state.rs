@@ -18,7 +18,7 @@
 
 use crate::element::{Element, EventTime, Mark, MarkOf};
 use crate::error::BoxError;
-use crate::input::Ask;
+use crate::input::{Ask, Feed};
 use crate::keys::Entered;
 use crate::order::{Place, Waiting};
 use crate::policies::StagePolicies;
@@ -127,6 +127,7 @@ where
 
 impl<S, T, F, Fut, Out, E, P, R> Stage<S, T, Timed, Mark, F, Fut, Out, E, P, R>
 where
+    S: Feed<T, Timed, Mark>,
     T: Clone + Debug,
     F: FnMut(T) -> Fut,
     Fut: Future<Output = Result<Out, E>>,

@@ -3,9 +3,9 @@
 use crate::async_elements::AsyncElements;
 use crate::async_flat_map::AsyncFlatMap;
 use crate::async_map::AsyncMap;
-use crate::element::{Element, EventTime, Mark, MarkOf};
+use crate::element::{Element, MarkOf};
 use crate::error::BoxError;
-use crate::input::Input;
+use crate::input::{Fed, Feed, Input};
 use crate::options::AsyncOptions;
 use crate::outlet::Outlet;
 use crate::policies::StagePolicies;
@@ -14,7 +14,9 @@ use crate::stage::Stage;
 use futures_core::Stream;
 use std::fmt::Debug;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// The async operators, for every [`Stream`]. Import it as `use peu_operators::StreamExt as _`.
 pub trait StreamExt: Stream + Sized + Send + 'static {
@@ -76,7 +78,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<Self::Item, Out, E>,
     {
-        let input = Input::new(self, |stream, cx| {
+        let input = Asked::input(self, |stream, cx| {
             let polled = stream.poll_next(cx);
             polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
         });
@@ -121,7 +123,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<Self::Item, Outs, E>,
     {
-        let input = Input::new(self, |stream, cx| {
+        let input = Asked::input(self, |stream, cx| {
             let polled = stream.poll_next(cx);
             polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
         });
@@ -172,7 +174,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<T, Out, E>,
     {
-        let input = Input::new(self, |stream, cx| {
+        let input = Asked::input(self, |stream, cx| {
             let polled = stream.poll_next(cx);
             polled.map(|next| next.map(|item| Ok(Element::Record(item.map_err(Into::into)?, ()))))
         });
@@ -224,7 +226,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<T, Out, E>,
     {
-        let input: Input<_, T, Option<EventTime>, Mark> = Input::new(self, |stream, cx| {
+        let input = Asked::input(self, |stream, cx| {
             stream.poll_next(cx).map(|next| next.map(Ok))
         });
         AsyncElements::new(start(input, runtime, name.into(), function, options))
@@ -235,14 +237,14 @@ impl<S: Stream + Send + 'static> StreamExt for S {}
 
 #[track_caller]
 fn start<S, T, Time, M, R, F, Fut, Out, E, P>(
-    input: Input<S, T, Time, M>,
+    input: Input<S>,
     runtime: &R,
     name: Arc<str>,
     function: F,
     options: AsyncOptions<P>,
 ) -> Arc<Outlet<Out, Time, M>>
 where
-    S: Stream + Send + 'static,
+    S: Feed<T, Time, M> + Send + 'static,
     T: Clone + Debug + Send + 'static,
     Time: Copy + Send + 'static,
     M: MarkOf,
@@ -256,4 +258,30 @@ where
     let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
     runtime.spawn(stage);
     outlet
+}
+
+/// A stream, and how it is asked for its next element.
+struct Asked<S, A> {
+    stream: Pin<Box<S>>,
+    ask: A,
+}
+
+impl<S, A> Asked<S, A> {
+    fn input<T, Time, M>(stream: S, ask: A) -> Input<Self>
+    where
+        A: FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<Fed<T, Time, M>>,
+    {
+        let stream = Box::pin(stream);
+        Input::new(Self { stream, ask })
+    }
+}
+
+impl<S, A, T, Time, M> Feed<T, Time, M> for Asked<S, A>
+where
+    A: FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<Fed<T, Time, M>>,
+{
+    #[inline]
+    fn poll_feed(&mut self, cx: &mut Context<'_>) -> Poll<Fed<T, Time, M>> {
+        (self.ask)(self.stream.as_mut(), cx)
+    }
 }

@@ -14,7 +14,7 @@ use crate::attempts::Outcome;
 use crate::element::{Element, MarkOf};
 use crate::error::{BoxError, Cause, StageError};
 use crate::guard::Ending;
-use crate::input::Next;
+use crate::input::{Feed, Next};
 use crate::keys::{Arrival, Entered};
 use crate::order::{Departure, Verdict};
 use crate::policies::StagePolicies;
@@ -53,6 +53,7 @@ pub(crate) enum Event<T, Time> {
 
 impl<S, T, Time, M, F, Fut, Out, E, P, R> Stage<S, T, Time, M, F, Fut, Out, E, P, R>
 where
+    S: Feed<T, Time, M>,
     T: Clone + Debug,
     Time: Copy,
     M: MarkOf,
@@ -365,7 +366,7 @@ where
         self.return_to_place(request);
         match self.requests.accepted(request) {
             Some(at) => self.latencies.add_between(at, self.alarm.now()),
-            None => self.latencies.add_at_once(),
+            None => self.latencies.add_at_once(1),
         }
         let place = self.requests.place(request);
         let line = self.requests.remove(request);

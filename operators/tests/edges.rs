@@ -5,7 +5,7 @@ mod kit;
 use kit::{Answer, Bench, Calls, Feed, Tap, World, ms};
 use peu_operators::{AsyncOptions, Cause, OnError, StreamExt as _};
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -144,6 +144,49 @@ fn a_future_that_panics_when_dropped_harms_nobody() {
     world.run();
     assert!(out.is_over());
     assert_eq!(world.tasks(), 0);
+}
+
+/// A record of which the fifth can't be cloned.
+#[derive(Debug)]
+struct Fragile(u64);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert_ne!(self.0, 5, "it broke");
+        Self(self.0)
+    }
+}
+
+#[test]
+fn a_panic_among_requests_that_are_ready_at_once_is_of_whom_it_is() {
+    for fifth_comes in [false, true] {
+        let world = World::new();
+        let records = (1..=5).map(move |n| {
+            assert!(n < 5 || fifth_comes, "no more");
+            Fragile(n)
+        });
+        let double = |Fragile(n): Fragile| {
+            assert_ne!(n, 2, "not this one");
+            ready(Ok::<_, Infallible>(2 * n))
+        };
+        let options = AsyncOptions::unordered().on_error(OnError::Skip);
+        let doubled =
+            futures_lite::stream::iter(records).async_map(&world, "double", double, options);
+        let monitor = doubled.monitor();
+        let mut out = Tap::new(doubled);
+        world.run();
+        let doubles = [(); 3].map(|()| out.next_now().unwrap().unwrap());
+        assert_eq!(doubles, [2, 6, 8]);
+        let error = out.next_now().unwrap().unwrap_err();
+        let is_of_the_input = matches!(error.cause(), Cause::InputPanicked(_));
+        assert_eq!(is_of_the_input, !fifth_comes);
+        assert_eq!(error.record(), fifth_comes.then_some(5));
+        assert!(out.is_over());
+        let metrics = monitor.metrics();
+        let came = if fifth_comes { 5 } else { 4 };
+        assert_eq!((metrics.accepted, metrics.attempts), (came, came));
+        assert_eq!((metrics.completed, metrics.skipped), (3, 1));
+    }
 }
 
 #[test]

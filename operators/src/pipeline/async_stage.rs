@@ -6,7 +6,7 @@ use super::operator::{Ask, Operator, Step};
 use crate::barrier::CheckpointBarrier;
 use crate::element::{Element, EventTime, Mark};
 use crate::error::{BoxError, Cause, StageError};
-use crate::input::Input;
+use crate::input::{Fed, Feed, Input};
 use crate::metrics::Monitor;
 use crate::options::AsyncOptions;
 use crate::outputs::Outputs;
@@ -17,7 +17,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -150,9 +149,14 @@ where
     let name = opening.enter(&name, format!("a stage from {from} to {to}"));
     let saved: Option<[Kept<O::Item, Out>; 2]> = opening.state(&name);
     let [held, untaken] = saved.unwrap_or_default();
-    let input = Input::new(Elements(input), |elements, cx| elements.poll(cx, Ask::Next));
     let host = opening.host.clone();
-    let (mut stage, outlet) = Stage::new(Arc::clone(&name), input, function, options, host);
+    let (mut stage, outlet) = Stage::new(
+        Arc::clone(&name),
+        Input::new(Elements(input)),
+        function,
+        options,
+        host,
+    );
     stage.restore(untaken.into_iter().chain(held));
     let requests = Arc::clone(&opening.requests);
     let waker = stage.keep_state(
@@ -174,17 +178,21 @@ struct Elements<O>(O);
 impl<O: Operator> Elements<O> {
     #[inline]
     fn poll(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         ask: Ask,
-    ) -> Poll<Option<Result<Element<O::Item>, BoxError>>> {
-        let polled = self.get_mut().0.poll_next(cx, ask);
+    ) -> Poll<Fed<O::Item, Option<EventTime>, Mark>> {
+        let polled = self.0.poll_next(cx, ask);
         polled.map(|step| step.map(|element| Ok(element?)))
     }
 }
 
-/// An operator is never pinned.
-impl<O> Unpin for Elements<O> {}
+impl<O: Operator> Feed<O::Item, Option<EventTime>, Mark> for Elements<O> {
+    #[inline]
+    fn poll_feed(&mut self, cx: &mut Context<'_>) -> Poll<Fed<O::Item, Option<EventTime>, Mark>> {
+        self.poll(cx, Ask::Next)
+    }
+}
 
 impl<Out> Operator for AsyncStage<Out>
 where
