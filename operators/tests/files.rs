@@ -6,16 +6,17 @@ use futures_lite::future::block_on;
 use kit::jobs::{Disk, outcome, start};
 use kit::{World, ms};
 use peu_operators::pipeline::{
-    CsvFile, CsvWriter, Job, JsonLines, Lines, LinesWriter, Operator, Pipeline, PipelineError,
-    ReadAhead, Reader, Report, Running, every, generate,
+    CsvFile, CsvWriter, Job, JsonLines, Lines, LinesWriter, Operator, PartitionedFiles, Pipeline,
+    PipelineError, ReadAhead, Reader, Report, Running, Sink, every, generate, iterate,
 };
 use peu_operators::{AsyncOptions, Offload, Spawn, Timer};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fs;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -585,4 +586,52 @@ fn s06_a_failed_job_without_checkpoints_leaves_nothing_behind_and_keeps_what_was
     assert!(error.ends_with("no more rows"), "{error}");
     assert_eq!(folder.read("rows.jsonl"), "of an earlier run");
     assert!(!folder.path("rows.jsonl.part").exists());
+}
+
+/// Why a job ends whose last record is none for its sink.
+fn refused_by<T, K>(records: [T; 3], sink: K) -> String
+where
+    T: Clone + Send + 'static,
+    K: Sink<T>,
+{
+    let job = Pipeline::source(iterate(records)).sink(sink);
+    let mut running = start(&World::new(), job).unwrap();
+    outcome(&mut running).unwrap().unwrap_err().to_string()
+}
+
+#[test]
+fn e02_a_record_that_is_none_for_its_file_is_named_with_it() {
+    let folder = Folder::new();
+    let path = folder.path("out");
+    let third = |path: &Path| {
+        let path = path.display();
+        format!("the sink failed: cannot write record 3 of this run to {path}: ")
+    };
+    // In JSON only texts are keys, and in CSV all rows are equally long.
+    let maps = [
+        BTreeMap::new(),
+        BTreeMap::new(),
+        BTreeMap::from([((1, 2), 3)]),
+    ];
+    let partitions = |_: &BTreeMap<(u8, u8), u8>| "a/b.jsonl".to_owned();
+    for (error, expected) in [
+        (
+            refused_by(maps.clone(), JsonLines::create(&path)),
+            third(&path) + "key must be a string",
+        ),
+        (
+            refused_by([vec![1], vec![2], vec![3, 4]], CsvWriter::create(&path)),
+            third(&path) + "CSV error: ",
+        ),
+        (
+            refused_by(["a", "b", "c\nd"], LinesWriter::create(&path)),
+            third(&path) + "it has a line break",
+        ),
+        (
+            refused_by(maps, PartitionedFiles::json_lines(&path, partitions)),
+            third(&path.join("a/b.jsonl")) + "key must be",
+        ),
+    ] {
+        assert!(error.starts_with(&expected), "{error}, not {expected}");
+    }
 }

@@ -74,7 +74,8 @@ impl<T: Serialize + Send + 'static> Sink<T> for CsvWriter {
     }
 
     async fn write(&mut self, record: T) -> Result<(), BoxError> {
-        self.rows.serialize(record)?;
+        let written = self.rows.serialize(record);
+        self.file.record(written)?;
         if self.rows.get_ref().len() < GATHER {
             return Ok(());
         }

@@ -50,7 +50,8 @@ impl<T: Serialize + Send + 'static> Sink<T> for JsonLines {
     }
 
     async fn write(&mut self, record: T) -> Result<(), BoxError> {
-        serde_json::to_writer(self.file.buffer(), &record)?;
+        let written = serde_json::to_writer(self.file.buffer(), &record);
+        self.file.record(written)?;
         self.file.buffer().push(b'\n');
         self.file.gathered().await
     }

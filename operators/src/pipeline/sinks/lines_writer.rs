@@ -53,9 +53,11 @@ impl<T: AsRef<str> + Send + 'static> Sink<T> for LinesWriter {
 
     async fn write(&mut self, record: T) -> Result<(), BoxError> {
         let line = record.as_ref();
-        if line.contains('\n') {
-            return Err(format!("a record has a line break, so it is no line: {line:?}").into());
-        }
+        let is_line = match line.contains('\n') {
+            true => Err(format!("it has a line break, so it is no line: {line:?}")),
+            false => Ok(()),
+        };
+        self.file.record(is_line)?;
         let buffer = self.file.buffer();
         buffer.extend_from_slice(line.as_bytes());
         buffer.push(b'\n');

@@ -14,6 +14,7 @@ mod lines_writer;
 mod part_file;
 mod partition_folder;
 mod partitioned_files;
+mod records;
 mod with_side;
 
 pub use async_sink::{AsyncSink, Unwritten};

@@ -8,6 +8,7 @@
 //! The file is locked as long as anything may still be done to it: by a job, or by a write of one that was dropped, which may be late
 //! where what blocks runs, and would land in what the next job has written.
 
+use super::records::Records;
 use crate::error::BoxError;
 use crate::pipeline::checkpoint::{folder_of, sync_folder};
 use crate::pipeline::host::Host;
@@ -76,6 +77,7 @@ pub(super) struct PartFile {
     paths: Arc<Paths>,
     opened: Option<(Host, Arc<File>)>,
     buffer: Vec<u8>,
+    records: Records,
     /// Written, the buffer included.
     length: u64,
     /// Of what was written, the buffer excluded.
@@ -96,6 +98,7 @@ impl PartFile {
             paths: Arc::new(Paths { whole: path, part }),
             opened: None,
             buffer: Vec::new(),
+            records: Records::default(),
             length: 0,
             checksum: crc32fast::Hasher::new(),
             is_wanted: false,
@@ -110,6 +113,14 @@ impl PartFile {
     /// Where bytes are added; `gathered` follows.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
+    }
+
+    /// A record was turned into bytes, or can't be: then the error says which, and for which file.
+    pub(super) fn record<E: Into<BoxError>>(
+        &mut self,
+        written: Result<(), E>,
+    ) -> Result<(), BoxError> {
+        self.records.next(written, || self.paths.whole.clone())
     }
 
     /// Nothing was written yet.

@@ -10,6 +10,7 @@
 
 use super::part_file::PreparedFile;
 use super::partition_folder::{Folder, Locks, Piece};
+use super::records::Records;
 use crate::error::BoxError;
 use crate::pipeline::host::Host;
 use crate::pipeline::sink::Sink;
@@ -67,6 +68,7 @@ pub struct PartitionedFiles<F> {
     file_of: F,
     format: Format,
     files: BTreeMap<String, Partition>,
+    records: Records,
     /// Bytes that wait in all files together.
     gathered: usize,
     /// A checkpoint speaks of the folder.
@@ -120,10 +122,26 @@ impl<F> PartitionedFiles<F> {
             file_of,
             format,
             files: BTreeMap::new(),
+            records: Records::default(),
             gathered: 0,
             is_wanted: false,
             is_complete: false,
         }
+    }
+
+    /// Adds a record to the file with this name.
+    fn append<T: Serialize>(&mut self, name: &str, record: &T) -> Result<(), BoxError> {
+        let file = match self.files.get_mut(name) {
+            Some(file) => file,
+            None => {
+                check(name)?;
+                self.files.entry(name.to_owned()).or_default()
+            }
+        };
+        let before = file.buffer.len();
+        file.append(record, self.format)?;
+        self.gathered += file.buffer.len() - before;
+        Ok(())
     }
 
     /// Writes what has gathered.
@@ -261,13 +279,9 @@ where
 
     async fn write(&mut self, record: T) -> Result<(), BoxError> {
         let name = (self.file_of)(&record);
-        if !self.files.contains_key(&name) {
-            check(&name)?;
-        }
-        let file = self.files.entry(name).or_default();
-        let before = file.buffer.len();
-        file.append(&record, self.format)?;
-        self.gathered += file.buffer.len() - before;
+        let written = self.append(&name, &record);
+        let path = || self.disk.folder.whole().join(&name);
+        self.records.next(written, path)?;
         match self.gathered < GATHER {
             true => Ok(()),
             false => self.write_all().await,
