@@ -11,10 +11,11 @@ use kit::jobs::Disk;
 use kit::{World, ms};
 use peu_operators::pipeline::{AsyncSink, AsyncSinkOptions, Pipeline, every, iterate};
 use peu_operators::{
-    AsyncOptions, BatchOptions, Batcher, Cache, CacheOptions, Fallback, Reload, Retry, Table,
-    Timer as _,
+    AsyncOptions, BatchOptions, Batcher, Cache, CacheOptions, Fallback, Reload, Retry,
+    StagePolicies, Table, Timer as _,
 };
 use std::collections::HashMap;
+use std::error::Error;
 use std::future::pending;
 use std::io;
 use std::path::Path;
@@ -35,15 +36,28 @@ async fn pass(points: &Points, place: &'static str) -> io::Result<()> {
 }
 
 /// A job with one stage, between a source and a sink that commits.
-macro_rules! job {
-    ($points:ident, $disk:ident, $state:ident, $function:expr, $options:expr) => {{
-        let numbers = Pipeline::source(iterate(0..RECORDS));
-        let job = numbers
-            .async_map(STAGE, $function, $options)
-            .sink($disk.sink())
-            .checkpoint(every(ms(3)).restore(), $state);
-        drive($points.world(), job)
-    }};
+fn job<F, Fut, E, P>(
+    points: &Points,
+    disk: &Disk<u64>,
+    state: &Path,
+    function: F,
+    options: AsyncOptions<P>,
+) -> End
+where
+    F: FnMut(u64) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<u64, E>> + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    P: StagePolicies<u64, u64, E>,
+{
+    let job = Pipeline::source(iterate(0..RECORDS))
+        .async_map(STAGE, function, options)
+        .sink(disk.sink())
+        .checkpoint(every(ms(3)).restore(), state);
+    drive(points.world(), job)
+}
+
+fn timed() -> AsyncOptions {
+    ordered().timeout(ms(TIMEOUT))
 }
 
 fn ordered() -> AsyncOptions {
@@ -63,8 +77,8 @@ fn retries(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
         }
     };
     let retry = Retry::fixed(ms(1)).max_retries(1);
-    let options = ordered().timeout(ms(TIMEOUT)).retry(retry);
-    job!(points, disk, state, function, options)
+    let options = timed().retry(retry);
+    job(points, disk, state, function, options)
 }
 
 fn fallbacks(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
@@ -82,7 +96,7 @@ fn fallbacks(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
     };
     let function = |_: u64| pending::<io::Result<u64>>();
     let options = ordered().timeout_then(ms(TIMEOUT), ms(TIMEOUT), fallback);
-    job!(points, disk, state, function, options)
+    job(points, disk, state, function, options)
 }
 
 fn loads(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
@@ -107,13 +121,7 @@ fn loads(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
             }
         }
     };
-    job!(
-        points,
-        disk,
-        state,
-        function,
-        ordered().timeout(ms(TIMEOUT))
-    )
+    job(points, disk, state, function, timed())
 }
 
 fn reloads(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
@@ -145,13 +153,7 @@ fn reloads(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
             }
         }
     };
-    job!(
-        points,
-        disk,
-        state,
-        function,
-        ordered().timeout(ms(TIMEOUT))
-    )
+    job(points, disk, state, function, timed())
 }
 
 fn batches(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
@@ -168,13 +170,7 @@ fn batches(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
     let batcher: Batcher<u64, u64, io::Error> =
         Batcher::new(points.world(), BatchOptions::new(2, ms(2)), call);
     let function = move |number: u64| batcher.call(number);
-    job!(
-        points,
-        disk,
-        state,
-        function,
-        ordered().timeout(ms(TIMEOUT))
-    )
+    job(points, disk, state, function, timed())
 }
 
 /// Into a service, whose rows are those of the disk.
