@@ -87,23 +87,34 @@ fn a_record_is_in_every_window_that_slides_over_it() {
     assert_eq!(bench.add(40), [(5, 0, 12), (10, 0, 28), (15, 0, 16)]);
 }
 
+/// A job of windows of 10 ms over one stream, in so many lanes; no record is late.
+fn in_lanes(
+    world: &World,
+    log: &Log<u64>,
+    disk: &Results,
+    watermarks: Watermarks,
+    lanes: usize,
+) -> Running {
+    let job = Pipeline::source(log.reader())
+        .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
+        .parallelism(lanes, |lane| lane)
+        .key_by(|n| n % 2)
+        .aggregate(
+            Windows::tumbling(ms(10)),
+            |sum: &mut u64, n| *sum += n,
+            |late| panic!("{late} is not late"),
+        )
+        .map(|window| (window.start.as_millis(), window.key, window.value))
+        .sink(disk.sink());
+    start(world, job).unwrap()
+}
+
 #[test]
 fn the_end_of_the_input_completes_all_windows_of_streams_that_were_idle() {
     for lanes in [1, 2] {
         let (world, log, disk) = (World::new(), Log::new(), Results::new());
         let watermarks = Watermarks::ascending().every(ms(1)).idle_after(ms(10));
-        let job = Pipeline::source(log.reader())
-            .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
-            .parallelism(lanes, |lane| lane)
-            .key_by(|n| n % 2)
-            .aggregate(
-                Windows::tumbling(ms(10)),
-                |sum: &mut u64, n| *sum += n,
-                |late| panic!("{late} is not late"),
-            )
-            .map(|window| (window.start.as_millis(), window.key, window.value))
-            .sink(disk.sink());
-        let mut running = start(&world, job).unwrap();
+        let mut running = in_lanes(&world, &log, &disk, watermarks, lanes);
         log.add(3);
         world.run();
         world.advance(ms(20));
@@ -119,18 +130,7 @@ fn the_end_of_the_input_completes_all_windows_of_streams_that_were_idle() {
 fn a_stream_says_how_far_it_has_come_before_it_is_idle() {
     let (world, log, disk) = (World::new(), Log::new(), Results::new());
     let watermarks = Watermarks::ascending().every(ms(20)).idle_after(ms(10));
-    let job = Pipeline::source(log.reader())
-        .event_time(|n: &u64| EventTime::from_millis(*n as i64), watermarks)
-        .parallelism(1, |lane| lane)
-        .key_by(|n| n % 2)
-        .aggregate(
-            Windows::tumbling(ms(10)),
-            |sum: &mut u64, n| *sum += n,
-            |late| panic!("{late} is not late"),
-        )
-        .map(|window| (window.start.as_millis(), window.key, window.value))
-        .sink(disk.sink());
-    let _running = start(&world, job).unwrap();
+    let _running = in_lanes(&world, &log, &disk, watermarks, 1);
     for record in [3, 25] {
         log.add(record);
     }
