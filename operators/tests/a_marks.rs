@@ -6,6 +6,11 @@ use kit::marked::{Marked, latency, watermark};
 use kit::{Answer, ms};
 use peu_operators::{AsyncOptions, Element, EventTime, Fallback, Mark, OnError, Recovery, Retry};
 
+/// Records whose last digit is the same have the same key.
+fn last_digit(record: &u64) -> u64 {
+    record % 10
+}
+
 #[test]
 fn a03_no_record_crosses_a_watermark_either_way() {
     let mut stage = Marked::new(AsyncOptions::unordered());
@@ -39,7 +44,7 @@ fn a03_in_ordered_mode_a_watermark_keeps_its_place_too() {
 
 #[test]
 fn a03_a_record_that_waits_for_its_key_is_before_the_watermark_that_came_after_it() {
-    let mut stage = Marked::new(AsyncOptions::key_ordered(|record: &u64| record % 10));
+    let mut stage = Marked::new(AsyncOptions::key_ordered(last_digit));
     stage.script(&[1, 11, 2, 0, 12, 21, 3]);
     assert_eq!(stage.calls.made(), [1, 2, 3], "11, 12 and 21 wait");
     stage.complete(3);
@@ -57,7 +62,7 @@ fn a03_a_record_that_waits_for_its_key_is_before_the_watermark_that_came_after_i
 
 #[test]
 fn a08_results_behind_a_watermark_leave_a_place_to_what_waits_for_its_key_in_front_of_it() {
-    let keyed = AsyncOptions::key_ordered(|record: &u64| record % 10);
+    let keyed = AsyncOptions::key_ordered(last_digit);
     let mut stage = Marked::new(keyed.capacity(3));
     stage.script(&[1, 11, 0, 3, 13, 5]);
     assert_eq!(
@@ -83,7 +88,7 @@ fn a08_results_behind_a_watermark_leave_a_place_to_what_waits_for_its_key_in_fro
 
 #[test]
 fn a08_the_place_of_a_record_that_is_left_out_is_taken_by_what_waits_in_front_of_a_watermark() {
-    let keyed = AsyncOptions::key_ordered(|record: &u64| record % 10);
+    let keyed = AsyncOptions::key_ordered(last_digit);
     let keyed = keyed.capacity(4).on_error(OnError::Skip);
     let mut stage = Marked::new(keyed);
     stage.script(&[1, 2, 3, 11, 12, 0, 4]);
@@ -105,7 +110,7 @@ fn a08_the_place_of_a_record_that_is_left_out_is_taken_by_what_waits_in_front_of
 
 #[test]
 fn r07_behind_a_watermark_that_waits_for_a_key_no_record_gives_its_place_back() {
-    let keyed = AsyncOptions::key_ordered(|record: &u64| record % 10);
+    let keyed = AsyncOptions::key_ordered(last_digit);
     let retry = Retry::fixed(ms(10)).without_place(3);
     let mut stage = Marked::new(keyed.capacity(2).retry(retry));
     stage.script(&[1, 11]);
@@ -215,7 +220,7 @@ fn a06_marks_are_bounded_while_nobody_takes_them() {
 
 #[test]
 fn a06_marks_that_wait_for_a_line_do_not_hold_the_line_up() {
-    let mut stage = Marked::new(AsyncOptions::key_ordered(|record: &u64| record % 10));
+    let mut stage = Marked::new(AsyncOptions::key_ordered(last_digit));
     stage.script(&[1, 11]);
     for time in 1..=2_000 {
         stage.feed.push(Element::Mark(watermark(time)));
