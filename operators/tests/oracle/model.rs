@@ -142,6 +142,20 @@ impl Entry {
         matches!(self.state, State::Running | State::BackOff(_))
     }
 
+    fn falls_back_until(&self) -> Option<u64> {
+        match self.state {
+            State::Fallback(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    fn rests_until(&self) -> Option<u64> {
+        match self.state {
+            State::BackOff(at) => Some(at),
+            _ => None,
+        }
+    }
+
     fn has_a_place(&self) -> bool {
         let is_settled = matches!(self.state, State::Settled(..));
         (self.is_in_flight() || is_settled) && !self.without_place

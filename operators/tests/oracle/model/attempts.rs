@@ -19,44 +19,32 @@ enum Due {
 }
 
 impl Model {
-    /// The record that is first, of those that wait for something until a time.
-    fn first(&self, until: impl Fn(&Entry) -> Option<u64>) -> Option<(u64, u64)> {
+    /// The record that is first, of those that wait for something until a time, if that is no later than `by`.
+    fn first(&self, by: u64, until: impl Fn(&Entry) -> Option<u64>) -> Option<u64> {
         let waiting = self.entries.iter().filter(|entry| entry.is_record());
         let waiting = waiting.filter_map(|e| Some((until(e)?, e.number, e.record())));
-        waiting.min().map(|(at, _, record)| (at, record))
+        let (at, _, record) = waiting.min()?;
+        (at <= by).then_some(record)
     }
 
     /// Timeouts first, then fallbacks, then the back-offs that are over, which all are when there is no more input, then second
     /// calls; of each the earliest first.
     fn due(&mut self) -> Option<Due> {
-        let (now, end_seen) = (self.now, self.end_seen);
+        let now = self.now;
         let times = self.setting.timeout.is_some();
-        let timeout = self.first(|e| (times && e.has_a_deadline()).then_some(e.deadline));
-        if let Some((at, record)) = timeout
-            && at <= now
-        {
+        let deadline = |e: &Entry| (times && e.has_a_deadline()).then_some(e.deadline);
+        if let Some(record) = self.first(now, deadline) {
             return Some(Due::Timeout(record));
         }
-        let fallback = self.first(|entry| match entry.state {
-            State::Fallback(at) => Some(at),
-            _ => None,
-        });
-        if let Some((at, record)) = fallback
-            && at <= now
-        {
+        if let Some(record) = self.first(now, Entry::falls_back_until) {
             return Some(Due::GiveUp(record));
         }
-        let retry = self.first(|entry| match entry.state {
-            State::BackOff(at) => Some(at),
-            _ => None,
-        });
-        if let Some((at, record)) = retry
-            && (at <= now || end_seen)
-        {
+        let rests_end_by = if self.end_seen { u64::MAX } else { now };
+        if let Some(record) = self.first(rests_end_by, Entry::rests_until) {
             return self.may_call().then_some(Due::Retry(record));
         }
-        let (at, record) = self.first(|entry| entry.hedge_at)?;
-        (at <= now && self.may_call()).then_some(Due::Hedge(record))
+        let record = self.first(now, |entry| entry.hedge_at)?;
+        self.may_call().then_some(Due::Hedge(record))
     }
 
     pub(super) fn look_at_the_clock(&mut self) {
