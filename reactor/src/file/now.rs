@@ -307,7 +307,8 @@ impl Default for Devices {
 }
 
 impl Devices {
-    fn is_local(&self, device: u64, ask: impl FnOnce() -> bool) -> bool {
+    /// `ask` fails when it can't be told now. That counts as "elsewhere", which is always right, and is not remembered.
+    fn is_local(&self, device: u64, ask: impl FnOnce() -> io::Result<bool>) -> bool {
         let (here, elsewhere) = (device << 1 | 1, device << 1);
         let place = &self.0[device as usize % DEVICES];
         // ORDERING: Relaxed. A word is an answer by itself; who does not see it asks.
@@ -315,7 +316,9 @@ impl Devices {
             known if known == here => true,
             known if known == elsewhere => false,
             _ => {
-                let is_local = ask();
+                let Ok(is_local) = ask() else {
+                    return false;
+                };
                 let answer = if is_local { here } else { elsewhere };
                 // ORDERING: Relaxed, as above.
                 place.store(answer, Ordering::Relaxed);
@@ -430,7 +433,7 @@ mod tests {
         let is_local = |device: u64| {
             devices.is_local(device, || {
                 asked.set(asked.get() + 1);
-                device.is_multiple_of(2)
+                Ok(device.is_multiple_of(2))
             })
         };
         for round in 1..=3 {
@@ -440,6 +443,16 @@ mod tests {
             }
             assert_eq!(asked.get(), DEVICES + 2 * round - 1);
         }
+    }
+
+    /// At the limit of descriptors nothing can be asked, but soon after.
+    #[test]
+    fn a_moment_without_descriptors_is_not_remembered() {
+        let devices = Devices::default();
+        let none_left = || Err(io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(!devices.is_local(7, none_left));
+        assert!(devices.is_local(7, || Ok(true)));
+        assert!(devices.is_local(7, none_left), "it is known by now");
     }
 
     #[test]

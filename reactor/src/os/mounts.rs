@@ -5,6 +5,7 @@
 //! (`/proc/self/mountinfo`).
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Kinds of file systems that keep their data on this machine. What is not on the list may ask a server or a program.
@@ -15,18 +16,34 @@ const LOCAL: [&str; 15] = [
     "overlay",
 ];
 
-/// Whether looking at a file whose inode is in memory waits for nobody. `false` too where that can't be told: without `/proc`.
+/// Whether looking at a file whose inode is in memory waits for nobody. `false` too where that can't be told: without `/proc`, or
+/// in a `chroot`, whose file systems the table of mounts leaves out.
+///
+/// # Errors
+/// It can't be told now: no descriptor or no memory is left.
 ///
 /// # Cost
 /// Two small files that the kernel makes up: some 20 µs, more with hundreds of mounts.
-pub(crate) fn is_on_this_machine(file: BorrowedFd<'_>) -> bool {
-    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
-    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else {
-        return false;
-    };
-    let mount = about.as_deref().ok().and_then(mount_of);
-    let kind = mount.and_then(|mount| kind_of(mount, &mounts));
-    kind.is_some_and(|kind| LOCAL.contains(&kind))
+pub(crate) fn is_on_this_machine(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let about = told(&format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let mounts = told("/proc/self/mountinfo")?;
+    let kind = mount_of(&about).and_then(|mount| kind_of(mount, &mounts));
+    Ok(kind.is_some_and(|kind| LOCAL.contains(&kind)))
+}
+
+/// What the kernel tells in a file; nothing, if there is no such file.
+fn told(path: &str) -> io::Result<String> {
+    let passing = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    match fs::read_to_string(path) {
+        Err(error)
+            if error
+                .raw_os_error()
+                .is_some_and(|number| passing.contains(&number)) =>
+        {
+            Err(error)
+        }
+        read => Ok(read.unwrap_or_default()),
+    }
 }
 
 /// The mount's number, from what the kernel says about a descriptor.
@@ -72,7 +89,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Miri's descriptors are not the kernel's")]
     fn each_descriptor_has_the_kind_of_its_mount() {
-        let local = |path| is_on_this_machine(fs::File::open(path).unwrap().as_fd());
+        let local = |path| is_on_this_machine(fs::File::open(path).unwrap().as_fd()).unwrap();
         assert!(local("/dev/null"));
         assert!(!local("/proc/self/maps"));
     }
