@@ -230,6 +230,43 @@ fn a_dropped_child_goes_on_or_is_killed_and_leaves_nothing_in_either_case() {
 }
 
 #[test]
+fn a_child_that_is_killed_as_the_runtime_ends_leaves_nothing() {
+    let sleeper = || {
+        let mut command = Command::new("sleep");
+        command.arg("1000").kill_on_drop(true).spawn().unwrap()
+    };
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let (id, held) = runtime.block_on(async {
+        let (child, held) = (sleeper(), sleeper());
+        let id = child.id();
+        peu::spawn(async move {
+            let _held = child;
+            std::future::pending::<()>().await
+        });
+        (id, held)
+    });
+    drop(runtime);
+    assert!(!exists(id), "dropped with its task");
+    let id = held.id();
+    drop(held);
+    assert!(!exists(id), "dropped when the runtime was gone");
+}
+
+#[test]
+fn nothing_is_started_that_nobody_can_wait_for() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _inside = handle.enter();
+    let mut command = Command::new("sleep");
+    let error = command.arg("1000").spawn().unwrap_err();
+    assert!(
+        error.to_string().starts_with("cannot start sleep: "),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_dropped_wait_loses_nothing() {
     run(async || {
         let mut child = shell("read line").stdin(Stdio::piped()).spawn().unwrap();

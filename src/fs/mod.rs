@@ -37,8 +37,6 @@ mod sequential;
 mod whole;
 mod work;
 
-pub(crate) use work::on_pool;
-
 pub use directory::{
     DirEntry, ReadDir, create_dir, create_dir_all, read_dir, remove_dir, remove_dir_all,
 };

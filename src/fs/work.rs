@@ -22,7 +22,7 @@ pub(super) async fn on_path<T: Send + 'static>(
 }
 
 /// Runs `job` on the pool.
-pub(crate) async fn on_pool<T: Send + 'static>(
+pub(super) async fn on_pool<T: Send + 'static>(
     runtime: &Handle,
     job: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

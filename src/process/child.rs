@@ -2,14 +2,21 @@
 
 use super::{ExitStatus, Output};
 use crate::Handle;
-use crate::fs::on_pool;
 use crate::io::{PipeReader, PipeWriter};
-use peu_reactor::{Async, process};
+use peu_reactor::{Async, Reactor, process};
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long one that was killed may take at the end of its runtime: much longer than the system needs, unless it waits for a
+/// disk or a server that does not answer, and then nobody should wait with it.
+const LONGEST_END: Duration = Duration::from_secs(1);
+/// About what the system needs to end a small process.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 /// The way into a child. To make it another child's output, hand over [`into_blocking`](peu_reactor::Async::into_blocking)
 /// of it: this end of the pipe never blocks otherwise, and most programs take that for an error.
@@ -40,7 +47,8 @@ pub type ChildStderr = PipeReader;
 /// A child process; from [`Command::spawn`](super::Command::spawn).
 ///
 /// Dropping it does not end the process, unless [`kill_on_drop`](super::Command::kill_on_drop) is set. Either way its
-/// status is collected when it ends, as long as the runtime lives, so that nothing of it remains in the system.
+/// status is collected when it ends, as long as the runtime lives, so that nothing of it remains in the system. One that
+/// is killed leaves nothing at the end of the runtime either, which waits for it, a second at most.
 ///
 /// # Example
 ///
@@ -82,7 +90,9 @@ struct Running {
     child: std::process::Child,
     /// None: the system has no such descriptors.
     end: Option<Async<OwnedFd>>,
-    runtime: Handle,
+    reactor: Reactor,
+    /// It ends without anybody's doing.
+    killed: bool,
 }
 
 impl Child {
@@ -91,33 +101,28 @@ impl Child {
         runtime: Handle,
         kill_on_drop: bool,
     ) -> io::Result<Child> {
-        let reactor = runtime.reactor();
-        let stdin = child
-            .stdin
-            .take()
-            .map(|pipe| Async::with_reactor(OwnedFd::from(pipe).into(), reactor));
-        let stdout = child
-            .stdout
-            .take()
-            .map(|pipe| Async::with_reactor(OwnedFd::from(pipe).into(), reactor));
-        let stderr = child
-            .stderr
-            .take()
-            .map(|pipe| Async::with_reactor(OwnedFd::from(pipe).into(), reactor));
-        let end = process::end_of(child.id(), reactor).ok();
+        let reactor = runtime.reactor().clone();
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let running = Running {
+            end: process::end_of(child.id(), &reactor).ok(),
             child,
-            end,
-            runtime: runtime.clone(),
+            reactor: reactor.clone(),
+            killed: false,
         };
-        Ok(Child {
-            stdin: stdin.transpose()?,
-            stdout: stdout.transpose()?,
-            stderr: stderr.transpose()?,
+        let mut child = Child {
+            stdin: None,
+            stdout: None,
+            stderr: None,
             running: Some(running),
             runtime,
-            kill_on_drop,
-        })
+            // What can't be handed to who started it goes at once.
+            kill_on_drop: true,
+        };
+        child.stdin = registered(pipes.0, &reactor)?;
+        child.stdout = registered(pipes.1, &reactor)?;
+        child.stderr = registered(pipes.2, &reactor)?;
+        child.kill_on_drop = kill_on_drop;
+        Ok(child)
     }
 
     /// The number of the process. After it was waited for, the system may give it to another.
@@ -155,7 +160,7 @@ impl Child {
     ///
     /// When it may not be ended by this process. That it has ended already is no error.
     pub fn start_kill(&mut self) -> io::Result<()> {
-        self.running_mut().child.kill()
+        self.running_mut().kill()
     }
 
     /// Ends it by force (SIGKILL), and waits until it is gone.
@@ -200,7 +205,7 @@ impl Drop for Child {
         };
         if self.kill_on_drop {
             // It has ended, or can't be ended: there is nobody to tell.
-            let _ = running.child.kill();
+            let _ = running.kill();
         }
         if !matches!(running.child.try_wait(), Ok(None)) {
             return;
@@ -211,28 +216,42 @@ impl Drop for Child {
 }
 
 impl Running {
+    fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.killed = true;
+        Ok(())
+    }
+
     async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let Running {
-            child,
-            end,
-            runtime,
-        } = self;
-        let not_yet = || io::Error::from(io::ErrorKind::WouldBlock);
-        match end {
+        let child = &mut self.child;
+        match &self.end {
             Some(end) => {
+                let not_yet = || io::Error::from(io::ErrorKind::WouldBlock);
                 end.read_with(|_| child.try_wait()?.ok_or_else(not_yet))
                     .await
             }
-            None => {
-                if let Some(status) = child.try_wait()? {
-                    return Ok(status);
-                }
-                let id = child.id();
-                on_pool(runtime, move || process::block_until_end_of(id)).await?;
-                child.try_wait()?.ok_or_else(not_yet)
-            }
+            None => process::look_for_end(|| child.try_wait(), &self.reactor).await,
         }
     }
+}
+
+/// Dropped while it runs, if the runtime takes no task that would wait for it. One that was killed is gone in a moment,
+/// and leaves nothing if somebody waits for that.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let limit = Instant::now() + LONGEST_END;
+        while self.killed && matches!(self.child.try_wait(), Ok(None)) && Instant::now() < limit {
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+fn registered<P: Into<OwnedFd>, T: AsFd + From<OwnedFd>>(
+    pipe: Option<P>,
+    reactor: &Reactor,
+) -> io::Result<Option<Async<T>>> {
+    pipe.map(|pipe| Async::with_reactor(T::from(pipe.into()), reactor))
+        .transpose()
 }
 
 async fn read_all(pipe: Option<PipeReader>) -> io::Result<Vec<u8>> {
@@ -276,24 +295,86 @@ async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
 
 #[cfg(test)]
 mod tests {
-    use crate::Runtime;
-    use crate::process::Command;
+    use super::Child;
+    use crate::fs::Tiers;
+    use crate::process::{Command, Stdio};
+    use crate::time::timeout;
+    use crate::{LocalRuntime, Runtime, fs};
+    use std::path::Path;
+    use std::time::Duration;
 
     /// As on a system without descriptors of processes.
+    fn without_descriptor(command: &mut Command) -> Child {
+        let mut child = command.spawn().unwrap();
+        child.running_mut().end = None;
+        child
+    }
+
+    fn sleeper() -> Child {
+        without_descriptor(Command::new("sleep").arg("1000").kill_on_drop(true))
+    }
+
     #[test]
-    fn a_thread_waits_where_there_is_no_descriptor() {
+    fn where_there_is_no_descriptor_it_is_looked_at() {
         let runtime = Runtime::builder().workers(1).build().unwrap();
         runtime.block_on(async {
-            let mut child = Command::new("sh")
-                .args(["-c", "read line; exit 7"])
-                .stdin(std::process::Stdio::piped())
-                .spawn()
-                .unwrap();
-            child.running_mut().end = None;
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "read line; exit 7"]);
+            let mut child = without_descriptor(shell.stdin(Stdio::piped()));
             assert!(child.try_wait().unwrap().is_none());
             let status = child.wait().await.unwrap();
             assert_eq!(status.code(), Some(7));
             assert_eq!(child.wait().await.unwrap(), status, "again");
         });
+    }
+
+    #[test]
+    fn waits_without_a_descriptor_hold_no_thread() {
+        let builder = LocalRuntime::builder().max_blocking_threads(2);
+        let runtime = builder.file_tiers(Tiers::POOL).build_local().unwrap();
+        runtime.block_on(async {
+            let mut child = sleeper();
+            for _ in 0..2 {
+                let pause = Duration::from_millis(20);
+                assert!(timeout(pause, child.wait()).await.is_err());
+            }
+            fs::read("/proc/self/stat").await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_runtime_ends_while_a_child_without_a_descriptor_lives() {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let mut child = {
+            let _inside = runtime.enter();
+            sleeper()
+        };
+        runtime.block_on(async {
+            let pause = Duration::from_millis(20);
+            assert!(timeout(pause, child.wait()).await.is_err());
+        });
+        drop(runtime);
+        let error = futures_lite::future::block_on(child.wait()).unwrap_err();
+        assert!(error.to_string().contains("runtime is gone"), "{error}");
+        let id = child.id();
+        drop(child);
+        assert!(!exists(id));
+    }
+
+    #[test]
+    fn a_child_that_can_not_be_waited_for_is_ended() {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let mut sleep = std::process::Command::new("sleep");
+        let child = sleep.arg("1000").stdin(Stdio::piped()).spawn().unwrap();
+        let id = child.id();
+        Child::new(child, handle, false).unwrap_err();
+        assert!(!exists(id));
+    }
+
+    /// Whether there is such a process, if only what is left of it.
+    fn exists(process: u32) -> bool {
+        Path::new(&format!("/proc/{process}")).exists()
     }
 }

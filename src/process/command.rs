@@ -128,7 +128,7 @@ impl Command {
     /// # Errors
     ///
     /// The system's, with the program's name: there is none, it may not be started, or there are too many processes or
-    /// descriptors.
+    /// descriptors; and when the runtime has ended. Then nothing runs.
     ///
     /// # Panics
     ///
@@ -139,6 +139,9 @@ impl Command {
     /// Starting a process blocks this task for about a millisecond.
     pub fn spawn(&mut self) -> io::Result<Child> {
         let runtime = Handle::current();
+        if runtime.reactor().is_closed() {
+            return Err(self.failed("start", io::Error::other("its runtime has ended")));
+        }
         let started = self.std.spawn();
         let child = started.map_err(|error| self.failed("start", error))?;
         Child::new(child, runtime, self.kill_on_drop).map_err(|error| self.failed("watch", error))

@@ -43,7 +43,7 @@ pub(crate) use open::{
     About, can_open_now, look, open, open_cached, opened, peek_cached, peek_cached_in,
     without_nonblocking,
 };
-pub(crate) use pidfd::{pidfd, wait as wait_for_process};
+pub(crate) use pidfd::pidfd;
 pub(crate) use read_now::{can_read_now, read_now};
 pub(crate) use signal::Seat;
 pub(crate) use timerfd::Alarm;

@@ -1,8 +1,6 @@
-//! The end of a child, without a handler for SIGCHLD: a descriptor that becomes readable (`pidfd_open`, Linux 5.3), or a
-//! wait that leaves the child's status to its owner.
+//! The end of a child, without a handler for SIGCHLD: a descriptor that becomes readable (`pidfd_open`, Linux 5.3).
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 /// A descriptor that becomes readable when the process ends.
@@ -21,27 +19,4 @@ pub(crate) fn pidfd(process: u32) -> io::Result<OwnedFd> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn pidfd(_: u32) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Blocks until the child has ended, and leaves it to be waited for.
-pub(crate) fn wait(process: u32) -> io::Result<()> {
-    let mut about = MaybeUninit::<libc::siginfo_t>::zeroed();
-    loop {
-        // SAFETY: the call writes into the struct that it is given.
-        let result = unsafe {
-            libc::waitid(
-                libc::P_PID,
-                process as libc::id_t,
-                about.as_mut_ptr(),
-                libc::WEXITED | libc::WNOWAIT,
-            )
-        };
-        if result == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
 }
