@@ -93,8 +93,11 @@ where
     async fn work(&mut self) -> Result<(), PipelineError> {
         let mut budget = Budget::default();
         loop {
-            let next = poll_fn(|cx| budget.poll(cx, |cx| self.poll_next(cx)));
-            match next.await {
+            let coming = Coming {
+                drive: self,
+                budget: &mut budget,
+            };
+            match coming.await {
                 Next::Record(record) => {
                     self.sink.write(record).await.map_err(sink_error)?;
                     self.counts.written += 1;
@@ -199,6 +202,22 @@ enum Next<T> {
     OtherMark,
     End,
     Failed(Box<PipelineError>),
+}
+
+/// Waits for what comes next. A future of its own, for `poll_fn` is not inlined here, and this is called for each record.
+struct Coming<'a, O, K> {
+    drive: &'a mut Drive<O, K>,
+    budget: &'a mut Budget,
+}
+
+impl<O: Operator, K: Sink<O::Item>> Future for Coming<'_, O, K> {
+    type Output = Next<O::Item>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { drive, budget } = self.get_mut();
+        budget.poll(cx, |cx| drive.poll_next(cx))
+    }
 }
 
 /// A future whose panics are its error.
