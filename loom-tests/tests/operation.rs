@@ -6,7 +6,7 @@
 //! The reactor is the real one, on real descriptors; its turns don't wait, and no descriptor ever changes, so that each
 //! run of an interleaving is the same.
 //!
-//! bound: two turns that pass each other take four preemptions; they still take less than a second.
+//! bound: the model of two turns has four preemptions, one more than usual, for it takes less than a second with them.
 //!
 //! twin: operation-cancel-unmarked
 //! twin: operation-two-at-once

@@ -204,8 +204,8 @@ fn of_statement(rest: &str) -> Option<String> {
     shares(&rest[..end]).then(|| name.to_owned())
 }
 
-/// Of `NAME: Type = …;`, for each use of it makes another. What a parameter's `>` is in front of is no type of a constant; and behind
-/// `*const`, or where a `const fn` begins, stands no name with its type.
+/// Of `NAME: Type = …;`, for each use of it makes another. A parameter looks the same up to its `>`, so what follows that is not looked
+/// at. A name with a type stands neither behind `*const` nor where a `const fn` begins.
 fn of_constant(rest: &str) -> Option<String> {
     let name = first_name(rest)?;
     let kind = rest.trim_start().strip_prefix(name)?.strip_prefix(':')?;
