@@ -20,8 +20,10 @@ struct Bench {
     disk: Disk<String>,
     tail: fn(Tail) -> Tail,
     life: Option<(World, Running)>,
-    /// Seconds: no two files are written at the same.
+    /// Seconds: no two files are written at the same,
     clock: u64,
+    /// unless it stands still.
+    stands: bool,
 }
 
 impl Bench {
@@ -32,6 +34,7 @@ impl Bench {
             tail: |tail| tail,
             life: None,
             clock: 0,
+            stands: false,
         }
     }
 
@@ -96,7 +99,7 @@ impl Bench {
             .open(self.path(name))
             .unwrap();
         log.write_all(text.as_bytes()).unwrap();
-        self.clock += 1;
+        self.clock += u64::from(!self.stands);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + self.clock);
         log.set_modified(time).unwrap();
     }
@@ -193,6 +196,22 @@ fn files_rotated_between_two_looks_are_read_in_their_order() {
     bench.rename("log", "log.2");
     bench.append("log-errors", "none of these\n");
     bench.append("log.2.gz", "nor these\n");
+    bench.append("log", "3\n");
+    bench.rename("log", "log.1");
+    bench.append("log", "4\n");
+    bench.look(10);
+    assert_eq!(bench.written(), ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn files_rotated_between_two_looks_and_written_at_the_same_time_are_read_in_their_order() {
+    let mut bench = Bench::started();
+    bench.stands = true;
+    bench.append("log", "1\n");
+    bench.look(1);
+    bench.rename("log", "log.3");
+    bench.append("log", "2\n");
+    bench.rename("log", "log.2");
     bench.append("log", "3\n");
     bench.rename("log", "log.1");
     bench.append("log", "4\n");

@@ -157,8 +157,11 @@ impl Follower {
         if let Some(line) = rest.map_err(|error| self.no_line(error))? {
             open.give(line, lines);
         }
-        self.open = self.next(&open)?;
-        Ok(self.open.is_some())
+        let over = open.identity;
+        let next = self.next(open)?;
+        let has_come = next.identity != over;
+        self.open = Some(next);
+        Ok(has_come)
     }
 
     /// The file that is read, to be put back.
@@ -240,12 +243,12 @@ impl Follower {
         }
     }
 
-    /// The file behind one that is over: one that was rotated after it, or else the one that has the name.
-    fn next(&self, over: &Open) -> Result<Option<Open>, BoxError> {
-        let next = rotated::next(&self.path, &over.file, over.identity);
+    /// The file behind one that is over, which stays until there is one.
+    fn next(&self, over: Open) -> Result<Open, BoxError> {
+        let next = rotated::next(&self.path, &over.file);
         match next.map_err(|error| self.cannot("look at the files beside", &error))? {
-            Some(file) => self.open_at(file, 0).map(Some),
-            None => self.newest(),
+            Some(file) => self.open_at(file, 0),
+            None => Ok(over),
         }
     }
 

@@ -42,8 +42,8 @@ const SELDOMEST: Duration = Duration::from_secs(24 * 3_600);
 ///
 /// The position in a checkpoint is a byte of a file, which is known by its number in the file system and by what it begins
 /// with, at most 1 KiB, and not by its name. So a file that was rotated meanwhile is found and read on, if it is still in the
-/// folder, and behind it the files that were rotated later, in the order in which they were last written, as long as they are called as
-/// copies are; then the one that has the name now. If the file is gone, removed or compressed, lines may be lost: the job ends
+/// folder, and behind it the files that were rotated later, in the order in which they were last written, of those written at the same time the one with the highest
+/// number or the earliest date first, as long as they are called as copies are; then the one that has the name now. If the file is gone, removed or compressed, lines may be lost: the job ends
 /// with an error that says so, unless [`allow_loss`](Tail::allow_loss) was said.
 ///
 /// # Examples
