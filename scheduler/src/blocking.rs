@@ -456,22 +456,28 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_closes_its_own_pool_does_what_is_mandatory() {
-        let pool = BlockingPool(pool(1, Duration::from_secs(10)));
-        let own = pool.clone();
-        let (tell, told) = mpsc::channel();
-        drop(pool.spawn(move || {
-            let job = {
-                let tell = tell.clone();
-                move || tell.send("done").unwrap()
-            };
-            own.spawn_mandatory(Box::new(job));
-            own.0.close(None);
-            tell.send("closed").unwrap();
-        }));
-        assert_eq!(told.recv(), Ok("done"));
-        assert_eq!(told.recv(), Ok("closed"));
-        assert_eq!(pool.0.close(None), 0);
+    fn a_job_that_closes_its_own_pool_does_what_is_mandatory_while_there_is_time() {
+        let minute = Duration::from_secs(60);
+        for (deadline, said) in [
+            (None, &["done", "closed"][..]),
+            (Some(Instant::now() + minute), &["done", "closed"]),
+            (Some(Instant::now()), &["closed"]),
+        ] {
+            let pool = BlockingPool(pool(1, Duration::from_secs(10)));
+            let own = pool.clone();
+            let (tell, told) = mpsc::channel();
+            drop(pool.spawn(move || {
+                let job = {
+                    let tell = tell.clone();
+                    move || tell.send("done").unwrap()
+                };
+                own.spawn_mandatory(Box::new(job));
+                own.0.close(deadline);
+                tell.send("closed").unwrap();
+            }));
+            assert_eq!(told.iter().collect::<Vec<_>>(), said);
+            assert_eq!(pool.0.close(None), 0);
+        }
     }
 
     #[test]
