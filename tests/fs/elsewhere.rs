@@ -8,12 +8,16 @@ use peu::Runtime;
 use peu::fs::{self, File, OpenOptions, Tiers};
 use peu_reactor::Reactor;
 use peu_reactor::file::Call;
+use rustix::fs::{AtFlags, CWD};
 use std::future::Future;
 use std::io::{ErrorKind::StorageFull, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Whatever takes longer hangs, also on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -202,6 +206,57 @@ fn nothing_of_a_program_is_touched_by_the_task() {
     assert_eq!(files.now, 0, "{files:?}");
     assert!(files.refused >= 2, "{files:?}");
     assert_eq!(files.ring, 0, "{files:?}");
+}
+
+/// What is mounted gets the device's number of what is gone, unless another test was faster: then once more.
+#[test]
+fn what_is_mounted_where_something_was_is_not_taken_for_it() {
+    let runtime = runtime(Tiers::ALL);
+    for _ in 0..20 {
+        let folder = crate::folder();
+        if !mounts_have_numbers(folder.path()) || run("mount -t tmpfs peu", &folder).is_none() {
+            eprintln!("mounts have no numbers, or no right to mount: a test of both is left out");
+            return;
+        }
+        let path = folder.path().join("sound");
+        std::fs::write(&path, "here").unwrap();
+        let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
+        let former = device(&path);
+        assert!(runtime.block_on(fs::metadata(&path)).unwrap().is_file());
+        let before = runtime.metrics().files.now;
+        run("umount", &folder).expect("nobody uses it");
+
+        let Some(program) = Program::mount_at(folder) else {
+            eprintln!("no FUSE here: a test of what is mounted after another is left out");
+            return;
+        };
+        runtime.block_on(async {
+            assert!(fs::read(&path).await.unwrap() == contents());
+            assert!(open(&path).await.metadata().await.unwrap().is_file());
+            assert!(fs::metadata(program.folder()).await.unwrap().is_dir());
+        });
+        let files = runtime.metrics().files;
+        assert_eq!(files.now, before, "{files:?}");
+        if device(program.folder()) == former {
+            return;
+        }
+    }
+    eprintln!("no device's number came again: that test had nothing to mistake");
+}
+
+/// From Linux 6.8 on (`STATX_MNT_ID_UNIQUE`).
+fn mounts_have_numbers(path: &Path) -> bool {
+    let number = rustix::fs::StatxFlags::from_bits_retain(0x4000);
+    let told = rustix::fs::statx(CWD, path, AtFlags::empty(), number);
+    told.is_ok_and(|told| told.stx_mask & number.bits() != 0)
+}
+
+/// Runs a command of words about a folder.
+fn run(command: &str, folder: &TempDir) -> Option<()> {
+    let mut words = command.split(' ');
+    let mut command = Command::new(words.next()?);
+    let done = command.args(words).arg(folder.path()).output().ok()?;
+    done.status.success().then_some(())
 }
 
 /// The ring would wait for the program, and read what comes by halves twice. A reactor that has nothing else says so.

@@ -45,7 +45,10 @@ struct Orders {
 impl Program {
     /// None without the right to mount, or without FUSE.
     pub(crate) fn mount() -> Option<Program> {
-        let at = crate::folder();
+        Program::mount_at(crate::folder())
+    }
+
+    pub(crate) fn mount_at(at: TempDir) -> Option<Program> {
         let kernel = File::options()
             .read(true)
             .write(true)

@@ -75,7 +75,7 @@ pub struct Files {
     tiers: Tiers,
     reads_now: bool,
     opens_now: bool,
-    devices: now::Devices,
+    mounts: now::Mounts,
     /// Made when it is first needed. The error's number, where it can't be made.
     ring: OnceLock<Result<ring::Ring, i32>>,
     done_now: Counter,
@@ -93,7 +93,7 @@ impl Files {
             tiers,
             reads_now: now && os::can_read_now(),
             opens_now: now && os::can_open_now(),
-            devices: now::Devices::default(),
+            mounts: now::Mounts::default(),
             ring: OnceLock::new(),
             done_now: Counter::default(),
             missed: Counter::default(),

@@ -10,8 +10,9 @@
 //!
 //! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) nothing is opened, looked at or closed here (to close is to
 //! write back what is left, or to say so to the server): only those on a list are (`os/mounts.rs`), and what is not on it
-//! counts as elsewhere. Which kind a device has is looked up once in the kernel's table of mounts, for which no server is
-//! asked. Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised
+//! counts as elsewhere. Of which kind a mount is, is looked up once in the kernel's table of them, for which no server is
+//! asked. Before Linux 6.8 a mount has no number of its own, only its device's: one that gets the number of another that is
+//! gone is taken for it. Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised
 //! to heed it, and the others refuse it at once.
 //!
 //! The ring gets none of them either. Of a file that promises nothing its first try asks whether it is ready, which FUSE asks the
@@ -271,8 +272,8 @@ impl Files {
     }
 
     fn is_on_this_machine(&self, file: &File, about: &os::About) -> bool {
-        self.devices
-            .is_local(about.device, || os::is_on_this_machine(file.as_fd()))
+        self.mounts
+            .is_local(about.mount, || os::is_on_this_machine(file.as_fd()))
     }
 }
 
@@ -291,26 +292,25 @@ pub enum Nature {
     Other,
 }
 
-/// Which file systems keep their data here, as far as was asked: a word for each device, in the place that its number says.
-/// A disk's parts, and file systems without a disk, have numbers in a row, so two that share a place are rare; they then
-/// are asked for by turns.
+/// Which mounts keep their data here, as far as was asked: a word for each, in the place that its number says. Two may share a
+/// place, and are then asked for by turns; numbers are given in a row, so it is rare with the few mounts that a process uses.
 #[derive(Debug)]
-pub(super) struct Devices([AtomicU64; DEVICES]);
+pub(super) struct Mounts([AtomicU64; MOUNTS]);
 
-/// Devices that are remembered: more than most machines have.
-const DEVICES: usize = 16;
+/// Mounts that are remembered: more than most processes use.
+const MOUNTS: usize = 16;
 
-impl Default for Devices {
-    fn default() -> Devices {
-        Devices(std::array::from_fn(|_| AtomicU64::new(u64::MAX)))
+impl Default for Mounts {
+    fn default() -> Mounts {
+        Mounts(std::array::from_fn(|_| AtomicU64::new(u64::MAX)))
     }
 }
 
-impl Devices {
+impl Mounts {
     /// `ask` fails when it can't be told now. That counts as "elsewhere", which is always right, and is not remembered.
-    fn is_local(&self, device: u64, ask: impl FnOnce() -> io::Result<bool>) -> bool {
-        let (here, elsewhere) = (device << 1 | 1, device << 1);
-        let place = &self.0[device as usize % DEVICES];
+    fn is_local(&self, mount: u64, ask: impl FnOnce() -> io::Result<bool>) -> bool {
+        let (here, elsewhere) = (mount << 1 | 1, mount << 1);
+        let place = &self.0[mount as usize % MOUNTS];
         // ORDERING: Relaxed. A word is an answer by itself; who does not see it asks.
         match place.load(Ordering::Relaxed) {
             known if known == here => true,
@@ -427,32 +427,32 @@ mod tests {
     }
 
     #[test]
-    fn each_device_is_asked_for_once() {
-        let devices = Devices::default();
+    fn each_mount_is_asked_for_once() {
+        let mounts = Mounts::default();
         let asked = std::cell::Cell::new(0);
-        let is_local = |device: u64| {
-            devices.is_local(device, || {
+        let is_local = |mount: u64| {
+            mounts.is_local(mount, || {
                 asked.set(asked.get() + 1);
-                Ok(device.is_multiple_of(2))
+                Ok(mount.is_multiple_of(2))
             })
         };
         for round in 1..=3 {
-            for device in (0..DEVICES as u64).chain([254 << 32]) {
+            for mount in (0..MOUNTS as u64).chain([254 << 32]) {
                 // The last one has the place of the first.
-                assert_eq!(is_local(device), device.is_multiple_of(2), "{device}");
+                assert_eq!(is_local(mount), mount.is_multiple_of(2), "{mount}");
             }
-            assert_eq!(asked.get(), DEVICES + 2 * round - 1);
+            assert_eq!(asked.get(), MOUNTS + 2 * round - 1);
         }
     }
 
     /// At the limit of descriptors nothing can be asked, but soon after.
     #[test]
     fn a_moment_without_descriptors_is_not_remembered() {
-        let devices = Devices::default();
+        let mounts = Mounts::default();
         let none_left = || Err(io::Error::from_raw_os_error(libc::EMFILE));
-        assert!(!devices.is_local(7, none_left));
-        assert!(devices.is_local(7, || Ok(true)));
-        assert!(devices.is_local(7, none_left), "it is known by now");
+        assert!(!mounts.is_local(7, none_left));
+        assert!(mounts.is_local(7, || Ok(true)));
+        assert!(mounts.is_local(7, none_left), "it is known by now");
     }
 
     #[test]

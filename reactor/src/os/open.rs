@@ -50,7 +50,8 @@ pub(crate) use none::{
 /// What memory knows about a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About {
-    pub(crate) device: u64,
+    /// Which file system: its mount, by a number that no other will have while the system runs (Linux 6.8); else its device.
+    pub(crate) mount: u64,
     pub(crate) size: u64,
     pub(crate) is_file: bool,
     pub(crate) is_file_or_directory: bool,
@@ -61,6 +62,9 @@ mod linux {
     use super::*;
     use std::mem::MaybeUninit;
     use std::os::fd::{AsRawFd, BorrowedFd};
+
+    /// `STATX_MNT_ID_UNIQUE`, which is too new for many versions of the libc crate. In `linux/stat.h`.
+    const UNIQUE_MOUNT: u32 = 0x4000;
 
     /// Whether this kernel can, and no filter forbids it.
     pub(crate) fn can_open_now() -> bool {
@@ -116,7 +120,7 @@ mod linux {
     pub(crate) fn look(file: BorrowedFd<'_>) -> io::Result<About> {
         let mut seen = MaybeUninit::<libc::statx>::zeroed();
         let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-        let wanted = libc::STATX_TYPE | libc::STATX_SIZE;
+        let wanted = libc::STATX_TYPE | libc::STATX_SIZE | UNIQUE_MOUNT;
         // SAFETY: the path is empty and ends with a zero, the call writes into the struct that it is given, and the borrow
         // keeps the descriptor open.
         let result = unsafe {
@@ -134,8 +138,10 @@ mod linux {
         // SAFETY: all zeroes are a valid statx, and the call has filled it in.
         let seen = unsafe { seen.assume_init() };
         let kind = u32::from(seen.stx_mode) & libc::S_IFMT;
+        let device = u64::from(seen.stx_dev_major) << 32 | u64::from(seen.stx_dev_minor);
+        let knows_mount = seen.stx_mask & UNIQUE_MOUNT != 0;
         Ok(About {
-            device: u64::from(seen.stx_dev_major) << 32 | u64::from(seen.stx_dev_minor),
+            mount: if knows_mount { seen.stx_mnt_id } else { device },
             size: seen.stx_size,
             is_file: kind == libc::S_IFREG,
             is_file_or_directory: kind == libc::S_IFREG || kind == libc::S_IFDIR,
