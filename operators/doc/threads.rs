@@ -1,5 +1,11 @@
 use peu_operators::{Offload, Spawn, Timer};
-use std::{future::Future, pin::Pin, task::{Context, Poll}, thread, time::Instant};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    thread,
+    time::Instant,
+};
 
 #[derive(Clone)]
 pub struct Threads;

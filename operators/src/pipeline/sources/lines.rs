@@ -53,8 +53,11 @@ impl Lines {
 
     fn open_at(&self) -> io::Result<BufReader<File>> {
         let mut file = File::open(&self.path)?;
-        still_has(&file, self.position.byte)?;
-        file.seek(SeekFrom::Start(self.position.byte))?;
+        // A FIFO can be read from its start, and gone on with nowhere.
+        if self.position.byte > 0 {
+            still_has(&file, self.position.byte)?;
+            file.seek(SeekFrom::Start(self.position.byte))?;
+        }
         Ok(BufReader::new(file))
     }
 }

@@ -4,11 +4,16 @@
 //! one knows which before. Handing a record over between threads takes longer than the former. So a job reads some
 //! hundred records, and while these are used, the next job reads on: the cost of handing over is spread thin, and the
 //! pipeline seldom waits.
+//!
+//! An input may also be slow: a FIFO, a terminal, a file on a server. A record that is there does not wait for those that will come with it in a batch:
+//! whoever needs one takes what has been read so far, though not so often that a fast reader's batches fall apart.
 
 use crate::error::BoxError;
 use crate::panics::caught;
 use crate::pipeline::host::{Host, Offloaded};
 use crate::pipeline::source::Source;
+use crate::runtime::Timer;
+use crate::sync::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -17,10 +22,16 @@ use std::future::Future;
 use std::io;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 /// How many records a job reads: enough to make the hand-over, some 10 µs, a small part of the cost of reading them.
 const BATCH: usize = 256;
+
+/// So long, at least, from one time at which a batch is taken before it is complete to the next: a hundred times what that costs, and no time for
+/// one who waits for a slow input.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A source whose calls block, as those of files do. [`ReadAhead`] makes a [`Source`] of it.
 pub trait Reader: Send + 'static {
@@ -52,7 +63,8 @@ pub trait Reader: Send + 'static {
 /// A record, and the position behind it.
 pub type Read<R> = (<R as Reader>::Item, <R as Reader>::Position);
 
-/// A [`Reader`] as a [`Source`].
+/// A [`Reader`] as a [`Source`]. It reads in the background, a batch ahead of what is asked for; but a record that has been read does not wait
+/// for the rest of its batch, longer than a millisecond.
 ///
 /// # Examples
 ///
@@ -92,8 +104,11 @@ pub type Read<R> = (<R as Reader>::Item, <R as Reader>::Position);
 pub struct ReadAhead<R: Reader> {
     host: Option<Host>,
     state: State<R>,
-    /// What was read and not given.
+    tray: Arc<Tray<R>>,
+    /// What was taken from there and not given.
     ready: VecDeque<Read<R>>,
+    /// Until the tray may be taken from before the batch is complete.
+    pause: Option<<Host as Timer>::Sleep>,
     /// Behind the last record that was given. None: at the start.
     position: Option<R::Position>,
 }
@@ -106,18 +121,50 @@ enum State<R: Reader> {
     Over,
 }
 
-/// What a job read, and the reader, if there may be more.
-struct Batch<R: Reader> {
+/// How a job ended: with the reader, if there may be more.
+type Batch<R> = Result<Option<R>, BoxError>;
+
+/// Where a job puts what it reads.
+struct Tray<R: Reader>(Mutex<OnTray<R>>);
+
+struct OnTray<R: Reader> {
     records: VecDeque<Read<R>>,
-    end: Result<Option<R>, BoxError>,
+    /// Who found nothing.
+    waits: Option<Waker>,
 }
 
-impl<R: Reader> Batch<R> {
-    fn failed(error: BoxError) -> Self {
-        Self {
-            records: VecDeque::new(),
-            end: Err(error),
+impl<R: Reader> Tray<R> {
+    fn new() -> Self {
+        Self(Mutex::new(OnTray {
+            records: VecDeque::with_capacity(BATCH),
+            waits: None,
+        }))
+    }
+
+    fn put(&self, record: Read<R>) {
+        let mut tray = self.0.lock();
+        tray.records.push_back(record);
+        let waits = tray.waits.take();
+        drop(tray);
+        if let Some(waits) = waits {
+            waits.wake();
         }
+    }
+
+    /// Takes all into an empty queue.
+    fn take(&self, into: &mut VecDeque<Read<R>>) {
+        mem::swap(&mut self.0.lock().records, into);
+    }
+
+    /// The same, or wakes the task with the first record that comes.
+    fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Read<R>>) -> Poll<()> {
+        let mut tray = self.0.lock();
+        if tray.records.is_empty() {
+            tray.waits = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        mem::swap(&mut tray.records, into);
+        Poll::Ready(())
     }
 }
 
@@ -127,63 +174,72 @@ impl<R: Reader> ReadAhead<R> {
         Self {
             host: None,
             state: State::Unopened(reader),
+            tray: Arc::new(Tray::new()),
             ready: VecDeque::new(),
+            pause: None,
             position: None,
         }
     }
 
+    /// A job has ended.
     fn take(&mut self, batch: Batch<R>) {
-        self.ready = batch.records;
-        match batch.end {
+        self.tray.take(&mut self.ready);
+        match batch {
             Ok(Some(reader)) => self.begin(reader),
             Ok(None) => {}
             Err(error) => self.state = State::Failed(error),
         }
     }
 
+    /// Takes what a job that still reads has read so far.
+    fn poll_incomplete(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        ready!(self.tray.poll_take(cx, &mut self.ready));
+        let host = self.host.as_ref();
+        let again = host.and_then(|host| Some((host, host.now().checked_add(PAUSE)?)));
+        self.pause = again.map(|(host, again)| host.sleep_until(again));
+        Poll::Ready(())
+    }
+
     /// Reads on in the background.
     fn begin(&mut self, reader: R) {
-        if let Some(host) = &self.host {
-            self.state = State::Reading(host.offload(|| unless_it_panics(|| read_batch(reader))));
-        }
+        let tray = Arc::clone(&self.tray);
+        self.offload(move || read_batch(reader, &tray));
     }
 
     /// Opens the reader and reads, in the background.
     fn begin_at_start(&mut self, mut reader: R) {
-        let from = self.position.clone();
+        let (from, tray) = (self.position.clone(), Arc::clone(&self.tray));
+        self.offload(move || {
+            reader.open(from.as_ref())?;
+            read_batch(reader, &tray)
+        });
+    }
+
+    fn offload(&mut self, job: impl FnOnce() -> Batch<R> + Send + 'static) {
         if let Some(host) = &self.host {
-            let begin = move || match reader.open(from.as_ref()) {
-                Ok(()) => read_batch(reader),
-                Err(error) => Batch::failed(error),
-            };
-            self.state = State::Reading(host.offload(|| unless_it_panics(begin)));
+            self.state = State::Reading(host.offload(|| unless_it_panics(job)));
         }
     }
 }
 
 /// A panic of the reader is its error.
-fn unless_it_panics<R: Reader>(read: impl FnOnce() -> Batch<R>) -> Batch<R> {
-    let read = caught(read);
-    read.unwrap_or_else(|message| Batch::failed(format!("the reader panicked: {message}").into()))
+fn unless_it_panics<R: Reader>(job: impl FnOnce() -> Batch<R>) -> Batch<R> {
+    let read = caught(job);
+    read.unwrap_or_else(|message| Err(format!("the reader panicked: {message}").into()))
 }
 
-fn read_batch<R: Reader>(mut reader: R) -> Batch<R> {
-    let mut records = VecDeque::with_capacity(BATCH);
-    while records.len() < BATCH {
-        match reader.read() {
-            Ok(Some(record)) => records.push_back(record),
-            Ok(None) => {
-                let end = Ok(None);
-                return Batch { records, end };
-            }
-            Err(error) => {
-                let end = Err(error);
-                return Batch { records, end };
-            }
+fn read_batch<R: Reader>(mut reader: R, tray: &Tray<R>) -> Batch<R> {
+    for _ in 0..BATCH {
+        match reader.read()? {
+            Some(record) => tray.put(record),
+            None => return Ok(None),
         }
     }
-    let end = Ok(Some(reader));
-    Batch { records, end }
+    Ok(Some(reader))
 }
 
 impl<R: Reader> Source for ReadAhead<R> {
@@ -204,16 +260,14 @@ impl<R: Reader> Source for ReadAhead<R> {
             }
             match mem::replace(&mut self.state, State::Over) {
                 State::Unopened(reader) => self.begin_at_start(reader),
-                State::Reading(mut job) => {
-                    let Poll::Ready(batch) = Pin::new(&mut job).poll(cx) else {
+                State::Reading(mut job) => match Pin::new(&mut job).poll(cx) {
+                    Poll::Ready(Ok(batch)) => self.take(batch),
+                    Poll::Ready(Err(gone)) => return Poll::Ready(Some(Err(gone.into()))),
+                    Poll::Pending => {
                         self.state = State::Reading(job);
-                        return Poll::Pending;
-                    };
-                    match batch {
-                        Ok(batch) => self.take(batch),
-                        Err(gone) => return Poll::Ready(Some(Err(gone.into()))),
+                        ready!(self.poll_incomplete(cx));
                     }
-                }
+                },
                 State::Failed(error) => return Poll::Ready(Some(Err(error))),
                 State::Over => return Poll::Ready(None),
             }
