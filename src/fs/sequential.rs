@@ -10,7 +10,8 @@
 //!
 //! The position is ahead of the reader by what lies unread in the buffers. Whatever depends on the position (a write, a
 //! seek) first moves it back; so does what changes the file elsewhere (a write at a position, a new length), for what was
-//! read may be so no longer.
+//! read may be so no longer. What can't be sought in, such as a terminal or a named pipe, has no position: there a write leaves
+//! what is unread to the reader.
 //!
 //! # Two buffers
 //!
@@ -210,26 +211,34 @@ enum Outcome {
     /// So much; and whether it had to come from the disk, and more is likely to follow.
     Read(usize, bool),
     Written,
+    /// To what has no position, so that what was read is still to be read.
+    WrittenApart,
     Sought(u64),
     Rewound,
 }
 
 impl Errand {
     fn run(mut self) {
-        let outcome = self.rewind().and_then(|()| self.perform());
+        let outcome = self.perform();
         let outcome = outcome.map_err(|error| self.open.failed(self.task.name(), error));
         self.come_home(outcome);
     }
 
-    fn rewind(&self) -> io::Result<()> {
-        match i64::try_from(self.unread) {
-            Ok(0) => Ok(()),
+    /// Moves the position back to the reader. False: the file has none, and a write does not need one.
+    fn rewind(&self) -> io::Result<bool> {
+        let rewound = match i64::try_from(self.unread) {
+            Ok(0) => return Ok(true),
             Ok(unread) => (&**self.open.file()).seek_relative(-unread),
             Err(_) => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        match (rewound, &self.task) {
+            (Err(error), Task::Write(_)) if error.kind() == io::ErrorKind::NotSeekable => Ok(false),
+            (rewound, _) => rewound.map(|()| true),
         }
     }
 
     fn perform(&mut self) -> io::Result<Outcome> {
+        let has_position = self.rewind()?;
         let mut file = &**self.open.file();
         Ok(match &mut self.task {
             Task::Read(buffer, length) => {
@@ -237,7 +246,14 @@ impl Errand {
                 let (count, is_run) = self.open.read(buffer)?;
                 Outcome::Read(count, is_run)
             }
-            Task::Write(bytes) => file.write_all(bytes).map(|()| Outcome::Written)?,
+            Task::Write(bytes) => {
+                file.write_all(bytes)?;
+                if has_position {
+                    Outcome::Written
+                } else {
+                    Outcome::WrittenApart
+                }
+            }
             Task::Seek(to) => Outcome::Sought(file.seek(*to)?),
             Task::Rewind => Outcome::Rewound,
         })
@@ -269,6 +285,7 @@ impl Errand {
                 state.forget();
                 state.sought = self.task.destination().map(|to| (to, at));
             }
+            Ok(Outcome::WrittenApart) => {}
             Err(_) if is_ahead => state.run = 0,
             Err(error) => state.failure = Some(error),
         }

@@ -2,10 +2,11 @@
 
 use crate::{SETS, assert_error, errno_of, folder, names, on_each_tier, runtime};
 use futures_lite::future::BoxedLocal;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use peu::fs::{self, File};
+use futures_lite::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use peu::fs::{self, File, OpenOptions};
 use peu::{Handle, Runtime};
-use std::io::ErrorKind::StorageFull;
+use std::io::ErrorKind::{NotSeekable, StorageFull};
+use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -201,6 +202,32 @@ fn a_pipe_by_name_is_read_like_a_file() {
         file.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "through the pipe");
         writer.join().unwrap().unwrap();
+    });
+}
+
+/// As with a terminal: what is written has nothing to do with what was read.
+#[test]
+fn a_write_to_what_can_not_be_sought_in_leaves_what_is_unread() {
+    on_each_tier(async |folder| {
+        let path = folder.join("pipe");
+        let Ok(mut made) = Command::new("mkfifo").arg(&path).spawn() else {
+            eprintln!("no mkfifo here: the test of a pipe is left out");
+            return;
+        };
+        assert!(made.wait().unwrap().success());
+        let mut both = OpenOptions::new();
+        both.read(true).write(true);
+        let mut file = both.open(&path).await.unwrap();
+        file.write_all(b"ab").await.unwrap();
+        file.flush().await.unwrap();
+        let (mut first, mut rest) = ([0], [0; 2]);
+        file.read_exact(&mut first).await.unwrap();
+        file.write_all(b"c").await.unwrap();
+        file.flush().await.unwrap();
+        file.read_exact(&mut rest).await.unwrap();
+        assert_eq!((&first, &rest), (b"a", b"bc"));
+        let error = file.seek(SeekFrom::Start(0)).await.unwrap_err();
+        assert_eq!(error.kind(), NotSeekable);
     });
 }
 
