@@ -11,9 +11,10 @@
 //! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) nothing is opened, looked at or closed here (to close is to
 //! write back what is left, or to say so to the server): only those on a list are (`os/mounts.rs`), and what is not on it
 //! counts as elsewhere. Of which kind a mount is, is looked up once in the kernel's table of them, for which no server is
-//! asked. Before Linux 6.8 a mount has no number of its own, only its device's: one that gets the number of another that is
-//! gone is taken for it. Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised
-//! to heed it, and the others refuse it at once.
+//! asked; only 9p, where it caches nothing, asks its server already when the kernel is asked for the mount. Before Linux 6.8
+//! a mount has no number of its own, only its device's: one that gets the number of another that is gone is taken for it.
+//! Reads are not guarded by the list but by the system: `RWF_NOWAIT` is for file systems that have promised to heed it, and
+//! the others refuse it at once.
 //!
 //! The ring gets none of them either. Of a file that promises nothing its first try asks whether it is ready, which FUSE asks the
 //! program, and then reads, although that waits. And what a program without a page cache gives by halves is wrong: the ring
@@ -164,7 +165,7 @@ impl Files {
             self.open_cached(&Path::new(path).ok()?, libc::O_RDONLY | libc::O_CLOEXEC)?;
         // Files that the kernel makes up say that they are empty. One that is longer is not read here, and may be said to
         // be longer than the memory.
-        let size = usize::try_from(about.size).ok();
+        let size = about.size.and_then(|size| usize::try_from(size).ok());
         let size = size.filter(|size| (1..=LONGEST_NOW).contains(size))?;
         let mut buffer = vec![0; size];
         match self.read_now(file.as_fd(), &History::default(), &mut buffer, Some(0)) {
@@ -256,10 +257,10 @@ impl Files {
         Some((seen, about))
     }
 
-    /// What an open file is. Nobody is waited for.
+    /// What an open file is. Nobody is waited for, but a server of 9p that is to be asked each time.
     ///
     /// # Cost
-    /// A system call.
+    /// A system call; for the first file of a mount some 20 µs more.
     pub fn nature(&self, file: &File) -> Nature {
         match os::look(file.as_fd()) {
             Ok(about) if !about.is_file => Nature::Other,

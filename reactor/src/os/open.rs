@@ -52,7 +52,8 @@ pub(crate) use none::{
 pub(crate) struct About {
     /// Which file system: its mount, by a number that no other will have while the system runs (Linux 6.8); else its device.
     pub(crate) mount: u64,
-    pub(crate) size: u64,
+    /// None: it was not told. File systems of this machine tell it although it is not asked for.
+    pub(crate) size: Option<u64>,
     pub(crate) is_file: bool,
     pub(crate) is_file_or_directory: bool,
 }
@@ -116,11 +117,12 @@ mod linux {
         Ok(unsafe { OwnedFd::from_raw_fd(number as i32) }.into())
     }
 
-    /// Looks at an open file without asking a server, if it has one.
+    /// Looks at an open file without asking a server, if it has one. The size is not asked for: CIFS would wait until what was
+    /// written is on the server.
     pub(crate) fn look(file: BorrowedFd<'_>) -> io::Result<About> {
         let mut seen = MaybeUninit::<libc::statx>::zeroed();
         let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-        let wanted = libc::STATX_TYPE | libc::STATX_SIZE | UNIQUE_MOUNT;
+        let wanted = libc::STATX_TYPE | UNIQUE_MOUNT;
         // SAFETY: the path is empty and ends with a zero, the call writes into the struct that it is given, and the borrow
         // keeps the descriptor open.
         let result = unsafe {
@@ -142,7 +144,7 @@ mod linux {
         let knows_mount = seen.stx_mask & UNIQUE_MOUNT != 0;
         Ok(About {
             mount: if knows_mount { seen.stx_mnt_id } else { device },
-            size: seen.stx_size,
+            size: (seen.stx_mask & libc::STATX_SIZE != 0).then_some(seen.stx_size),
             is_file: kind == libc::S_IFREG,
             is_file_or_directory: kind == libc::S_IFREG || kind == libc::S_IFDIR,
         })
