@@ -176,8 +176,8 @@ impl Call {
 
     /// Whether the ring does it as a thread would. Reads and writes: of regular files on this machine, at positions. Of others, such as
     /// pipes, the ring would take the next bytes, where the system refuses any position; and it would wait for more.
-    pub(crate) fn suits_ring(&mut self, files: &Files) -> bool {
-        match &mut self.what {
+    pub(crate) fn suits_ring(&self, files: &Files) -> bool {
+        match &self.what {
             What::Job { .. } => false,
             What::Read(transfer) | What::Write(transfer) => {
                 transfer.has_place() && transfer.nature(files) == Nature::Here
@@ -328,7 +328,7 @@ pub(crate) struct Transfer {
     buffer: Vec<u8>,
     moved: usize,
     position: Option<u64>,
-    /// None: it was not asked yet.
+    /// None: who made it did not say.
     nature: Option<Nature>,
 }
 
@@ -343,9 +343,8 @@ impl Transfer {
         }
     }
 
-    fn nature(&mut self, files: &Files) -> Nature {
-        let file = &self.file;
-        *self.nature.get_or_insert_with(|| files.nature(file))
+    fn nature(&self, files: &Files) -> Nature {
+        self.nature.unwrap_or_else(|| files.nature(&self.file))
     }
 
     /// The file; where the rest is in it, as [`position`](Self::position); and the part of the buffer that is still to be

@@ -55,11 +55,11 @@ impl Reactor {
     /// Two allocations and, if it is the only one that this turn submits, a system call; or a hand-over to a thread.
     pub fn submit_call(
         &self,
-        mut call: Call,
+        call: Call,
         told: impl FnOnce(Call, io::Result<Answer>) + Send + 'static,
     ) -> Option<Key> {
         let inner = self.inner();
-        let ring = inner.ring_for(&mut call);
+        let ring = inner.ring_for(&call);
         let pending = Box::new(Pending::new(call, told));
         match ring {
             Some(ring) => match inner.enter_ring(ring, pending) {
@@ -199,7 +199,7 @@ impl Files {
 
 impl Inner {
     /// The ring, if this call is for it.
-    fn ring_for(&self, call: &mut Call) -> Option<&Ring> {
+    fn ring_for(&self, call: &Call) -> Option<&Ring> {
         let (files, has_threads) = (&self.files, self.has_threads());
         let is_for_it = files.tiers.contains(Tiers::RING)
             && (!has_threads || files.ring_pays(call))
