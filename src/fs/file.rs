@@ -296,7 +296,7 @@ impl File {
         self.settled().await?;
         take_turns().await;
         let files = self.open.runtime.reactor().files();
-        match files.look_at_now(self.open.file()) {
+        match files.look_at_now(self.open.file(), self.open.nature()) {
             Some(about) => Ok(about),
             None => self.with("look at", |file| file.metadata()).await,
         }

@@ -231,13 +231,20 @@ impl Files {
         Some(about)
     }
 
-    /// Looks at an open file, as [`look_now`](Self::look_now) does.
-    pub fn look_at_now(&self, file: &File) -> Option<Metadata> {
-        if !self.tiers.contains(Tiers::NOW) {
-            return None;
-        }
-        let about = os::look(file.as_fd()).ok()?;
-        if !self.is_on_this_machine(file, &about) {
+    /// Looks at an open file of this [nature](Self::nature), as [`look_now`](Self::look_now) does.
+    ///
+    /// # Cost
+    /// A system call, and one more if it is no regular file.
+    pub fn look_at_now(&self, file: &File, nature: Nature) -> Option<Metadata> {
+        let is_here = match nature {
+            Nature::Here => true,
+            Nature::Elsewhere => false,
+            // Directories are on all file systems.
+            Nature::Other => {
+                os::look(file.as_fd()).is_ok_and(|about| self.is_on_this_machine(file, &about))
+            }
+        };
+        if !is_here || !self.tiers.contains(Tiers::NOW) {
             return None;
         }
         let about = file.metadata().ok()?;
