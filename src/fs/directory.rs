@@ -96,10 +96,11 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref();
     let runtime = Handle::current();
-    let files = runtime.clone();
+    let handle = runtime.clone();
     let first = on_path("list", path, move |path| {
         let directory = fs::read_dir(path)?;
-        let folder = files.reactor().files().folder(path).map(Arc::new);
+        // Opened a second time, because std does not tell its descriptor.
+        let folder = handle.reactor().files().folder(path).map(Arc::new);
         Ok((next_batch(directory, folder.as_ref()), folder))
     });
     let (first, folder) = first.await?;

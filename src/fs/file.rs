@@ -178,20 +178,20 @@ impl File {
     }
 
     pub(crate) fn named(file: fs::File, name: &str) -> File {
-        File::new(file, Path::new(name), Handle::current(), OnceLock::new())
+        File::new(file, Path::new(name), Handle::current(), None)
     }
 
     pub(super) fn new(
         file: fs::File,
         path: &Path,
         runtime: Handle,
-        nature: OnceLock<Nature>,
+        nature: Option<Nature>,
     ) -> File {
         File {
             open: Arc::new(Open {
                 file: Some(Arc::new(file)),
                 path: path.to_owned(),
-                nature,
+                nature: nature.map_or_else(OnceLock::new, OnceLock::from),
                 history: History::default(),
                 runtime,
             }),

@@ -6,7 +6,6 @@ use crate::Handle;
 use peu_reactor::file::{self, Answer, Call};
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// How a file is opened: the options of [`std::fs::OpenOptions`], and an `open` that does not block the task.
 ///
@@ -92,10 +91,10 @@ impl OpenOptions {
         take_turns().await;
         let runtime = Handle::current();
         if let Some((file, nature)) = runtime.reactor().files().open_now(path, &self.0) {
-            return Ok(File::new(file, path, runtime, nature.into()));
+            return Ok(File::new(file, path, runtime, Some(nature)));
         }
         match call_on_path("open", path, Call::open(path, &self.0)).await? {
-            Answer::File(file) => Ok(File::new(file, path, runtime, OnceLock::new())),
+            Answer::File(file) => Ok(File::new(file, path, runtime, None)),
             other => unreachable!("an open answers with a file, not {other:?}"),
         }
     }
