@@ -294,7 +294,8 @@ pub struct Folder(File);
 pub enum Nature {
     /// A regular file on this machine: only its disk is waited for.
     Here,
-    /// A regular file of a server or a program, which may be waited for without end: also to look at it, and to close it.
+    /// A regular file of a server or a program, which may be waited for without end: also to look at it, and to close it. Or of a
+    /// file system that is not known to be on this machine.
     Elsewhere,
     /// A pipe, a device, a directory.
     Other,

@@ -9,9 +9,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Kinds of file systems that keep their data on this machine. What is not on the list may ask a server or a program.
-const LOCAL: [&str; 15] = [
-    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "devtmpfs", "ramfs", "rootfs",
-    "squashfs", "erofs", "vfat",
+const LOCAL: [&str; 24] = [
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "zfs", "jfs", "nilfs2", "tmpfs",
+    "devtmpfs", "ramfs", "rootfs", "squashfs", "erofs", "iso9660", "udf", "msdos", "vfat", "exfat",
+    "ntfs3", "hfsplus",
     // As local as what lies below, and hardly anyone puts a server there.
     "overlay",
 ];
