@@ -210,9 +210,10 @@ enum Task {
 enum Outcome {
     /// So much; and whether it had to come from the disk, and more is likely to follow.
     Read(usize, bool),
-    Written,
-    /// To what has no position, so that what was read is still to be read.
-    WrittenApart,
+    /// If to what has no position, what was read is still to be read.
+    Written {
+        has_position: bool,
+    },
     Sought(u64),
     Rewound,
 }
@@ -248,11 +249,7 @@ impl Errand {
             }
             Task::Write(bytes) => {
                 file.write_all(bytes)?;
-                if has_position {
-                    Outcome::Written
-                } else {
-                    Outcome::WrittenApart
-                }
+                Outcome::Written { has_position }
             }
             Task::Seek(to) => Outcome::Sought(file.seek(*to)?),
             Task::Rewind => Outcome::Rewound,
@@ -280,12 +277,14 @@ impl Errand {
                     (state.front.unread, state.at_end) = (0..count, count == 0);
                 }
             }
-            Ok(Outcome::Written | Outcome::Rewound) => state.forget(),
+            Ok(Outcome::Written {
+                has_position: false,
+            }) => {}
+            Ok(Outcome::Written { .. } | Outcome::Rewound) => state.forget(),
             Ok(Outcome::Sought(at)) => {
                 state.forget();
                 state.sought = self.task.destination().map(|to| (to, at));
             }
-            Ok(Outcome::WrittenApart) => {}
             Err(_) if is_ahead => state.run = 0,
             Err(error) => state.failure = Some(error),
         }
