@@ -100,6 +100,7 @@ mod drive;
 mod error;
 mod event_time;
 mod host;
+mod identity;
 mod interval_join;
 mod job;
 mod lane_queue;

@@ -12,6 +12,7 @@ mod for_each;
 mod json_lines;
 mod lines_writer;
 mod part_file;
+mod part_lock;
 mod partition_folder;
 mod partitioned_files;
 mod records;

@@ -4,19 +4,18 @@
 //! been written and synced, and the checksum of that much. After a crash the file is cut to that length, and what follows is written
 //! again; so at the rename, which ends the job, every record is in it once. A file whose beginning is not what the checkpoint
 //! tells is left alone, for then another job has written to it.
-//!
-//! The file is locked as long as anything may still be done to it: by a job, or by a write of one that was dropped, which may be late
-//! where what blocks runs, and would land in what the next job has written.
 
+use super::part_lock::{is_anothers, lock, open_locked, part_of};
 use super::records::Records;
 use crate::error::BoxError;
 use crate::pipeline::checkpoint::{folder_of, sync_folder};
 use crate::pipeline::host::Host;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, TryLockError};
+use std::fmt::Display;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How many bytes are gathered before they are written: enough to make handing them to another thread cheap, and no more
@@ -217,34 +216,28 @@ impl PartFile {
 }
 
 impl Paths {
-    fn error(&self, what: &str, error: io::Error) -> BoxError {
+    fn error(&self, what: &str, error: impl Display) -> BoxError {
         format!("cannot {what} {}: {error}", self.part.display()).into()
     }
 
     fn create(&self) -> Result<File, BoxError> {
         self.remove_left()?;
         let file = File::create_new(&self.part).map_err(|error| self.error("create", error))?;
-        self.lock(&file)?;
+        let file = lock(&self.part, file)?.ok_or_else(|| is_anothers(&self.part))?;
         // Else a loss of power could leave a checkpoint that speaks of a file without a name.
         self.sync_folder()?;
         Ok(file)
     }
 
-    /// What an earlier run has left is removed, and not cut: a job that ends right now may have given it its name.
+    /// What an earlier run has left is removed, and not cut: where there are no locks, a job that ends right now may have given it its name.
     fn remove_left(&self) -> Result<(), BoxError> {
-        let left = match File::options().write(true).open(&self.part) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            opened => opened.map_err(|error| self.error("create", error))?,
+        let Some(_locked) = open_locked(&self.part, File::options().write(true))? else {
+            return Ok(());
         };
-        self.lock(&left)?;
         match fs::remove_file(&self.part) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error("remove", error)),
             _ => Ok(()),
         }
-    }
-
-    fn lock(&self, file: &File) -> Result<(), BoxError> {
-        lock(&self.part, file)
     }
 
     fn sync_folder(&self) -> Result<(), BoxError> {
@@ -253,31 +246,28 @@ impl Paths {
 
     /// The file as it was at the checkpoint; none if it has got its name since, as only a complete one does.
     fn cut(&self, restored: &PreparedFile) -> Result<Option<File>, BoxError> {
-        let file = match File::options().read(true).write(true).open(&self.part) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return self.renamed(restored, error).map(|()| None);
-            }
-            opened => opened.map_err(|error| self.error("open", error))?,
+        let options = File::options().read(true).write(true).clone();
+        let Some(file) = open_locked(&self.part, &options)? else {
+            return self.renamed(restored).map(|()| None);
         };
-        self.lock(&file)?;
         let cut = restored.cut(&file);
         cut.map_err(|error| self.error("go on with", error))?;
         Ok(Some(file))
     }
 
     /// There is no unfinished file. That is well if it was complete, and has its name.
-    fn renamed(&self, restored: &PreparedFile, missing: io::Error) -> Result<(), BoxError> {
+    fn renamed(&self, restored: &PreparedFile) -> Result<(), BoxError> {
         let whole = self.whole.display();
+        let missing = self.error("open", "it is gone, and the checkpoint speaks of it");
         let file = match File::open(&self.whole) {
             Ok(file) if restored.is_last => file,
             Ok(_) => {
-                let missing = self.error("open", missing);
                 return Err(format!(
                     "{missing}; {whole} is there: a job has completed it, and the checkpoint to go on from is an earlier one"
                 )
                 .into());
             }
-            Err(_) => return Err(self.error("open", missing)),
+            Err(_) => return Err(missing),
         };
         let compared = restored.compare(&file);
         compared.map_err(|error| format!("cannot go on with {whole}: {error}"))?;
@@ -289,24 +279,4 @@ impl Paths {
         fs::rename(&self.part, &self.whole).map_err(|error| self.error("rename", error))?;
         self.sync_folder()
     }
-}
-
-/// Locks a file, or a folder, until its last handle is closed, as the end of a process does too. Some file systems of networks have no
-/// locks: there it goes without.
-pub(super) fn lock(part: &Path, file: &File) -> Result<(), BoxError> {
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(format!(
-            "cannot write {}: another job does, or a last write of one that was dropped: wait until it has ended, or name another",
-            part.display()
-        )
-        .into()),
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
-    }
-}
-
-/// Where what is to have this name is until it is complete.
-pub(super) fn part_of(whole: &Path) -> PathBuf {
-    let mut part = whole.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
 }

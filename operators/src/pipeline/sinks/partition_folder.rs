@@ -1,10 +1,6 @@
 //! The folder of [`PartitionedFiles`](super::PartitionedFiles), on the disk. All of this blocks.
-//!
-//! The unfinished folder is locked as long as anything may still be done in it. A job that begins anew removes what an earlier one has left;
-//! it keeps the lock of that too. So another that made this very folder a moment ago, and is about to lock it, finds that it
-//! can't, though the folder has lost its name.
 
-use super::part_file::{lock, part_of};
+use super::part_lock::{is_anothers, open_locked, part_of};
 use super::partitioned_files::PreparedFolder;
 use crate::error::BoxError;
 use crate::pipeline::checkpoint::{folder_of, sync_folder};
@@ -25,9 +21,6 @@ pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Handles of folders, which are locked as long as they are kept.
-pub(super) type Locks = Vec<File>;
-
 fn error(what: &str, path: &Path, error: impl Display) -> BoxError {
     format!("cannot {what} {}: {error}", path.display()).into()
 }
@@ -42,8 +35,8 @@ impl Folder {
         &self.whole
     }
 
-    /// For a job that begins anew.
-    pub(super) fn create(&self) -> Result<Locks, BoxError> {
+    /// For a job that begins anew. The folder is locked as long as the handle is open.
+    pub(super) fn create(&self) -> Result<File, BoxError> {
         let there = fs::read_dir(&self.whole).map(|mut there| there.next().is_some());
         let refuse = |why: &dyn Display| Err(error("write", &self.whole, why));
         match there {
@@ -54,21 +47,18 @@ impl Folder {
             Err(why) if why.kind() == ErrorKind::NotFound => {}
             Err(why) => return refuse(&why),
         }
-        let mut locks: Locks = self.lock()?.into_iter().collect();
-        self.remove()?;
+        if let Some(_left) = self.lock()? {
+            self.remove()?;
+        }
         fs::create_dir(&self.part).map_err(|why| error("create", &self.part, why))?;
-        locks.extend(self.lock()?);
+        let locked = self.lock()?.ok_or_else(|| is_anothers(&self.part))?;
         self.sync_parent()?;
-        Ok(locks)
+        Ok(locked)
     }
 
     /// Locks the unfinished folder, if there is one.
     fn lock(&self) -> Result<Option<File>, BoxError> {
-        match File::open(&self.part) {
-            Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
-            Err(why) => Err(error("open", &self.part, why)),
-            Ok(folder) => lock(&self.part, &folder).map(|()| Some(folder)),
-        }
+        open_locked(&self.part, File::options().read(true))
     }
 
     pub(super) fn remove(&self) -> Result<(), BoxError> {
@@ -79,10 +69,10 @@ impl Folder {
     }
 
     /// Makes the folder what it was at the checkpoint. None: it has its name already, as only a complete one does.
-    pub(super) fn restore(&self, restored: &PreparedFolder) -> Result<Option<Locks>, BoxError> {
-        if let Some(lock) = self.lock()? {
+    pub(super) fn restore(&self, restored: &PreparedFolder) -> Result<Option<File>, BoxError> {
+        if let Some(locked) = self.lock()? {
             self.cut(restored)?;
-            return Ok(Some(vec![lock]));
+            return Ok(Some(locked));
         }
         if !restored.is_last || !self.whole.is_dir() {
             let why = "it is gone, and a checkpoint speaks of it";

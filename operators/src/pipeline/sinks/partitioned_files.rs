@@ -9,13 +9,14 @@
 //! one job, which opens one after the other. (`partition_folder.rs` has what touches the disk.)
 
 use super::part_file::PreparedFile;
-use super::partition_folder::{Folder, Locks, Piece};
+use super::partition_folder::{Folder, Piece};
 use super::records::Records;
 use crate::error::BoxError;
 use crate::pipeline::host::Host;
 use crate::pipeline::sink::Sink;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::mem;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl<F> PartitionedFiles<F> {
         Self {
             disk: Disk {
                 folder: Arc::new(Folder::new(folder)),
-                locks: Arc::default(),
+                locked: None,
                 host: None,
             },
             file_of,
@@ -156,10 +157,10 @@ impl<F> PartitionedFiles<F> {
     }
 }
 
-/// The folder, and where it is worked on. There are locks once it is this job's.
+/// The folder, and where it is worked on. It is locked once it is this job's.
 struct Disk {
     folder: Arc<Folder>,
-    locks: Arc<Locks>,
+    locked: Option<Arc<File>>,
     host: Option<Host>,
 }
 
@@ -169,11 +170,11 @@ impl Disk {
         work: impl FnOnce(&Folder) -> Result<V, BoxError> + Send + 'static,
     ) -> Result<V, BoxError> {
         let host = self.host.as_ref().ok_or("the sink was not opened")?;
-        let (folder, locks) = (Arc::clone(&self.folder), Arc::clone(&self.locks));
+        let (folder, locked) = (Arc::clone(&self.folder), self.locked.clone());
         let work = move || {
             let done = work(&folder);
             // Not before: a write may outlive the job.
-            drop(locks);
+            drop(locked);
             done
         };
         host.offload(work).await?
@@ -271,9 +272,8 @@ where
             None => folder.create().map(Some),
             Some(restored) => folder.restore(restored),
         });
-        let locks = opened.await?;
-        self.is_complete = locks.is_none();
-        self.disk.locks = Arc::new(locks.unwrap_or_default());
+        self.disk.locked = opened.await?.map(Arc::new);
+        self.is_complete = self.disk.locked.is_none();
         Ok(())
     }
 
@@ -326,7 +326,7 @@ where
 
     /// Removes the folder, unless a checkpoint speaks of it, or it is another job's.
     async fn abort(&mut self) {
-        if !self.is_wanted && !self.disk.locks.is_empty() {
+        if !self.is_wanted && self.disk.locked.is_some() {
             // Best effort: the next run removes it anyway.
             let _ = self.disk.offload(Folder::remove).await;
         }

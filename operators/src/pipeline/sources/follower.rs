@@ -5,8 +5,9 @@
 //! whether the name still means this file. If it does not, and another look finds nothing more, the next file's turn has come.
 
 use super::line_buffer::{Line, LineBuffer, NoLine};
-use super::rotated::{self, Identity};
+use super::rotated;
 use crate::error::BoxError;
+use crate::pipeline::identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs::{self, File};

@@ -7,38 +7,14 @@
 
 use super::follower::TailPosition;
 use crate::pipeline::checkpoint::folder_of;
-use serde::{Deserialize, Serialize};
+use crate::pipeline::identity::Identity;
 use std::cmp::Reverse;
 use std::ffi::OsStr;
-use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// A file's number, and that of its file system: no two files that exist have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
-    }
-}
-
-impl Display for Identity {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "inode {}", self.inode)
-    }
-}
 
 /// A file beside the one that has the name, or that one.
 struct Beside {
