@@ -5,12 +5,16 @@
 //! - A profile is read, changed and written back, which are two requests. Done for two bookings of one traveller at a time, one booking
 //!   would be lost; done for one booking at a time, the job would take hours. A **key-ordered** stage does it for many travellers
 //!   at a time and for each of them in turn.
+//! - The store is not part of a **checkpoint** (`--state`). A job that was killed and goes on makes again what was unfinished, and reads what it
+//!   has itself written since. So bookings have numbers: to add one again changes nothing, and a profile tells what it was at any of them. The
+//!   recommendations are then those of a job that was left alone.
 //! - What goes with a destination is asked for again and again: a **cache** asks once, however many wait.
 //! - A recommendation that comes late is worth nothing: after a **timeout** the traveller gets what everybody likes, the **fallback**.
 //!
 //! ```text
 //! cargo run --release --example recommend
 //! cargo run --release --example recommend -- --delay 20 --timeout 10
+//! cargo run --release --example recommend -- --store 127.0.0.1:7000 --state recommend.state
 //! cargo run --release --example recommend -- --help
 //! ```
 //!
@@ -38,11 +42,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use peu::operators::{AsyncOptions, Cache, CacheOptions, Fallback};
-use peu::pipeline::{CsvFile, JsonLines, Pipeline, PipelineError, Report, Run as _};
+use peu::pipeline::{CsvFile, JsonLines, Pipeline, Report, every};
 use peu::{Handle, Runtime};
 
 use crate::store::Store;
-use crate::taste::{Booking, Flight, Likes, Similar, Together, Visited};
+use crate::taste::{Booking, Flight, Likes, Profile, Row, Similar, Together, Visited};
 
 /// What goes with a destination changes once a night, so an hour is soon enough.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -75,6 +79,12 @@ struct Args {
     /// Milliseconds that a recommendation may take, before it is the fallback
     #[arg(long, value_name = "MS", default_value_t = 250)]
     timeout: u64,
+    /// The folder of the checkpoints: with it, a run that was killed is gone on with. The store must outlive it as well
+    #[arg(long, value_name = "DIR", requires = "store")]
+    state: Option<PathBuf>,
+    /// Milliseconds between two checkpoints
+    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    every: u64,
     /// How many bookings are dealt with at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     capacity: u16,
@@ -142,12 +152,13 @@ async fn recommend(
         Duration::from_millis(args.timeout),
         move |visited: &Visited| Fallback::Output(Likes::fallback(visited, &popular)),
     );
-    let (mut rows, limit) = (0, args.limit);
+    let limit = args.limit;
     let job = Pipeline::source(CsvFile::<Flight>::open(&args.input))
-        .filter(move |_| {
-            rows += 1;
-            rows <= limit
-        })
+        .map(Row::new)
+        // Numbers that a checkpoint has: a counter in a closure would begin anew.
+        .key_by(|_| ())
+        .reduce(Row::follow)
+        .filter(move |row| row.number <= limit)
         .flat_map(Booking::of)
         .async_map(
             "profile",
@@ -160,26 +171,31 @@ async fn recommend(
             in_time,
         )
         .sink(JsonLines::create(&args.output));
-    let outcome: Result<Report, PipelineError> = job.run().await;
-    Ok(outcome?)
+    let job = match &args.state {
+        Some(state) => job.checkpoint(every(Duration::from_millis(args.every)).restore(), state),
+        None => job,
+    };
+    let job = job.start(&Handle::current()).await?;
+    if let Some(restored) = job.restored() {
+        println!("goes on from {}", restored.path.display());
+    }
+    Ok(job.await?)
 }
 
 /// Adds a booking to its traveller's profile.
 async fn book(store: Store, booking: Booking) -> io::Result<Visited> {
     let key = format!("profile:{}", booking.traveller);
-    let mut visited = Visited {
-        profile: store.get(&key).await?.unwrap_or_default(),
-        booking,
-    };
-    visited.profile.add(&visited.booking);
-    store.put(&key, &visited.profile).await?;
-    Ok(visited)
+    let mut profile: Profile = store.get(&key).await?.unwrap_or_default();
+    profile.add(&booking);
+    store.put(&key, &profile).await?;
+    let visits = profile.visits(&booking);
+    Ok(Visited { booking, visits })
 }
 
 /// Where the traveller may like to fly.
 async fn likes(tables: Tables, visited: Visited) -> Result<Likes, Arc<io::Error>> {
     let mut similar = Vec::new();
-    for (destination, visits) in visited.profile.favourites() {
+    for (destination, visits) in visited.visits.favourites() {
         if let Some(table) = tables.get(destination).await? {
             similar.push((visits, table));
         }

@@ -4,27 +4,21 @@
 //! rows some that are damaged.
 
 mod example;
+#[path = "example/lives.rs"]
+mod lives;
 #[path = "../examples/clean/repair.rs"]
 mod repair;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use example::example;
+use lives::{live, newest};
 use repair::{Kind, column_name, repair};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// SIGKILL's number.
-const KILL: i32 = 9;
-
-/// Long enough for a loaded machine, short enough to tell that a job hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Some rows in each hundred of a file are damaged, each in its way.
 const DAMAGES: [(usize, &str); 4] = [
@@ -371,7 +365,12 @@ fn c04_killed_again_and_again_it_writes_what_one_does_that_is_left_alone() {
     undisturbed.end(1);
     january.scatter(&job.path("in"));
     let mut killed = 0;
-    while live(&job) {
+    let state = job.path("state");
+    let life = || {
+        let enough = newest(&state) + 2;
+        live(job.command(4, 1), || newest(&state) >= enough)
+    };
+    while life() {
         killed += 1;
         // There is nothing yet; or it was killed behind its last step, and there is all.
         assert!(!job.path("out").exists() || job.lines() == undisturbed.lines());
@@ -383,42 +382,6 @@ fn c04_killed_again_and_again_it_writes_what_one_does_that_is_left_alone() {
         job.end(8).contains("goes on from"),
         "and it knows that it has ended"
     );
-}
-
-/// True: it was killed, behind a checkpoint or two.
-fn live(job: &Job) -> bool {
-    let enough = newest(&job.path("state")) + 2;
-    let begin = Instant::now();
-    let mut command = job.command(4, 1);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut process = command.spawn().unwrap();
-    while newest(&job.path("state")) < enough {
-        assert!(begin.elapsed() < PATIENCE, "it makes no checkpoints");
-        if let Some(status) = process.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return false;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    process.kill().unwrap();
-    let status = process.wait().unwrap();
-    assert!(
-        status.success() || status.signal() == Some(KILL),
-        "{status}"
-    );
-    !status.success()
-}
-
-/// The number of the newest checkpoint.
-fn newest(state: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(state) else {
-        return 0;
-    };
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names
-        .filter_map(|name| name.strip_prefix("checkpoint-")?.parse().ok())
-        .max()
-        .unwrap_or(0)
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! The example `recommend`: its recommendations are those of a plain loop over the bookings, though the profiles live in a store that answers
-//! late, and many travellers are dealt with at a time; and where the store hangs, they are the fallback.
+//! late, and many travellers are dealt with at a time; and where the store hangs, they are the fallback; and
+//! they are the same however often the job is killed.
 
 mod example;
+#[path = "example/lives.rs"]
+mod lives;
 
 use example::example;
+use lives::{live, newest};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -67,6 +72,40 @@ fn where_the_store_hangs_it_is_what_everybody_likes() {
 }
 
 #[test]
+fn c04_killed_again_and_again_its_recommendations_are_those_of_a_plain_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, state) = (Store::start("nothing"), folder.path().join("state"));
+    let job = || {
+        let mut command = recommend(folder.path());
+        command
+            .args(["--store", &store.address.to_string()])
+            .args(["--timeout", "100000", "--every", "20"])
+            .args([PathBuf::from("--state"), state.clone()]);
+        command
+    };
+    // Behind a checkpoint and so many requests more: the store is then ahead of the job.
+    let life = || {
+        let (checkpoint, mut puts) = (newest(&state) + 1, 0);
+        live(job(), || match newest(&state) < checkpoint {
+            true => {
+                puts = store.puts() + 250;
+                false
+            }
+            false => store.puts() >= puts,
+        })
+    };
+    let killed = (0..12).take_while(|_| life()).count();
+    assert!(killed >= 3, "it was killed {killed} times");
+    let output = job().output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("goes on from"), "{said}");
+    let (bookings, written) = (bookings(), by_traveller(written(folder.path())));
+    let plain = Plain::learn(&bookings);
+    let expected = plain.recommend(&bookings, |step| (plain.likes(step), false));
+    assert!(written == expected, "after {killed} kills");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("flights.csv");
@@ -80,6 +119,7 @@ fn what_is_wrong_is_said() {
     says(&["--input", "no/such.csv"], "cannot read no/such.csv");
     // A port that no one has without being root, and that nobody uses.
     says(&["--store", "127.0.0.1:1"], "cannot connect to 127.0.0.1:1");
+    says(&["--state", "state"], "--store <HOST:PORT>");
     says(&["--output", "/dev/null/likes"], "cannot create /dev/null");
     fs::write(&input, "tailnum,origin\nN1,JFK\n").unwrap();
     says(
@@ -271,40 +311,51 @@ fn new(visits: &Visits, best: Vec<(&str, usize)>) -> Vec<String> {
 /// A store with one thread for each connection, which never answers a GET of one key.
 struct Store {
     address: SocketAddr,
+    values: Arc<Values>,
+}
+
+#[derive(Default)]
+struct Values {
+    by_key: Mutex<HashMap<String, String>>,
+    puts: AtomicUsize,
 }
 
 impl Store {
     fn start(hangs: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let values = Arc::<Mutex<HashMap<String, String>>>::default();
+        let values = Arc::<Values>::default();
+        let served = Arc::clone(&values);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, values) = (stream.unwrap(), Arc::clone(&values));
+                let (stream, values) = (stream.unwrap(), Arc::clone(&served));
                 // A client that leaves ends its connection.
                 thread::spawn(move || drop(serve(&stream, &values, hangs)));
             }
         });
-        Self { address }
+        Self { address, values }
+    }
+
+    /// How many PUTs it has done.
+    fn puts(&self) -> usize {
+        self.values.puts.load(Ordering::Relaxed)
     }
 }
 
-fn serve(
-    mut stream: &TcpStream,
-    values: &Mutex<HashMap<String, String>>,
-    hangs: &str,
-) -> std::io::Result<()> {
+fn serve(mut stream: &TcpStream, values: &Values, hangs: &str) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next().transpose()? {
         let answer = match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
             // Until the client hangs up.
             ["GET", key] if key == hangs => continue,
             ["GET", key] => {
-                let value = values.lock().unwrap().get(key).cloned();
+                let value = values.by_key.lock().unwrap().get(key).cloned();
                 value.unwrap_or_else(|| "none".to_owned())
             }
             ["PUT", key, value] => {
+                values.puts.fetch_add(1, Ordering::Relaxed);
                 values
+                    .by_key
                     .lock()
                     .unwrap()
                     .insert(key.to_owned(), value.to_owned());

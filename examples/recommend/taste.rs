@@ -13,16 +13,38 @@ const SIMILAR: usize = 20;
 const LIKES: usize = 3;
 
 /// A row of flights.csv.
-#[derive(Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Flight {
     tailnum: String,
     origin: String,
     dest: String,
 }
 
+/// A row, with its number.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) number: u64,
+    pub(crate) flight: Flight,
+}
+
+impl Row {
+    /// The first, as far as it knows.
+    pub(crate) fn new(flight: Flight) -> Self {
+        Self { number: 1, flight }
+    }
+
+    /// The row behind the last takes its place.
+    pub(crate) fn follow(last: &mut Self, mut row: Self) {
+        row.number = last.number + 1;
+        *last = row;
+    }
+}
+
 /// A traveller books a flight.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Booking {
+    /// Later bookings have higher numbers.
+    number: u64,
     pub(crate) traveller: String,
     from: String,
     to: String,
@@ -30,8 +52,9 @@ pub(crate) struct Booking {
 
 impl Booking {
     /// None if nobody knows who flew.
-    pub(crate) fn of(flight: Flight) -> Option<Self> {
+    pub(crate) fn of(Row { number, flight }: Row) -> Option<Self> {
         (flight.tailnum != "NA").then_some(Self {
+            number,
             traveller: flight.tailnum,
             from: flight.origin,
             to: flight.dest,
@@ -39,26 +62,42 @@ impl Booking {
     }
 }
 
-/// How often a traveller was where.
+/// Where a traveller has flown, by the numbers of the bookings. So a booking can be added again, and what the profile was at any booking can
+/// still be told: after a crash both happen.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Profile(BTreeMap<String, u32>);
+pub(crate) struct Profile(BTreeMap<u64, String>);
 
 impl Profile {
     pub(crate) fn add(&mut self, booking: &Booking) {
-        *self.0.entry(booking.to.clone()).or_default() += 1;
+        self.0.insert(booking.number, booking.to.clone());
     }
 
+    /// How often the traveller was where, this booking included, and nothing behind it.
+    pub(crate) fn visits(&self, booking: &Booking) -> Visits {
+        let mut visits = BTreeMap::<String, u32>::new();
+        for to in self.0.range(..=booking.number).map(|(_, to)| to) {
+            *visits.entry(to.clone()).or_default() += 1;
+        }
+        Visits(visits)
+    }
+}
+
+/// How often a traveller was where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Visits(BTreeMap<String, u32>);
+
+impl Visits {
     /// Where the traveller was most often.
     pub(crate) fn favourites(&self) -> impl Iterator<Item = (String, u32)> + use<> {
         most(&self.0, FAVOURITES).into_iter()
     }
 }
 
-/// A booking, and its traveller's profile with it.
+/// A booking, and where its traveller was with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Visited {
     pub(crate) booking: Booking,
-    pub(crate) profile: Profile,
+    pub(crate) visits: Visits,
 }
 
 /// Destinations, each with how many travellers speak for it; those with most first.
@@ -79,7 +118,7 @@ impl Together {
         let mut rows = csv::Reader::from_path(input).map_err(error)?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         for flight in rows.deserialize().take(limit) {
-            if let Some(booking) = Booking::of(flight.map_err(error)?) {
+            if let Some(booking) = Booking::of(Row::new(flight.map_err(error)?)) {
                 let visited = by_traveller.entry(booking.traveller).or_default();
                 visited.insert(booking.to);
             }
@@ -150,7 +189,7 @@ impl Likes {
     /// The best where the traveller has not been yet.
     fn of(visited: &Visited, best: &Similar, is_fallback: bool) -> Self {
         let is_new =
-            |(destination, _): &&(String, u32)| !visited.profile.0.contains_key(destination);
+            |(destination, _): &&(String, u32)| !visited.visits.0.contains_key(destination);
         let best = best.iter().filter(is_new).take(LIKES);
         Self {
             booking: visited.booking.clone(),
