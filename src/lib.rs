@@ -3,6 +3,7 @@
 
 mod builder;
 mod driver;
+mod error;
 pub mod fs;
 mod handle;
 pub mod io;

@@ -126,6 +126,63 @@ fn echo_in_a_child() {
     });
 }
 
+/// Run by the test below, in a process of its own.
+#[test]
+fn without_descriptors_in_a_child() {
+    if std::env::var_os("PEU_TEST_DESCRIPTORS").is_none() {
+        return;
+    }
+    run(async || {
+        let used: Vec<_> = (0..)
+            .map_while(|_| std::fs::File::open("/dev/null").ok())
+            .collect();
+        let interrupt = peu::signal::SignalKind::interrupt();
+        let attempts = [
+            (io::pipe().err(), "cannot make a pipe: "),
+            (io::stdin().err(), "cannot share standard input: "),
+            (io::stdout().err(), "cannot share standard output: "),
+            (io::stderr().err(), "cannot share standard error: "),
+            (
+                Command::new("true").stdin(Stdio::piped()).spawn().err(),
+                "cannot start true: ",
+            ),
+            (
+                peu::signal::signal(interrupt).err(),
+                "cannot make a pipe for signals: ",
+            ),
+        ];
+        drop(used);
+        for (error, expected) in attempts {
+            let said = error.map(|error| error.to_string());
+            assert!(
+                said.as_ref().is_some_and(|said| said.starts_with(expected)),
+                "{expected}{said:?}"
+            );
+        }
+        eprintln!("all said what was tried");
+    });
+}
+
+#[test]
+fn errors_without_a_path_say_what_was_tried() {
+    run(async || {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]);
+        command.arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "without_descriptors_in_a_child", "--nocapture"]);
+        let output = command
+            .env("PEU_TEST_DESCRIPTORS", "1")
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains("all said"),
+            "{said}"
+        );
+    });
+}
+
 #[test]
 fn the_processs_own_streams() {
     run(async || {

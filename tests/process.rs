@@ -236,7 +236,7 @@ fn a_child_that_is_killed_as_the_runtime_ends_leaves_nothing() {
         command.arg("1000").kill_on_drop(true).spawn().unwrap()
     };
     let runtime = Runtime::builder().workers(1).build().unwrap();
-    let (id, held) = runtime.block_on(async {
+    let (id, mut held) = runtime.block_on(async {
         let (child, held) = (sleeper(), sleeper());
         let id = child.id();
         peu::spawn(async move {
@@ -248,6 +248,11 @@ fn a_child_that_is_killed_as_the_runtime_ends_leaves_nothing() {
     drop(runtime);
     assert!(!exists(id), "dropped with its task");
     let id = held.id();
+    let error = futures_lite::future::block_on(held.wait()).unwrap_err();
+    assert!(
+        error.to_string().starts_with("cannot wait for sleep: "),
+        "{error}"
+    );
     drop(held);
     assert!(!exists(id), "dropped when the runtime was gone");
 }

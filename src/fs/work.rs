@@ -1,8 +1,9 @@
 //! How a call gets to its tier, and what its error says.
 
 use crate::Handle;
+use crate::error::cannot;
 use peu_reactor::file::{Answer, Call};
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
@@ -82,45 +83,12 @@ pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
 
 /// Puts before an error of the system what was tried on which path.
 pub(super) fn failed(what: impl Display, path: &Path, cause: io::Error) -> io::Error {
-    let tried = format!("cannot {what} {}", path.display());
-    io::Error::new(cause.kind(), Failed { tried, cause })
-}
-
-/// What was tried, and why it failed.
-#[derive(Debug)]
-struct Failed {
-    tried: String,
-    cause: io::Error,
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.tried, self.cause)
-    }
-}
-
-impl std::error::Error for Failed {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
+    cannot(format_args!("{what} {}", path.display()), cause)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_keeps_its_kind_and_its_source() {
-        let error = failed("open", Path::new("a/b"), io::Error::from_raw_os_error(2));
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        assert!(
-            error.to_string().starts_with("cannot open a/b: "),
-            "{error}"
-        );
-        let source = error.get_ref().and_then(|failed| failed.source()).unwrap();
-        let source: &io::Error = source.downcast_ref().unwrap();
-        assert_eq!(source.raw_os_error(), Some(2));
-    }
 
     #[test]
     fn an_interrupted_call_is_repeated() {

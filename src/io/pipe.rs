@@ -1,5 +1,6 @@
 //! Pipes.
 
+use crate::error::cannot;
 use peu_reactor::Async;
 use std::io;
 
@@ -53,6 +54,9 @@ pub type PipeWriter = Async<io::PipeWriter>;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
-    let (reader, writer) = io::pipe()?;
-    Ok((Async::new(reader)?, Async::new(writer)?))
+    let made = || {
+        let (reader, writer) = io::pipe()?;
+        Ok((Async::new(reader)?, Async::new(writer)?))
+    };
+    made().map_err(|error| cannot("make a pipe", error))
 }

@@ -3,6 +3,7 @@
 //! They are read and written by threads of the pool. To make them non-blocking instead would change them for every process
 //! that shares them: the shell that started this one, and its other programs.
 
+use crate::error::cannot;
 use crate::fs::File;
 use futures_io::{AsyncRead, AsyncWrite};
 use std::io::{self, IoSlice};
@@ -30,7 +31,7 @@ pub struct Stderr(File);
 ///
 /// # Errors
 ///
-/// When the stream is closed.
+/// When the stream is closed, or there are too many descriptors.
 ///
 /// # Panics
 ///
@@ -56,7 +57,7 @@ pub fn stdin() -> io::Result<Stdin> {
 ///
 /// # Errors
 ///
-/// When the stream is closed.
+/// When the stream is closed, or there are too many descriptors.
 ///
 /// # Panics
 ///
@@ -82,7 +83,7 @@ pub fn stdout() -> io::Result<Stdout> {
 ///
 /// # Errors
 ///
-/// When the stream is closed.
+/// When the stream is closed, or there are too many descriptors.
 ///
 /// # Panics
 ///
@@ -92,7 +93,8 @@ pub fn stderr() -> io::Result<Stderr> {
 }
 
 fn shared(stream: BorrowedFd<'_>, name: &str) -> io::Result<File> {
-    let own: OwnedFd = stream.try_clone_to_owned()?;
+    let own = stream.try_clone_to_owned();
+    let own: OwnedFd = own.map_err(|error| cannot(format_args!("share {name}"), error))?;
     Ok(File::named(own.into(), name))
 }
 

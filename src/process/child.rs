@@ -2,8 +2,10 @@
 
 use super::{ExitStatus, Output};
 use crate::Handle;
+use crate::error::cannot;
 use crate::io::{PipeReader, PipeWriter};
 use peu_reactor::{Async, Reactor, process};
+use std::ffi::OsString;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -88,6 +90,8 @@ pub struct Child {
 #[derive(Debug)]
 struct Running {
     child: std::process::Child,
+    /// The program, for errors.
+    name: OsString,
     /// None: the system has no such descriptors.
     end: Option<Async<OwnedFd>>,
     reactor: Reactor,
@@ -98,6 +102,7 @@ struct Running {
 impl Child {
     pub(super) fn new(
         mut child: std::process::Child,
+        name: OsString,
         runtime: Handle,
         kill_on_drop: bool,
     ) -> io::Result<Child> {
@@ -106,6 +111,7 @@ impl Child {
         let running = Running {
             end: process::end_of(child.id(), &reactor).ok(),
             child,
+            name,
             reactor: reactor.clone(),
             killed: false,
         };
@@ -151,7 +157,9 @@ impl Child {
     ///
     /// As of [`wait`](Child::wait).
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.running_mut().child.try_wait()
+        let running = self.running_mut();
+        let status = running.child.try_wait();
+        status.map_err(|error| running.failed("wait for", error))
     }
 
     /// Ends it by force (SIGKILL), without waiting until it is gone.
@@ -184,8 +192,8 @@ impl Child {
         let (stdout, stderr) = both(read_all(stdout), read_all(stderr)).await;
         Ok(Output {
             status: self.wait().await?,
-            stdout: stdout?,
-            stderr: stderr?,
+            stdout: stdout.map_err(|error| self.running().failed("read the output of", error))?,
+            stderr: stderr.map_err(|error| self.running().failed("read the errors of", error))?,
         })
     }
 
@@ -217,21 +225,27 @@ impl Drop for Child {
 
 impl Running {
     fn kill(&mut self) -> io::Result<()> {
-        self.child.kill()?;
+        let killed = self.child.kill();
+        killed.map_err(|error| self.failed("kill", error))?;
         self.killed = true;
         Ok(())
     }
 
     async fn wait(&mut self) -> io::Result<ExitStatus> {
         let child = &mut self.child;
-        match &self.end {
+        let ended = match &self.end {
             Some(end) => {
                 let not_yet = || io::Error::from(io::ErrorKind::WouldBlock);
                 end.read_with(|_| child.try_wait()?.ok_or_else(not_yet))
                     .await
             }
             None => process::look_for_end(|| child.try_wait(), &self.reactor).await,
-        }
+        };
+        ended.map_err(|error| self.failed("wait for", error))
+    }
+
+    fn failed(&self, what: &str, cause: io::Error) -> io::Error {
+        cannot(format_args!("{what} {}", self.name.display()), cause)
     }
 }
 
@@ -369,7 +383,7 @@ mod tests {
         let mut sleep = std::process::Command::new("sleep");
         let child = sleep.arg("1000").stdin(Stdio::piped()).spawn().unwrap();
         let id = child.id();
-        Child::new(child, handle, false).unwrap_err();
+        Child::new(child, "sleep".into(), handle, false).unwrap_err();
         assert!(!exists(id));
     }
 

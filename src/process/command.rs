@@ -3,6 +3,7 @@
 use super::child::Child;
 use super::{ExitStatus, Output};
 use crate::Handle;
+use crate::error::cannot;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -144,7 +145,9 @@ impl Command {
         }
         let started = self.std.spawn();
         let child = started.map_err(|error| self.failed("start", error))?;
-        Child::new(child, runtime, self.kill_on_drop).map_err(|error| self.failed("watch", error))
+        let name = self.std.get_program().to_owned();
+        Child::new(child, name, runtime, self.kill_on_drop)
+            .map_err(|error| self.failed("watch", error))
     }
 
     /// Starts it and waits until it ends. A dropped future leaves the child running, unless it is to be
@@ -186,8 +189,8 @@ impl Command {
     }
 
     fn failed(&self, what: &str, cause: io::Error) -> io::Error {
-        let program = self.std.get_program().to_string_lossy();
-        io::Error::new(cause.kind(), format!("cannot {what} {program}: {cause}"))
+        let program = self.std.get_program().display();
+        cannot(format_args!("{what} {program}"), cause)
     }
 }
 

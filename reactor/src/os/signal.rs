@@ -8,6 +8,7 @@
 //! A process has one table and one handler per signal, whoever asks. That can't be otherwise; it is the only state of peu that
 //! belongs to no runtime.
 
+use crate::error::context;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -67,7 +68,9 @@ impl Seat {
         let (reader, writer) = match place.pipe.get() {
             Some(pipe) => pipe,
             None => {
-                let (reader, writer) = io::pipe()?;
+                let pipe = io::pipe();
+                let (reader, writer) =
+                    pipe.map_err(|error| context("cannot make a pipe for signals", error))?;
                 super::set_nonblocking(reader.as_fd())?;
                 super::set_nonblocking(writer.as_fd())?;
                 place.pipe.get_or_init(|| (reader, writer))
@@ -91,7 +94,9 @@ impl Seat {
     /// A descriptor to wait on and to read from.
     pub(crate) fn reader(&self) -> io::Result<PipeReader> {
         match self.place.pipe.get() {
-            Some((reader, _)) => reader.try_clone(),
+            Some((reader, _)) => reader
+                .try_clone()
+                .map_err(|error| context("cannot duplicate a pipe for signals", error)),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
