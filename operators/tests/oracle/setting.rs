@@ -77,14 +77,15 @@ pub(super) enum Limit {
 }
 
 impl Setting {
-    /// Whether only one answer is right. Stages take turns among what leaves a line, what gives its place back, and what is due by the
-    /// clock, so schedules with two of them have several; and what a limit learns depends on how often it is asked.
+    /// Whether only one answer is right. Stages take turns among what leaves a line, what gives its place back, what waits for a second
+    /// call's slot, and what is due by the clock, so schedules with two of them have several; and what a limit learns depends on how
+    /// often it is asked.
     pub(super) fn has_one_answer(&self) -> bool {
         let by_clock = self.timeout.is_some() || self.retries.is_some() || self.hedges;
         let is_guarded = self.guard != GuardBy::None;
         let takes_turns = match self.mode {
             Mode::KeyOrdered(_) => by_clock || is_guarded,
-            _ => self.without_place > 0 && is_guarded,
+            _ => self.without_place > 0 && (is_guarded || self.hedges),
         };
         !takes_turns && !self.guard.learns()
     }
