@@ -56,6 +56,23 @@ fn what_is_in_memory_needs_no_thread() {
     );
 }
 
+/// Also as a whole: opened, measured and read in the task.
+#[test]
+fn a_whole_file_in_memory_needs_no_thread() {
+    let folder = folder();
+    let path = folder.path().join("a");
+    let by_position = metrics_of_reading(Tiers::ALL, &path);
+    if by_position.now != 22 {
+        eprintln!("this system reads no file in the calling task: {by_position:?}");
+        return;
+    }
+    let runtime = runtime(Tiers::ALL);
+    let bytes = runtime.block_on(peu::fs::read(&path)).unwrap();
+    assert_eq!(bytes, [5; 10_000]);
+    let files = runtime.metrics().files;
+    assert_eq!((files.now, files.ring + files.pool), (1, 0), "{files:?}");
+}
+
 /// Names that were just made are in memory: after the listing, which a thread does, each entry is looked at in the task.
 #[test]
 fn what_was_listed_is_looked_at_in_the_task() {
