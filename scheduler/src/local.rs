@@ -22,6 +22,7 @@ use crate::scheduler::Shutdown;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Arc, AtomicBool, Ordering, fence, thread_local, twin};
 use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
+use crate::turn::DRIVER_INTERVAL;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,9 +32,6 @@ use std::pin::pin;
 use std::ptr;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-
-/// Polls of tasks between two looks at the driver, as for a worker of the work-stealing scheduler.
-const DRIVER_INTERVAL: usize = 61;
 
 /// How long the thread waits for a turn that another thread has claimed. That happens only when a host lends the
 /// driver to others; their claim lasts as long as their sleep, so this is polling, at a rate that costs little.
@@ -160,7 +158,7 @@ impl LocalScheduler {
         });
         let waker = Waker::from(main.clone());
         let mut cx = Context::from_waker(&waker);
-        let mut polls = 0;
+        let (mut polls, most) = (0, DRIVER_INTERVAL as usize);
         loop {
             if main.take()
                 && let Poll::Ready(output) = budget::with_budget(|| future.as_mut().poll(&mut cx))
@@ -168,9 +166,9 @@ impl LocalScheduler {
                 return output;
             }
             // One round of the queue as it is now, so that `future` has its turn among the tasks.
-            let round = self.queue.borrow().len().clamp(1, DRIVER_INTERVAL);
+            let round = self.queue.borrow().len().clamp(1, most);
             polls += 1 + self.run_tasks(round);
-            if polls >= DRIVER_INTERVAL {
+            if polls >= most {
                 polls = 0;
                 let polled = self.turns.borrow_mut().glance();
                 self.deliver(polled);

@@ -26,11 +26,11 @@ use crate::worker::Worker;
 /// tasks; tokio came to the same number.
 const LIFO_STREAK: u32 = 3;
 
-/// Polls between two looks at the injector while there is local work. A look costs two loads of shared lines, so it
-/// may be frequent; half of the driver's interval, so that both are never far.
+/// Polls between two looks at the injector while there is local work. A look is a load of a shared line, so it may be
+/// frequent; half of the driver's interval, so that both are never far.
 const INJECTOR_INTERVAL: u32 = 31;
 
-/// Polls between two looks at the driver while there is work. A look is a system call (about a microsecond, as much
+/// Polls between two looks at the driver while there is work, also of the single-threaded scheduler. A look is a system call (about a microsecond, as much
 /// as a few polls), so this keeps it to some percent of the time. Odd, so that it does not fall in step with the
 /// injector's. A driver should give less at a look: see
 /// [`Turns::glance`](crate::driver::Turns::glance).
