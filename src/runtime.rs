@@ -108,7 +108,8 @@ impl Runtime {
     /// Every task is cancelled: its future is dropped, at the latest when the poll that is under way returns.
     /// Blocking closures that have not begun are dropped; writes that a [`File`](crate::fs::File) or a standard stream has
     /// accepted are done, if there is time. Then the reactor is closed, which takes up to a second longer when the
-    /// kernel does not let go of a file. Whatever outlives this (wakers,
+    /// kernel does not let go of a file. To close a file of a silent server that no thread has begun to close may take until the
+    /// server is back. Whatever outlives this (wakers,
     /// handles, sockets) is harmless: a spawn is cancelled at once, a socket that would wait says that its runtime is
     /// gone.
     ///

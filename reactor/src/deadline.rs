@@ -6,7 +6,7 @@
 //! costs one empty turn, and most are overtaken by other events long before.
 //!
 //! Whether it would ring too late is a comparison with what is known of the sleep ([`Sleeper`]), without asking the clock: on a
-//! runtime of several workers somebody sleeps most of the time, and a clock reading for each timer is a third of its cost.
+//! runtime of several workers somebody sleeps most of the time, and a clock reading for each timer would be a good part of its cost.
 
 use crate::os::Alarm;
 use crate::reactor::{Inner, Reactor};

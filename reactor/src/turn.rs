@@ -38,8 +38,8 @@ use std::time::Duration;
 /// so that what one turn wakes fits into it.
 const EVENTS_PER_TURN: usize = 256;
 
-/// Events that a [glance](Turns::glance) takes at most. Fewer than the 61 tasks that a worker polls between two of them: if it took
-/// more than is worked off until the next, then under a flood the queue would overflow, and what an event has brought into the
+/// Events that a [glance](Turns::glance) takes at most. Fewer than the 61 tasks that a worker polls between two of them, if each event
+/// wakes one task, as most do: if it took more than is worked off until the next, then under a flood the queue would overflow, and what an event has brought into the
 /// caches would be gone when its task has its turn.
 const EVENTS_PER_GLANCE: usize = 48;
 

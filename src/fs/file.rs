@@ -29,6 +29,9 @@ use std::sync::{Arc, OnceLock};
 /// by `flush` and `close` at the latest: a file that is dropped without either loses errors, but nothing else. A runtime that
 /// ends does what was accepted before, unless its [shutdown](crate::Runtime::shutdown) runs out of time.
 ///
+/// The descriptor is closed when the file, its clones and what works on it are dropped; if the file is on a server or a program's
+/// file system, by a thread, soon after.
+///
 /// # Cancel safety
 ///
 /// - A dropped read loses nothing: what it has brought is there for the next one.

@@ -8,7 +8,7 @@
 //!
 //! # Files that are elsewhere
 //!
-//! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) nothing is opened, looked at or closed here (to close is to
+//! Of a network's or a program's file system (NFS, CIFS, 9p, FUSE) no file is opened, looked at or closed here (to close is to
 //! write back what is left, or to say so to the server): only those on a list are (`os/mounts.rs`), and what is not on it
 //! counts as elsewhere. Of which kind a mount is, is looked up once in the kernel's table of them, for which no server is
 //! asked; only 9p, where it caches nothing, asks its server already when the kernel is asked for the mount. Before Linux 6.8
@@ -131,7 +131,7 @@ impl Files {
     /// and fails there if it can't be.
     ///
     /// # Cost
-    /// Six system calls, together 2 µs.
+    /// Six system calls, together 2 µs; for the first file of a mount some 20 µs more.
     pub fn open_now(
         &self,
         path: &std::path::Path,
@@ -195,7 +195,7 @@ impl Files {
     /// Looks at what is at a path, without waiting for a disk. `None`: elsewhere, as for an open.
     ///
     /// # Cost
-    /// Four system calls, together 1 µs.
+    /// Four system calls, together 1 µs; for the first file of a mount some 20 µs more.
     pub fn look_now(&self, path: &std::path::Path, follow_link: bool) -> Option<Metadata> {
         if !self.opens_now {
             return None;

@@ -158,8 +158,8 @@ impl Sleep {
     /// Completes at the deadline, or with an error when the reactor is closed: for waits that are part of some I/O, which
     /// has errors to return.
     ///
-    /// The clock decides, not the timer, which is only there to wake the task: a deadline that was moved into the past
-    /// need not wait for the reactor's next turn.
+    /// A timer that has fired decides, for it never does so early. Before that the clock does: a deadline that has passed need
+    /// not wait for the reactor's next turn.
     pub(crate) fn poll_or_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self
             .timer
