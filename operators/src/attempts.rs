@@ -69,7 +69,7 @@ where
                 }
                 outcome
             }
-            Err(message) => self.panicked(request, message),
+            Err(message) => self.panicked(request, Which::First, message),
         }
     }
 
@@ -100,18 +100,21 @@ where
                 if let Some(began) = began {
                     let _ = caught(|| self.tell_end(began, Ending::Panicked));
                 }
-                self.panicked(request, message)
+                self.panicked(request, Which::Second, message)
             }
         }
     }
 
     pub(crate) fn poll_request(&mut self, request: usize) -> Outcome<Out> {
         let outcome = caught(|| self.advance(request));
-        outcome.unwrap_or_else(|message| self.panicked(request, message))
+        outcome.unwrap_or_else(|message| self.panicked(request, Which::First, message))
     }
 
-    fn panicked(&mut self, request: usize, message: String) -> Outcome<Out> {
-        self.end_calls(request, Ending::Panicked);
+    /// One of a request's calls has panicked. Another is not needed any more.
+    #[cold]
+    fn panicked(&mut self, request: usize, which: Which, message: String) -> Outcome<Out> {
+        let _ = caught(|| self.end_call(request, which, Ending::Panicked));
+        self.end_calls(request, Ending::Dropped);
         Outcome::Failed(Cause::Panicked(message))
     }
 
@@ -124,9 +127,12 @@ where
         }
         if Self::HEDGES
             && let Some(second) = self.requests.second(request)
-            && let Poll::Ready(result) = second.poll(&mut cx)
         {
-            return self.answer(request, Which::Second, result);
+            match caught(|| second.poll(&mut cx)) {
+                Ok(Poll::Ready(result)) => return self.answer(request, Which::Second, result),
+                Ok(Poll::Pending) => {}
+                Err(message) => return self.panicked(request, Which::Second, message),
+            }
         }
         if let Some(fallback) = self.requests.fallback(request)
             && let Poll::Ready(fallback) = fallback.as_mut().poll(&mut cx)

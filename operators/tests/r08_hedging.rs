@@ -6,12 +6,12 @@ use futures_lite::StreamExt as _;
 use kit::{Answer, Bench, Calls, Refused, Tap, World, ms};
 use peu_operators::pipeline::{Pipeline, iterate};
 use peu_operators::{
-    Admission, AsyncMap, AsyncOptions, Call, Cause, FixedLimit, Guard, Hedge, OnError, Retry,
-    StagePolicies, StreamExt as _,
+    Admission, AsyncMap, AsyncOptions, Call, Cause, Ending, FixedLimit, Guard, Hedge, OnError,
+    Retry, StagePolicies, StreamExt as _,
 };
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// A stage over the numbers from 1 on, whose calls have names of their own: the first call for record 7 is 7, the second
@@ -200,9 +200,12 @@ fn r08_a_guard_is_asked_and_told_of_both() {
     assert_eq!(bench.out.stream().metrics().running, 3);
 }
 
-/// Counts the calls that it was told have begun, and have ended.
+/// Counts the calls that it was told have begun, and notes how each has ended, with the milliseconds that it took.
 #[derive(Default)]
-struct Ledger(Arc<[AtomicUsize; 2]>);
+struct Ledger {
+    begun: Arc<AtomicUsize>,
+    ended: Arc<Mutex<Vec<(u128, &'static str)>>>,
+}
 
 impl Guard<u64, Refused> for Ledger {
     fn admit(&mut self, _now: Instant, _running: usize) -> Admission {
@@ -210,26 +213,50 @@ impl Guard<u64, Refused> for Ledger {
     }
 
     fn begin(&mut self, _now: Instant) {
-        self.0[0].fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn end(&mut self, _call: &Call<'_, u64, Refused>) {
-        self.0[1].fetch_add(1, Ordering::Relaxed);
+    fn end(&mut self, call: &Call<'_, u64, Refused>) {
+        let ending = match call.ending {
+            Ending::Panicked => "panicked",
+            Ending::Dropped => "dropped",
+            _ => "otherwise",
+        };
+        let mut ended = self.ended.lock().unwrap();
+        ended.push((call.took().as_millis(), ending));
     }
 }
 
 #[test]
-fn r08_a_guard_is_told_of_a_second_call_that_panics_before_there_is_a_future() {
-    let ledger = Ledger::default();
-    let counts = Arc::clone(&ledger.0);
-    let options = AsyncOptions::unordered().hedge(Hedge::after(ms(10)));
-    let options = options.guard(ledger).on_error(OnError::Skip);
-    let stage = Hedged::new(1, options);
-    stage.calls.answer(101, Answer::PanicInCall);
-    stage.advance(10);
-    assert_eq!(stage.calls.made(), [1, 101]);
-    let counts = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-    assert_eq!(counts, [2, 2], "begun and ended");
+fn r08_a_guard_is_told_of_each_call_how_it_ended_when_one_panics() {
+    for (number, answer, first, second) in [
+        (1, Answer::Panic, "panicked", "dropped"),
+        (101, Answer::Panic, "dropped", "panicked"),
+        // Before there is a future.
+        (101, Answer::PanicInCall, "dropped", "panicked"),
+    ] {
+        let ledger = Ledger::default();
+        let (begun, ended) = (Arc::clone(&ledger.begun), Arc::clone(&ledger.ended));
+        let options = AsyncOptions::unordered().hedge(Hedge::after(ms(10)));
+        let options = options.guard(ledger).on_error(OnError::Skip);
+        let stage = Hedged::new(1, options);
+        let is_in_call = matches!(answer, Answer::PanicInCall);
+        if is_in_call {
+            stage.calls.answer(number, answer);
+            stage.advance(10);
+        } else {
+            stage.advance(10);
+            stage.advance(5);
+            stage.calls.answer(number, answer);
+            stage.world.run();
+        }
+        assert_eq!(stage.calls.made(), [1, 101]);
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
+        let mut ended = ended.lock().unwrap().clone();
+        ended.sort_unstable();
+        let took = if is_in_call { 0 } else { 5 };
+        assert_eq!(ended, [(took, second), (took + 10, first)]);
+    }
 }
 
 #[test]
