@@ -55,6 +55,8 @@ struct State<Out> {
     /// The last passenger left before it landed.
     is_cancelled: bool,
     seats: Vec<Seat>,
+    /// The indices of those that nobody has: a key that everybody asks for may have thousands of passengers, and none of them looks at the others'.
+    free: Vec<usize>,
 }
 
 enum Seat {
@@ -73,6 +75,7 @@ impl<Out: Send + Sync + 'static> Flight<Out> {
                 landed: None,
                 is_cancelled: false,
                 seats: Vec::new(),
+                free: Vec::new(),
             }),
         })
     }
@@ -84,16 +87,12 @@ impl<Out: Send + Sync + 'static> Flight<Out> {
         if state.is_cancelled {
             return None;
         }
-        let free = state
-            .seats
-            .iter()
-            .position(|seat| matches!(seat, Seat::Free));
-        let seat = free.unwrap_or(state.seats.len());
-        match free {
-            Some(seat) => state.seats[seat] = Seat::Awake,
-            None => state.seats.push(Seat::Awake),
+        if let Some(seat) = state.free.pop() {
+            state.seats[seat] = Seat::Awake;
+            return Some(seat);
         }
-        Some(seat)
+        state.seats.push(Seat::Awake);
+        Some(state.seats.len() - 1)
     }
 
     pub(crate) fn poll(self: &Arc<Self>, seat: usize, cx: &Context<'_>) -> Poll<Arc<Landed<Out>>> {
@@ -176,10 +175,11 @@ impl<Out> State<Out> {
     /// nobody is left; and another passenger is woken.
     fn vacate(&mut self, seat: usize) -> (Seat, Option<BoxFuture<Out>>, Option<Waker>) {
         let left = std::mem::replace(&mut self.seats[seat], Seat::Free);
+        self.free.push(seat);
         if self.landed.is_some() {
             return (left, None, None);
         }
-        self.is_cancelled = self.seats.iter().all(|seat| matches!(seat, Seat::Free));
+        self.is_cancelled = self.free.len() == self.seats.len();
         if self.is_cancelled {
             return (left, self.future.take(), None);
         }
@@ -227,6 +227,7 @@ impl<Out: Send + Sync + 'static> Wake for Flight<Out> {
 mod tests {
     use super::Flight;
     use futures_lite::future::{block_on, poll_fn};
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Barrier};
     use std::task::{Context, Poll, Wake, Waker};
@@ -322,6 +323,21 @@ mod tests {
         assert_eq!(Arc::strong_count(&gate), 2);
         flight.leave(seats[1]);
         assert_eq!(Arc::strong_count(&gate), 1, "its future is dropped");
+        assert_eq!(flight.board(), None);
+    }
+
+    #[test]
+    fn a_seat_is_one_passengers_at_a_time_and_then_anothers() {
+        let (flight, _gate) = gated();
+        let mut seats: Vec<usize> = (0..1_000).filter_map(|_| flight.board()).collect();
+        for round in 1..=3 {
+            seats.drain(..500).for_each(|seat| flight.leave(seat));
+            seats.extend((0..500).filter_map(|_| flight.board()));
+            let taken: BTreeSet<usize> = seats.iter().copied().collect();
+            assert_eq!(taken.len(), 1_000, "round {round}");
+            assert!(taken.into_iter().eq(0..1_000), "none is new");
+        }
+        seats.into_iter().for_each(|seat| flight.leave(seat));
         assert_eq!(flight.board(), None);
     }
 
