@@ -648,6 +648,34 @@ fn c06_with_no_checkpoint_usable_nothing_begins_and_nothing_is_overwritten() {
     );
 }
 
+/// Makes a checkpoint one of the version before, whole in every other way: the checksum, the CRC-32 of version, length and body, is right.
+fn make_older(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[8..10].copy_from_slice(&1_u16.to_le_bytes());
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&bytes[8..18]);
+    sum.update(&bytes[22..]);
+    bytes[18..22].copy_from_slice(&sum.finalize().to_le_bytes());
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn c06_checkpoints_of_an_older_version_are_refused_and_it_is_said_what_reads_them() {
+    let lasting = three_checkpoints();
+    let files = lasting.files();
+    files.iter().for_each(|file| make_older(file));
+    let error = lasting.try_process(AsyncOptions::ordered()).err().unwrap();
+    let PipelineError::Checkpoint(CheckpointError::NoneUsable { refused, .. }) = &error else {
+        panic!("{error}");
+    };
+    let why =
+        "it is of version 1, and this program reads version 2: let the program that made it, ";
+    assert_eq!(refused.len(), 3);
+    assert!(refused.iter().all(|refused| refused.why.starts_with(why)));
+    assert!(error.to_string().contains(why), "{error}");
+    assert_eq!(lasting.files(), files, "they are left alone");
+}
+
 #[test]
 fn c06_a_folder_with_checkpoints_is_refused_unless_the_job_is_to_go_on_from_them() {
     let lasting = three_checkpoints();

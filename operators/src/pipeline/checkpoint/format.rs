@@ -31,11 +31,14 @@ pub(super) enum Damage {
 }
 
 pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, postcard::Error> {
-    let body = postcard::to_stdvec(checkpoint)?;
+    Ok(with_header(VERSION, &postcard::to_stdvec(checkpoint)?))
+}
+
+fn with_header(version: u16, body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u64).to_le_bytes();
-    let version = VERSION.to_le_bytes();
-    let sum = checksum(&version, &length, &body).to_le_bytes();
-    Ok([&MAGIC[..], &version, &length, &sum, &body].concat())
+    let version = version.to_le_bytes();
+    let sum = checksum(&version, &length, body).to_le_bytes();
+    [&MAGIC[..], &version, &length, &sum, body].concat()
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Damage> {
@@ -94,7 +97,7 @@ impl Display for Damage {
             Damage::Magic => f.write_str("it does not begin as a checkpoint does"),
             Damage::Version(version) => write!(
                 f,
-                "it is of version {version}, and this program reads version {VERSION}"
+                "it is of version {version}, and this program reads version {VERSION}: let the program that made it, or one of its time, run the job to its end"
             ),
             Damage::Length { told, found } => {
                 write!(f, "it tells of {told} bytes, and has {found}")
@@ -107,7 +110,7 @@ impl Display for Damage {
 
 #[cfg(test)]
 mod tests {
-    use super::{Checkpoint, Damage, decode, encode};
+    use super::{Checkpoint, Damage, decode, encode, with_header};
     use crate::pipeline::checkpoint::Part;
 
     fn checkpoint() -> Checkpoint {
@@ -126,6 +129,19 @@ mod tests {
     fn what_was_written_is_read() {
         let bytes = encode(&checkpoint()).unwrap();
         assert_eq!(decode(&bytes), Ok(checkpoint()));
+    }
+
+    #[test]
+    fn c06_another_version_is_told_from_damage_and_whose_job_it_is() {
+        // The body of another version is nothing that this one can know.
+        for (version, body) in [(1, &b"of old"[..]), (3, b"")] {
+            let damage = decode(&with_header(version, body)).unwrap_err();
+            assert_eq!(damage, Damage::Version(version));
+            let told = damage.to_string();
+            let versions = format!("it is of version {version}, and this program reads version 2");
+            assert!(told.starts_with(&versions), "{told}");
+            assert!(told.contains("let the program that made it"), "{told}");
+        }
     }
 
     #[test]
