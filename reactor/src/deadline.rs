@@ -19,7 +19,7 @@ pub(crate) struct Timers {
     wheel: Wheel,
     alarm: Alarm,
     /// When the alarm rings, or rang.
-    armed: Option<Instant>,
+    armed: Option<u64>,
     sleeper: Sleeper,
     closed: bool,
 }
@@ -31,11 +31,11 @@ enum Sleeper {
     /// A turn sleeps or is about to, or a host watches the reactor's descriptor, and no timer ends that.
     Unbounded,
     /// The same, but it ends at this instant, or is over by now: from here to [`Inner::fire_timers`] nobody puts that off.
-    Until(Instant),
+    Until(u64),
 }
 
 impl Sleeper {
-    fn oversleeps(&self, deadline: Instant) -> bool {
+    fn oversleeps(&self, deadline: u64) -> bool {
         match *self {
             Sleeper::None => false,
             Sleeper::Unbounded => true,
@@ -66,7 +66,7 @@ enum Cover {
 impl Timers {
     pub(crate) fn new(alarm: Alarm) -> Timers {
         Timers {
-            wheel: Wheel::new(Instant::now()),
+            wheel: Wheel::new(),
             alarm,
             armed: None,
             sleeper: Sleeper::None,
@@ -78,7 +78,7 @@ impl Timers {
     ///
     /// An alarm that rang is set again, also if no turn has seen it ringing yet: setting it takes that ringing back, and
     /// what it was for is then the next deadline, which is over, so it rings at once.
-    fn cover(&mut self, now: Instant) -> Cover {
+    fn cover(&mut self, now: u64) -> Cover {
         let Some(next) = self.wheel.next_deadline() else {
             return Cover::Kept;
         };
@@ -90,7 +90,7 @@ impl Timers {
             return Cover::Kept;
         }
         self.sleeper = Sleeper::Until(next);
-        let after = next.saturating_duration_since(now);
+        let after = Duration::from_nanos(next.saturating_sub(now));
         if !self.alarm.set(after) {
             return Cover::Bound(after);
         }
@@ -109,8 +109,8 @@ impl Inner {
         let Some(next) = timers.wheel.next_deadline() else {
             return timeout;
         };
-        let now = Instant::now();
-        let until = next.saturating_duration_since(now);
+        let now = self.clock.now();
+        let until = Duration::from_nanos(next.saturating_sub(now));
         if until.is_zero() || timeout.is_some_and(|timeout| timeout <= until) {
             return timeout.map_or(Some(until), |timeout| Some(timeout.min(until)));
         }
@@ -129,7 +129,7 @@ impl Inner {
         let mut timers = self.timers.lock();
         timers.sleeper = Sleeper::None;
         if timers.wheel.len() > 0 {
-            let fired = timers.wheel.advance(Instant::now(), due);
+            let fired = timers.wheel.advance(self.clock.now(), due);
             self.metrics.timers_fired.add(fired);
         }
     }
@@ -142,7 +142,7 @@ impl Inner {
     }
 
     fn cover_or_unpark(&self, timers: &mut Timers) {
-        match timers.cover(Instant::now()) {
+        match timers.cover(self.clock.now()) {
             Cover::Kept => {}
             Cover::Set => self.metrics.alarms_set.add(1),
             Cover::Bound(_) => self.unpark(),
@@ -166,11 +166,12 @@ impl Reactor {
     ///
     /// A host that sleeps by itself, and can't watch the reactor's [descriptor](std::os::fd::AsFd), sleeps until then.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.inner().timers.lock().wheel.next_deadline()
+        let next = self.inner().timers.lock().wheel.next_deadline();
+        self.inner().clock.instant(next?)
     }
 
-    /// Adds a timer. `None`: the reactor is closed.
-    pub(crate) fn insert_timer(&self, deadline: Instant, waker: Waker) -> Option<TimerKey> {
+    /// Adds a timer, whose deadline is a number of the reactor's [clock](crate::os::Clock). `None`: the reactor is closed.
+    pub(crate) fn insert_timer(&self, deadline: u64, waker: Waker) -> Option<TimerKey> {
         let inner = self.inner();
         let mut timers = inner.timers.lock();
         if timers.closed {

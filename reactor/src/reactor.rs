@@ -6,7 +6,7 @@ use crate::error;
 use crate::events::{Event, Events, Key};
 use crate::file::Files;
 use crate::metrics::{Counters, Metrics};
-use crate::os::{Alarm, RoughClock};
+use crate::os::{Alarm, Clock};
 use crate::park::Parking;
 use crate::state::Runnable;
 use crate::sync::Mutex;
@@ -40,8 +40,8 @@ pub(crate) struct Inner {
     pub(crate) runnable: Mutex<Vec<Runnable>>,
     /// All timers, and the alarm that ends a sleep for them.
     pub(crate) timers: Mutex<Timers>,
-    /// For who wants to know whether a deadline is far ahead.
-    pub(crate) clock: RoughClock,
+    /// By which the timers count.
+    pub(crate) clock: Clock,
     /// Whether a turn sleeps and whether it was told to wake up.
     pub(crate) parking: Parking,
     /// Ends the sleep of a turn.
@@ -86,7 +86,7 @@ impl Reactor {
             events: Mutex::default(),
             runnable: Mutex::default(),
             timers: Mutex::new(timers),
-            clock: RoughClock::new(),
+            clock: Clock::new(),
             parking: Parking::new(),
             waker,
             spare: Mutex::default(),

@@ -6,7 +6,7 @@
 //!
 //! # The wheel
 //!
-//! Time is counted in nanoseconds since the wheel was made, in a `u64`: 584 years. A *tick* is 2^16 of them (65.5 µs),
+//! Time is counted in nanoseconds since the reactor was made, in a `u64`: 584 years. A *tick* is 2^16 of them (65.5 µs),
 //! which leaves 48 bits, read as eight digits of six bits. Each digit has a *level* of 64 slots:
 //!
 //! ```text
@@ -49,7 +49,6 @@
 //! possible not to.
 
 use std::task::Waker;
-use std::time::{Duration, Instant};
 
 /// Bits of a deadline below its tick. 16 leave 48 bits, eight whole digits, so that no deadline needs a special case. The
 /// tick also suits the work: the 4.2 ms of level 0 hold what a loaded loop meets in a few turns.
@@ -87,8 +86,6 @@ pub(crate) enum Reset {
 /// It calls no waker and drops none (except with itself): it hands them out, and its owner wakes or drops them after
 /// releasing the lock that guards the wheel.
 pub(crate) struct Wheel {
-    /// The instant that nanosecond 0 stands for.
-    start: Instant,
     /// The tick that the wheel has reached. No timer is filed below it.
     elapsed: u64,
     /// For each level, the set of its slots that hold a timer.
@@ -120,7 +117,6 @@ impl Slot {
 
 /// A timer, or a free entry. 40 bytes.
 struct Entry {
-    /// In nanoseconds since the start of the wheel.
     deadline: u64,
     /// `None` in a free entry.
     waker: Option<Waker>,
@@ -133,9 +129,8 @@ struct Entry {
 }
 
 impl Wheel {
-    pub(crate) fn new(now: Instant) -> Wheel {
+    pub(crate) fn new() -> Wheel {
         Wheel {
-            start: now,
             elapsed: 0,
             occupied: [0; LEVELS],
             slots: [Slot::EMPTY; SLOTS * LEVELS],
@@ -149,8 +144,8 @@ impl Wheel {
     ///
     /// # Panics
     /// With 2^32 timers at once, which are 172 GB.
-    pub(crate) fn insert(&mut self, deadline: Instant, waker: Waker) -> TimerKey {
-        let deadline = self.nanos(deadline);
+    #[inline]
+    pub(crate) fn insert(&mut self, deadline: u64, waker: Waker) -> TimerKey {
         let index = self.allocate();
         let entry = &mut self.entries[index as usize];
         entry.deadline = deadline;
@@ -171,6 +166,7 @@ impl Wheel {
     }
 
     /// Takes a timer out before it fires, in O(1). `None` if it has fired or was removed.
+    #[inline]
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<Waker> {
         self.get_mut(key)?;
         self.unlink(key.index);
@@ -181,9 +177,8 @@ impl Wheel {
     ///
     /// A timer costs O(1) here, and O(1) each time that it cascades. A `now` before that of an earlier call is no error:
     /// whatever is due by then is found.
-    pub(crate) fn advance(&mut self, now: Instant, due: &mut Vec<Waker>) -> usize {
+    pub(crate) fn advance(&mut self, now: u64, due: &mut Vec<Waker>) -> usize {
         let before = due.len();
-        let now = self.nanos(now);
         let target = self.elapsed.max(now >> TICK_BITS);
         while let Some((level, slot)) = self.first_occupied() {
             let tick = self.first_tick(level, slot);
@@ -199,11 +194,10 @@ impl Wheel {
     }
 
     /// The deadline of the next timer. It may be too early after a removal, never too late (see the [module](self)).
-    /// `None` if there is no timer, or none at an instant that the system can tell.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    /// `None` if there is no timer.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
         let (_, slot) = self.first_occupied()?;
-        self.start
-            .checked_add(Duration::from_nanos(self.slots[slot].earliest))
+        Some(self.slots[slot].earliest)
     }
 
     /// Removes all timers and adds their wakers to `into`, in O(n).
@@ -342,16 +336,6 @@ impl Wheel {
         self.entries
             .get_mut(key.index as usize)
             .filter(|entry| entry.generation == key.generation)
-    }
-
-    /// Nanoseconds since the start, clamped to what a `u64` holds: an instant before the start is 0, one in more than 584
-    /// years is the last.
-    fn nanos(&self, instant: Instant) -> u64 {
-        instant
-            .saturating_duration_since(self.start)
-            .as_nanos()
-            .try_into()
-            .unwrap_or(u64::MAX)
     }
 }
 

@@ -36,7 +36,7 @@ mod uring;
 mod uring;
 
 pub(crate) use advise::will_need;
-pub(crate) use clock::RoughClock;
+pub(crate) use clock::Clock;
 pub(crate) use descriptor::{set_blocking, set_nonblocking};
 pub(crate) use mounts::is_on_this_machine;
 pub(crate) use open::{

@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-/// A deadline that is so far ahead by the [rough clock](crate::os::RoughClock) is ahead: that clock is behind by a tick of the
+/// A deadline that is so many nanoseconds ahead by the [rough clock](crate::os::Clock::rough) is ahead: that clock is behind by a tick of the
 /// system's, 10 ms at most. Were it by more, which takes a virtual machine that does not run, then a sleep that is over would be told by its timer
 /// in place of the poll, one turn later.
-const ROUGHLY: Duration = Duration::from_millis(50);
+const ROUGHLY: u64 = 50_000_000;
 
 /// Waits until `duration` has passed since this call.
 ///
@@ -130,6 +130,7 @@ impl Sleep {
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
         if let Some(waker) = self.take_timer() {
+            let deadline = self.reactor.inner().clock.nanos(deadline);
             self.timer = self.reactor.insert_timer(deadline, waker);
         }
     }
@@ -161,23 +162,23 @@ impl Sleep {
     /// A timer that has fired decides, for it never does so early. Before that the clock does: a deadline that has passed need
     /// not wait for the reactor's next turn.
     pub(crate) fn poll_or_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self
+        let update = self
             .timer
-            .map(|timer| self.reactor.update_timer(timer, cx.waker()))
-        {
+            .map(|timer| self.reactor.update_timer(timer, cx.waker()));
+        if let Some(Update::Fired) = update {
             // No need to look at the clock: it fires when its deadline has passed, and never before.
-            Some(Update::Fired) => {
-                self.timer = None;
-                return Poll::Ready(Ok(()));
-            }
-            _ if self.has_passed() => {
-                drop(self.take_timer());
-                return Poll::Ready(Ok(()));
-            }
-            Some(Update::Waits) => return Poll::Pending,
-            Some(Update::Closed) | None => {}
+            self.timer = None;
+            return Poll::Ready(Ok(()));
         }
-        self.timer = self.reactor.insert_timer(self.deadline, cx.waker().clone());
+        let deadline = self.reactor.inner().clock.nanos(self.deadline);
+        if self.has_passed(deadline) {
+            drop(self.take_timer());
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(Update::Waits) = update {
+            return Poll::Pending;
+        }
+        self.timer = self.reactor.insert_timer(deadline, cx.waker().clone());
         match self.timer {
             Some(_) => Poll::Pending,
             None => Poll::Ready(Err(error::gone())),
@@ -185,8 +186,8 @@ impl Sleep {
     }
 
     /// As [`is_elapsed`](Self::is_elapsed), but mostly by the clock that costs little: most deadlines are far ahead.
-    fn has_passed(&self) -> bool {
-        self.reactor.inner().clock.now() + ROUGHLY >= self.deadline && self.is_elapsed()
+    fn has_passed(&self, deadline: u64) -> bool {
+        self.reactor.inner().clock.rough() + ROUGHLY >= deadline && self.is_elapsed()
     }
 
     /// Cancels the timer if there is one. The waker is that of the task that waits for it.
