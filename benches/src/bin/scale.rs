@@ -45,6 +45,8 @@ enum Thing {
     Tasks,
     /// Timers: set, all waiting at once, removed.
     Timers,
+    /// The same, but removed in an order that neither caches nor prefetchers foresee.
+    Scattered,
     /// Sources: sockets made in pairs, a byte through each while all are open, closed.
     Sources,
     /// Connections: opened and accepted, a byte there and back through each while all are open, closed.
@@ -73,9 +75,10 @@ const RECORDS: u32 = 100;
 const BASE: usize = 1000;
 
 impl Thing {
-    const ALL: [Thing; 5] = [
+    const ALL: [Thing; 6] = [
         Thing::Tasks,
         Thing::Timers,
+        Thing::Scattered,
         Thing::Sources,
         Thing::Connections,
         Thing::Stages,
@@ -84,7 +87,9 @@ impl Thing {
     /// Two descriptors for each of the sources and connections, of 20,000 that a process commonly may have.
     fn sizes(self) -> &'static [usize] {
         match self {
-            Thing::Tasks | Thing::Timers => &[10, 100, 1000, 10_000, 100_000, 1_000_000],
+            Thing::Tasks | Thing::Timers | Thing::Scattered => {
+                &[10, 100, 1000, 10_000, 100_000, 1_000_000]
+            }
             Thing::Sources | Thing::Connections => &[10, 100, 1000, 9000],
             Thing::Stages => &[10, 100, 1000, 10_000],
         }
@@ -94,6 +99,7 @@ impl Thing {
         match self {
             Thing::Tasks => tasks(number).await,
             Thing::Timers => timers(number).await,
+            Thing::Scattered => scattered(number).await,
             Thing::Sources => sources(number).await,
             Thing::Connections => connections(number).await,
             Thing::Stages => stages(number).await,
@@ -175,8 +181,11 @@ async fn tasks(number: usize) -> io::Result<()> {
     Ok(())
 }
 
+fn far(place: usize) -> peu::time::Sleep {
+    peu::time::sleep(Duration::from_secs(60 + place as u64 % 60))
+}
+
 async fn timers(number: usize) -> io::Result<()> {
-    let far = |place: usize| peu::time::sleep(Duration::from_secs(60 + place as u64 % 60));
     let mut timers: Vec<_> = (0..number).map(|place| Box::pin(far(place))).collect();
     // The first poll sets it.
     poll_fn(|context| {
@@ -184,6 +193,23 @@ async fn timers(number: usize) -> io::Result<()> {
         Poll::Ready(())
     })
     .await;
+    Ok(())
+}
+
+async fn scattered(number: usize) -> io::Result<()> {
+    // A prime that divides no size: steps of so many places meet each place once.
+    const STEP: usize = 6_700_417;
+    let mut timers: Vec<_> = (0..number).map(|place| Some(far(place))).collect();
+    poll_fn(|context| {
+        for timer in timers.iter_mut().flatten() {
+            assert!(Pin::new(timer).poll(context).is_pending());
+        }
+        Poll::Ready(())
+    })
+    .await;
+    for turn in 0..number {
+        timers[turn * STEP % number] = None;
+    }
     Ok(())
 }
 
