@@ -284,6 +284,8 @@ impl<Out, Time, M> Outlet<Out, Time, M> {
     pub(crate) fn leave(&self) {
         let mut state = self.state.lock();
         state.left = true;
+        // What is left of its batch is dropped with it.
+        state.is_lent = false;
         let outputs = mem::take(&mut state.outputs);
         let consumer = state.consumer.take();
         drop(state);

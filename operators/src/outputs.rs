@@ -409,6 +409,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_consumer_that_leaves_had_taken_over_is_no_longer_queued() {
+        let (outlet, mut outputs) = ends(4);
+        let _ = bring(&outlet, false, &[1, 2, 3], None, false);
+        assert_eq!(take(&mut outputs), number(1));
+        drop(outputs);
+        assert_eq!(outlet.metrics().queued, 0);
+    }
+
+    #[test]
     fn c01_a_barrier_stands_in_front_of_the_batch_whatever_the_consumer_asks_for() {
         for only in [false, true] {
             let (outlet, mut outputs) = ends(4);

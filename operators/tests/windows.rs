@@ -145,6 +145,19 @@ fn a_stream_says_how_far_it_has_come_before_it_is_idle() {
 }
 
 #[test]
+fn while_records_come_a_stream_is_not_idle_though_no_silence_is_too_short() {
+    let (world, log, disk) = (World::new(), Log::new(), Results::new());
+    let watermarks = Watermarks::ascending().every(ms(20)).idle_after(ms(0));
+    let _running = in_lanes(&world, &log, &disk, watermarks, 1);
+    // More than come between two looks at the clock. A watermark behind these would make the last one late.
+    for record in [25; 200].into_iter().chain([3]) {
+        log.add(record);
+    }
+    world.run();
+    assert_eq!(disk.written(), [(0, 1, 3)]);
+}
+
+#[test]
 fn when_all_streams_are_idle_the_windows_are_complete_that_any_of_them_has_passed() {
     let (world, log, other, disk) = (World::new(), Log::new(), Log::new(), Results::new());
     let timed = |log: &Log<u64>| {

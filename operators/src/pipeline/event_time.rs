@@ -114,9 +114,8 @@ impl<O: Operator, F> EventTimes<O, F> {
 
     /// The watermark that is due, if one is. The last before the source is called idle is due with that: from then on it would
     /// count for nothing.
-    fn due_watermark(&mut self) -> Option<Mark> {
+    fn due_watermark(&mut self, is_silent: bool) -> Option<Mark> {
         let next = self.news()?;
-        let is_silent = self.is_silent();
         let clock = self.clock.as_mut()?;
         let now = clock.alarm.after(Duration::ZERO)?;
         let since = clock.sent_at.get_or_insert(now);
@@ -152,11 +151,11 @@ impl<O: Operator, F> EventTimes<O, F> {
         record
     }
 
-    /// Now and then a look at the clock: a watermark may be due.
+    /// Now and then a look at the clock: a watermark may be due. Records come, so there is no silence, however short that may be.
     #[cold]
     fn look(&mut self) {
         self.note_records();
-        self.held = self.due_watermark().map(Element::Mark);
+        self.held = self.due_watermark(false).map(Element::Mark);
     }
 
     /// Notes when the last record came, if any did since this was last called.
@@ -205,10 +204,11 @@ impl<O: Operator, F> EventTimes<O, F> {
     fn poll_clock(&mut self, cx: &Context<'_>) -> Poll<Mark> {
         self.note_records();
         loop {
-            if let Some(watermark) = self.due_watermark() {
+            let is_silent = self.is_silent();
+            if let Some(watermark) = self.due_watermark(is_silent) {
                 return Poll::Ready(watermark);
             }
-            if self.is_silent() {
+            if is_silent {
                 self.is_idle = true;
                 return Poll::Ready(Mark::Idle);
             }
