@@ -30,6 +30,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::future::{Future, poll_fn};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// A bounded cache of what a loader finds. Clones are the same cache.
@@ -71,6 +72,7 @@ struct Shared<K, V, E> {
     flights: Mutex<Flights<K, V, E>>,
     load: Box<Load<K, V, E>>,
     now: Box<dyn Fn() -> Instant + Send + Sync>,
+    sleep_until: Box<dyn Fn(Instant) -> BoxFuture<()> + Send + Sync>,
     spawn: Box<dyn Fn(BoxFuture<()>) + Send + Sync>,
     rules: Rules,
     start: Instant,
@@ -163,7 +165,7 @@ where
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
         let (entries, weigh, rules) = options.build();
-        let (clock, spawner) = (runtime.clone(), runtime.clone());
+        let (clock, timer, spawner) = (runtime.clone(), runtime.clone(), runtime.clone());
         Self(Arc::new(Shared {
             entries,
             weigh,
@@ -173,6 +175,7 @@ where
             }),
             load: Box::new(move |key| Box::pin(load(key))),
             now: Box::new(move || clock.now()),
+            sleep_until: Box::new(move |end| Box::pin(timer.sleep_until(end))),
             spawn: Box::new(move |task| spawner.spawn(task)),
             rules,
             start: runtime.now(),
@@ -325,14 +328,26 @@ where
                 .refresh
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
         };
-        if due <= now && swap(due).is_ok() {
+        if due <= now && swap(due).is_ok() && !self.is_under_way(&key) {
             count(&self.counts.refreshes, 1);
-            let mut state = self.join(key, None);
-            (self.spawn)(Box::pin(async move {
-                // What comes of it is in the cache, and in the counters.
-                let _ = poll_fn(|cx| state.poll(cx)).await;
-            }));
+            self.refresh(key, self.end_of(entry));
         }
+    }
+
+    /// A load that hangs is not to gather tasks that wait for it.
+    fn is_under_way(&self, key: &K) -> bool {
+        self.flights.lock().by_key.contains_key(key)
+    }
+
+    /// Loads a key in a task of its own; what comes of it is in the cache, and in the counters. At its entry's end the task leaves. Should the
+    /// load hang, those who find nothing from then on would else wait for it as well.
+    fn refresh(self: &Arc<Self>, key: K, end: u64) {
+        let mut state = self.join(key, None);
+        let mut end = (self.sleep_until)(self.start + Duration::from_nanos(end));
+        (self.spawn)(Box::pin(poll_fn(move |cx| match state.poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => end.as_mut().poll(cx),
+        })));
     }
 
     /// Takes a seat on the key's flight, or begins it; unless there is an entry that is fresh at `unless`.

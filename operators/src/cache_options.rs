@@ -143,7 +143,9 @@ impl<K: Hash + Eq, V> CacheOptions<K, V> {
         self
     }
 
-    /// An entry that is found so long after it was loaded is loaded again, while it is still served.
+    /// An entry that is found so long after it was loaded is loaded again, while it is still served. A load that has not ended when the entry
+    /// expires is dropped, unless somebody waits for it by then; if entries don't expire, a load that never ends is the last of its key, so give it a
+    /// timeout.
     pub fn refresh_after(mut self, age: Duration) -> Self {
         self.rules.refresh_after = Some(age);
         self

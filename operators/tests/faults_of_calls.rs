@@ -14,12 +14,13 @@ use peu_operators::{
     AsyncOptions, BatchOptions, Batcher, Cache, CacheOptions, Fallback, Reload, Retry,
     StagePolicies, Table, Timer as _,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::future::pending;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Mutex;
 
 const RECORDS: u64 = 6;
 
@@ -101,23 +102,28 @@ fn fallbacks(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
 
 fn loads(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
     let world = points.world();
-    let options = CacheOptions::entries(9).refresh_after(ms(1));
+    // By its end a refresh that hangs is dropped.
+    let options = CacheOptions::entries(9).expire_after_write(ms(50));
     let load = {
-        let points = points.clone();
+        let (points, known) = (points.clone(), Mutex::new(HashSet::new()));
         move |key: u64| {
             let points = points.clone();
-            async move { pass(&points, "a load").await.map(|()| Some(key)) }
+            let is_first = known.lock().unwrap().insert(key);
+            let place = if is_first { "a load" } else { "a refresh" };
+            async move { pass(&points, place).await.map(|()| Some(key)) }
         }
     };
-    let cache: Cache<u64, u64, io::Error> = Cache::new(world, options, load);
+    let cache: Cache<u64, u64, io::Error> = Cache::new(world, options.refresh_after(ms(1)), load);
     let function = {
         let world = world.clone();
         move |number: u64| {
             let found = cache.get(number % 2);
             let pause = world.sleep_until(world.now() + ms(2));
             async move {
+                let found = found.await;
+                // So that entries are due when the next records come.
                 pause.await;
-                found.await.map(|_| number)
+                found.map(|_| number)
             }
         }
     };
@@ -197,7 +203,7 @@ fn requests_of_a_sink(points: &Points, disk: &Disk<u64>, state: &Path) -> End {
 }
 
 /// Each point of a run in turn, each fault, and a run that goes on from there. What may come of the first is for `expects` to say.
-fn strike_everywhere(run: Run, is_exactly_once: bool, expects: fn(Fault, &End) -> bool) {
+fn strike_everywhere(run: Run, is_exactly_once: bool, expects: fn(Fault, &str, &End) -> bool) {
     let (disk, points) = (Disk::new(), Points::new(&World::new(), None));
     let folder = tempfile::tempdir().unwrap();
     let end = run(&points, &disk, folder.path());
@@ -212,7 +218,7 @@ fn strike_everywhere(run: Run, is_exactly_once: bool, expects: fn(Fault, &End) -
             let end = run(&points, &disk, folder.path());
             let place = points.struck().expect("the fault was on the way");
             let what = format!("{fault:?} at point {point}, {place}: {end:?}");
-            assert!(expects(fault, &end), "{what}");
+            assert!(expects(fault, place, &end), "{what}");
             if let End::Ended(Err(error)) = &end {
                 let error = error.to_string();
                 let named = error.contains(STAGE) && error.contains("record");
@@ -240,34 +246,36 @@ fn is_well(end: &End) -> bool {
 
 #[test]
 fn an_attempt_that_fails_is_made_again_and_one_that_panics_or_hangs_is_the_records_failure() {
-    strike_everywhere(retries, true, |fault, end| {
+    strike_everywhere(retries, true, |fault, _, end| {
         is_well(end) == (fault == Fault::Error)
     });
 }
 
 #[test]
 fn a_fallback_that_panics_fails_or_hangs_is_the_records_failure() {
-    strike_everywhere(fallbacks, true, |_, end| has_ended(end) && !is_well(end));
+    strike_everywhere(fallbacks, true, |_, _, end| has_ended(end) && !is_well(end));
 }
 
 #[test]
 fn a_load_fails_whoever_waits_for_it_and_a_refresh_fails_nobody() {
-    strike_everywhere(loads, true, |_, end| has_ended(end));
+    strike_everywhere(loads, true, |_, place, end| {
+        has_ended(end) && is_well(end) == (place == "a refresh")
+    });
 }
 
 #[test]
 fn a_reload_of_a_table_fails_nobody() {
-    strike_everywhere(reloads, true, |_, end| is_well(end));
+    strike_everywhere(reloads, true, |_, _, end| is_well(end));
 }
 
 #[test]
 fn a_batch_fails_its_records() {
-    strike_everywhere(batches, true, |_, end| has_ended(end) && !is_well(end));
+    strike_everywhere(batches, true, |_, _, end| has_ended(end) && !is_well(end));
 }
 
 #[test]
 fn a_request_of_a_sink_fails_its_records_and_all_are_written_at_least_once() {
-    strike_everywhere(requests_of_a_sink, false, |_, end| {
+    strike_everywhere(requests_of_a_sink, false, |_, _, end| {
         has_ended(end) && !is_well(end)
     });
 }

@@ -319,6 +319,26 @@ fn l03_a_refresh_that_fails_keeps_the_old_entry_and_does_not_hammer() {
 }
 
 #[test]
+fn l03_a_refresh_that_hangs_is_dropped_when_its_entry_expires() {
+    let options = CacheOptions::entries(10).expire_after_write(ms(100));
+    let shelf = Shelf::new(options.refresh_after(ms(40)));
+    shelf.fill([1]);
+    for _ in 0..2 {
+        shelf.advance(40);
+        assert_eq!(shelf.now(1), Some(Ok(Some(10))));
+        shelf.world.run();
+        assert_eq!(shelf.loads.live(), [1]);
+        assert_eq!(shelf.world.tasks(), 1, "it is due again, and under way");
+    }
+    assert_eq!(shelf.metrics().refreshes, 1);
+    shelf.advance(20);
+    shelf.world.run();
+    assert!(shelf.loads.live().is_empty());
+    assert_eq!((shelf.world.tasks(), shelf.world.sleeps()), (0, 0));
+    assert_eq!(shelf.load(1, Answer::Output(11)), Some(Ok(Some(11))));
+}
+
+#[test]
 fn l03_what_has_expired_is_served_when_its_load_fails() {
     let options = CacheOptions::entries(10).expire_after_write(ms(100));
     let shelf = Shelf::new(options.serve_stale(ms(50)));
