@@ -301,17 +301,20 @@ pub enum Nature {
     Other,
 }
 
-/// Which mounts keep their data here, as far as was asked: a word for each, in the place that its number says. Two may share a
-/// place, and are then asked for by turns; numbers are given in a row, so it is rare with the few mounts that a process uses.
+/// Which mounts keep their data here, as far as was asked: a word for each, in the place that its number says, or in the next
+/// that was free. Where there are too many, those that share a place are asked for by turns.
 #[derive(Debug)]
 pub(super) struct Mounts([AtomicU64; MOUNTS]);
 
 /// Mounts that are remembered: more than most processes use.
 const MOUNTS: usize = 16;
 
+/// In a place of [`Mounts`]: it is free. No mount has so large a number that this were its word.
+const FREE: u64 = u64::MAX;
+
 impl Default for Mounts {
     fn default() -> Mounts {
-        Mounts(std::array::from_fn(|_| AtomicU64::new(u64::MAX)))
+        Mounts(std::array::from_fn(|_| AtomicU64::new(FREE)))
     }
 }
 
@@ -319,21 +322,27 @@ impl Mounts {
     /// `ask` fails when it can't be told now. That counts as "elsewhere", which is always right, and is not remembered.
     fn is_local(&self, mount: u64, ask: impl FnOnce() -> io::Result<bool>) -> bool {
         let (here, elsewhere) = (mount << 1 | 1, mount << 1);
-        let place = &self.0[mount as usize % MOUNTS];
-        // ORDERING: Relaxed. A word is an answer by itself; who does not see it asks.
-        match place.load(Ordering::Relaxed) {
-            known if known == here => true,
-            known if known == elsewhere => false,
-            _ => {
-                let Ok(is_local) = ask() else {
-                    return false;
-                };
-                let answer = if is_local { here } else { elsewhere };
-                // ORDERING: Relaxed, as above.
-                place.store(answer, Ordering::Relaxed);
-                is_local
+        let home = mount as usize % MOUNTS;
+        let mut own = home;
+        for place in (home..home + MOUNTS).map(|place| place % MOUNTS) {
+            // ORDERING: Relaxed. A word is an answer by itself; who does not see it asks.
+            match self.0[place].load(Ordering::Relaxed) {
+                known if known == here => return true,
+                known if known == elsewhere => return false,
+                FREE => {
+                    own = place;
+                    break;
+                }
+                _ => {}
             }
         }
+        let Ok(is_local) = ask() else {
+            return false;
+        };
+        let answer = if is_local { here } else { elsewhere };
+        // ORDERING: Relaxed, as above.
+        self.0[own].store(answer, Ordering::Relaxed);
+        is_local
     }
 }
 
@@ -447,10 +456,23 @@ mod tests {
         };
         for round in 1..=3 {
             for mount in (0..MOUNTS as u64).chain([254 << 32]) {
-                // The last one has the place of the first.
+                // The last one finds no place but that of the first.
                 assert_eq!(is_local(mount), mount.is_multiple_of(2), "{mount}");
             }
             assert_eq!(asked.get(), MOUNTS + 2 * round - 1);
+        }
+    }
+
+    #[test]
+    fn mounts_that_share_a_place_are_asked_for_once() {
+        let mounts = Mounts::default();
+        let sharing = [15, 31, 47];
+        for mount in sharing {
+            assert_eq!(mounts.is_local(mount, || Ok(mount != 31)), mount != 31);
+        }
+        for mount in sharing {
+            let known = mounts.is_local(mount, || panic!("{mount} was asked for"));
+            assert_eq!(known, mount != 31);
         }
     }
 
