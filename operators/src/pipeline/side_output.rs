@@ -22,7 +22,8 @@ const WAITING: usize = 256;
 /// What is given the records that come too late: any function of a record, or a [`SideOutput`], which brings them to a sink of their own.
 ///
 /// A function is told of a late record when it comes, at least once: those that come behind a checkpoint are told again after a
-/// restart. It runs in the operator, which does nothing else meanwhile.
+/// restart. It runs in the operator, which does nothing else meanwhile. A closure that asks the record for anything names its type,
+/// as in `|flight: Flight| eprintln!("{} is late", flight.number)`.
 pub trait LateRecords<T>: Send + 'static {
     /// Takes a record that is late.
     fn take(&mut self, record: T);
