@@ -124,7 +124,7 @@ impl Model {
         self.entry(record).calls.push(call);
         let scripted = self.at_once.get_mut(&record);
         match scripted.and_then(VecDeque::pop_front).flatten() {
-            Some(Answer::PanicInCall) => self.panic(record),
+            Some(Answer::PanicInCall) => self.panic(record, call),
             answer => {
                 self.answers.extend(answer.map(|answer| (call, answer)));
                 self.poll(record);
@@ -165,12 +165,13 @@ impl Model {
                     None => self.fail(record, Reason::Refused),
                 }
             }
-            _ => self.panic(record),
+            _ => self.panic(record, call),
         }
     }
 
-    fn panic(&mut self, record: u64) {
-        self.end_calls(record, Ended::Badly);
+    fn panic(&mut self, record: u64, call: usize) {
+        self.end_call(record, call, Ended::Badly);
+        self.end_calls(record, Ended::Dropped);
         self.fail(record, Reason::Panicked);
     }
 
