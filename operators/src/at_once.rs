@@ -29,13 +29,14 @@ use crate::input::{Fed, Feed};
 use crate::keys::Entered;
 use crate::panics::caught;
 use crate::policies::StagePolicies;
-use crate::retry::RetryPolicy as _;
+use crate::retry::RetryPolicy;
 use crate::runtime::Timer;
 use crate::signals::{FIRST_REQUEST, INPUT};
 use crate::stage::Stage;
 use crate::turn::Event;
 use std::fmt::Debug;
 use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -136,54 +137,47 @@ where
         self.came(polled)
     }
 
-    /// Asks for records, calls the user's function for each, polls what it returns, and asks the retry policy about the result.
-    /// What is not ready stays in the next slot, and so does what panicked.
+    /// Takes records, one by one, until one does not pass. What is not ready stays in the next slot, and so does what panicked.
     fn run(&mut self, run: &mut Run<T, Time>) -> End<T, Time, M, Out> {
         let slot = FIRST_REQUEST + self.requests.next_slot();
-        let limit = self.bounds.timeout;
         let [of_input, of_request] = self.signals.wakers([INPUT, slot]);
-        let cx = &mut Context::from_waker(of_input);
-        let request_cx = &mut Context::from_waker(of_request);
         let Some(stream) = self.input.stream() else {
             return End::Came(Poll::Ready(None));
         };
+        let (retry, timeout) = (&mut self.policies.retry, self.bounds.timeout);
         let future = self.requests.next_future();
-        while run.passed < run.limit {
-            run.at = At::Input;
-            let (record, time) = match stream.poll_feed(cx) {
-                Poll::Ready(Some(Ok(Element::Record(record, time)))) => (record, time),
-                other => return End::Came(other),
-            };
-            let deadline = limit.and_then(|limit| self.alarm.after(limit));
+        let cx = &mut Context::from_waker(of_request);
+        let mut stays = None;
+        let mut take = |record, time| {
+            let deadline = timeout.and_then(|limit| self.alarm.after(limit));
             run.at = At::Call;
             let begun = run.begun.insert(Begun {
                 record,
                 time,
                 deadline,
             });
-            self.policies.retry.record();
+            retry.record();
             future.set(Some((self.function)(begun.record.clone())));
-            let polled = future
-                .as_mut()
-                .as_pin_mut()
-                .map(|first| first.poll(request_cx));
-            let Some(Poll::Ready(result)) = polled else {
-                return End::Stays(Outcome::Unfinished);
-            };
-            let again = self.policies.retry.next_delay(1, &result);
-            match (again, result) {
-                (None, Ok(output)) => self.outgoing.push_back(Element::Record(output, time)),
-                (None, Err(error)) => {
-                    return End::Stays(Outcome::Failed(Cause::Failed(error.into())));
+            match first_poll(future, retry, cx) {
+                Outcome::Output(output) => self.outgoing.push_back(Element::Record(output, time)),
+                other => {
+                    stays = Some(other);
+                    return false;
                 }
-                (Some(delay), _) => return End::Stays(Outcome::Again(delay)),
             }
-            run.passed += 1;
             run.at = At::Drop;
+            run.passed += 1;
             future.set(None);
             run.begun = None;
+            run.at = At::Input;
+            run.passed < run.limit
+        };
+        let other = stream.feed_records(&mut Context::from_waker(of_input), &mut take);
+        match (stays, other) {
+            (Some(outcome), _) => End::Stays(outcome),
+            (None, Some(polled)) => End::Came(polled),
+            (None, None) => End::Limit,
         }
-        End::Limit
     }
 
     /// So many records have passed.
@@ -211,5 +205,28 @@ where
         let number = self.metrics.accepted;
         let request = self.requests.insert_begun(entered, number, begun.deadline);
         self.update(request, outcome);
+    }
+}
+
+/// Polls the future of a first attempt, and asks the retry policy about the result.
+#[inline]
+fn first_poll<Fut, Out, E, Policy>(
+    future: &mut Pin<Box<Option<Fut>>>,
+    retry: &mut Policy,
+    cx: &mut Context<'_>,
+) -> Outcome<Out>
+where
+    Fut: Future<Output = Result<Out, E>>,
+    E: Into<BoxError>,
+    Policy: RetryPolicy<Out, E>,
+{
+    let polled = future.as_mut().as_pin_mut().map(|first| first.poll(cx));
+    let Some(Poll::Ready(result)) = polled else {
+        return Outcome::Unfinished;
+    };
+    match (retry.next_delay(1, &result), result) {
+        (Some(delay), _) => Outcome::Again(delay),
+        (None, Ok(output)) => Outcome::Output(output),
+        (None, Err(error)) => Outcome::Failed(Cause::Failed(error.into())),
     }
 }

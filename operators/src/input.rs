@@ -10,6 +10,25 @@ use std::task::{Context, Poll, Waker};
 /// that is made for every record.
 pub(crate) trait Feed<T, Time, M> {
     fn poll_feed(&mut self, cx: &mut Context<'_>) -> Poll<Fed<T, Time, M>>;
+
+    /// Gives records away for as long as `take` says that it wants more. None: it wants no more. Else what came in place of a record.
+    #[inline]
+    fn feed_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(T, Time) -> bool,
+    ) -> Option<Poll<Fed<T, Time, M>>> {
+        loop {
+            match self.poll_feed(cx) {
+                Poll::Ready(Some(Ok(Element::Record(record, time)))) => {
+                    if !take(record, time) {
+                        return None;
+                    }
+                }
+                other => return Some(other),
+            }
+        }
+    }
 }
 
 /// What a stream gives: an element, none at its end, or an error that is its end.

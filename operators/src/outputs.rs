@@ -135,6 +135,33 @@ impl<Out, Time, M: MarkOf> Outputs<Out, Time, M> {
     /// The next element; if that is a record, so many places are given back.
     #[inline]
     fn poll(&mut self, cx: &Context<'_>, places: usize) -> Polled<Out, Time, M> {
+        match self.take_record(places) {
+            Some((output, time)) => Poll::Ready(Some(Ok(Element::Record(output, time)))),
+            None => self.poll_other(cx, places),
+        }
+    }
+
+    /// The next record of the batch, if that is what comes next, and so many places are given back.
+    #[inline]
+    pub(crate) fn take_record(&mut self, places: usize) -> Option<(Out, Time)> {
+        // ORDERING: Relaxed, a hint.
+        if M::EXIST && self.outlet.barrier_came.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.batch.elements.pop_front()? {
+            Element::Record(output, time) => {
+                self.give_back(places, 0);
+                Some((output, time))
+            }
+            mark => {
+                self.batch.elements.push_front(mark);
+                None
+            }
+        }
+    }
+
+    /// A barrier was told of, a mark is next, or the batch is used up.
+    pub(crate) fn poll_other(&mut self, cx: &Context<'_>, places: usize) -> Polled<Out, Time, M> {
         // ORDERING: Relaxed, a hint.
         if M::EXIST
             && self.outlet.barrier_came.load(Ordering::Relaxed)

@@ -103,6 +103,13 @@ impl<Out: Serialize> Opened<Out> {
         self.passed(polled)
     }
 
+    /// What comes when the batch has no next record.
+    #[inline(never)]
+    fn poll_other(&mut self, cx: &Context<'_>) -> Poll<Step<Out>> {
+        let polled = self.outputs.poll_other(cx, 1);
+        self.passed(polled)
+    }
+
     /// A barrier takes along what was taken over of the stage's outputs, and stands behind it.
     #[inline]
     fn passed(&self, polled: Poll<Step<Out>>) -> Poll<Step<Out>> {
@@ -176,22 +183,33 @@ where
 struct Elements<O>(O);
 
 impl<O: Operator> Elements<O> {
-    #[inline]
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         ask: Ask,
     ) -> Poll<Fed<O::Item, Option<EventTime>, Mark>> {
-        let polled = self.0.poll_next(cx, ask);
-        polled.map(|step| step.map(|element| Ok(element?)))
+        self.0.poll_next(cx, ask).map(fed)
     }
 }
 
 impl<O: Operator> Feed<O::Item, Option<EventTime>, Mark> for Elements<O> {
-    #[inline]
     fn poll_feed(&mut self, cx: &mut Context<'_>) -> Poll<Fed<O::Item, Option<EventTime>, Mark>> {
         self.poll(cx, Ask::Next)
     }
+
+    #[inline]
+    fn feed_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(O::Item, Option<EventTime>) -> bool,
+    ) -> Option<Poll<Fed<O::Item, Option<EventTime>, Mark>>> {
+        let polled = self.0.poll_records(cx, take)?;
+        Some(polled.map(fed))
+    }
+}
+
+fn fed<T>(step: Step<T>) -> Fed<T, Option<EventTime>, Mark> {
+    step.map(|element| Ok(element?))
 }
 
 impl<Out> Operator for AsyncStage<Out>
@@ -207,6 +225,30 @@ where
     #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Out>> {
         self.opened().poll_take(cx, ask)
+    }
+
+    #[inline]
+    fn poll_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(Out, Option<EventTime>) -> bool,
+    ) -> Option<Poll<Step<Out>>> {
+        let opened = self.opened();
+        loop {
+            while let Some((output, time)) = opened.outputs.take_record(1) {
+                if !take(output, time) {
+                    return None;
+                }
+            }
+            match opened.poll_other(cx) {
+                Poll::Ready(Some(Ok(Element::Record(output, time)))) => {
+                    if !take(output, time) {
+                        return None;
+                    }
+                }
+                other => return Some(other),
+            }
+        }
     }
 }
 

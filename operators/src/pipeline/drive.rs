@@ -115,32 +115,32 @@ where
         }
     }
 
-    /// What the sink has to do with what comes next.
-    #[inline]
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next<O::Item>> {
-        self.poll_step(cx).map(|step| match step {
-            Ok(Some(Ok(Element::Record(record, _)))) => Next::Record(record),
-            Ok(Some(Ok(Element::Mark(Mark::Checkpoint(barrier))))) => Next::Checkpoint(barrier),
-            Ok(Some(Ok(Element::Mark(_)))) => Next::OtherMark,
-            Ok(Some(Err(error))) => Next::Failed(Box::new(error.into())),
-            Ok(None) => Next::End,
-            Err(error) => Next::Failed(Box::new(error)),
-        })
-    }
-
     /// The next element; without room in the sink only the barrier, once one was asked for.
     #[inline]
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step<O::Item>, PipelineError>> {
-        let ask = match self.sink.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Ask::Next,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(sink_error(error))),
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next<O::Item>> {
+        let has_room = match self.sink.poll_ready(cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(error)) => {
+                return Poll::Ready(Next::Failed(Box::new(sink_error(error))));
+            }
             Poll::Pending if self.requests.wait(self.passed, cx.waker()) => return Poll::Pending,
-            Poll::Pending => Ask::OnlyBarrier,
+            Poll::Pending => false,
         };
+        let mut record = None;
         self.is_asking = true;
-        let polled = self.input.poll_next(cx, ask);
+        let other = match has_room {
+            true => self.input.poll_records(cx, &mut |next, _| {
+                record = Some(next);
+                false
+            }),
+            false => Some(self.input.poll_next(cx, Ask::OnlyBarrier)),
+        };
         self.is_asking = false;
-        polled.map(Ok)
+        match (record, other) {
+            (Some(record), _) => Poll::Ready(Next::Record(record)),
+            (None, Some(other)) => other.map(Next::of),
+            (None, None) => Poll::Pending,
+        }
     }
 
     /// All was written: what was prepared now is complete.
@@ -202,6 +202,18 @@ enum Next<T> {
     OtherMark,
     End,
     Failed(Box<PipelineError>),
+}
+
+impl<T> Next<T> {
+    fn of(step: Step<T>) -> Self {
+        match step {
+            Some(Ok(Element::Record(record, _))) => Self::Record(record),
+            Some(Ok(Element::Mark(Mark::Checkpoint(barrier)))) => Self::Checkpoint(barrier),
+            Some(Ok(Element::Mark(_))) => Self::OtherMark,
+            Some(Err(error)) => Self::Failed(Box::new(error.into())),
+            None => Self::End,
+        }
+    }
 }
 
 /// Waits for what comes next. A future of its own, for `poll_fn` is not inlined here, and this is called for each record.

@@ -134,23 +134,6 @@ impl<O: Operator, F> EventTimes<O, F> {
         self.sent.is_none_or(|sent| sent < next).then_some(next)
     }
 
-    /// A record came. What is due is sent behind it, and before it that the source is no longer idle.
-    #[inline]
-    fn stamp(&mut self, record: O::Item, time: EventTime) -> Element<O::Item> {
-        self.highest = self.highest.max(Some(time));
-        self.records += 1;
-        let record = Element::Record(record, Some(time));
-        if self.is_idle {
-            self.is_idle = false;
-            self.held = Some(record);
-            return Element::Mark(Mark::Active);
-        }
-        if self.records >= RECORDS_PER_LOOK {
-            self.look();
-        }
-        record
-    }
-
     /// Now and then a look at the clock: a watermark may be due. Records come, so there is no silence, however short that may be.
     #[cold]
     fn look(&mut self) {
@@ -265,6 +248,56 @@ impl<O: Operator, F> EventTimes<O, F> {
     }
 }
 
+impl<O, F> EventTimes<O, F>
+where
+    O: Operator,
+    F: FnMut(&O::Item) -> EventTime,
+{
+    /// What the answer of the input is to the operator behind; none if the input is to be asked again.
+    fn pass_on(
+        &mut self,
+        polled: Poll<Step<O::Item>>,
+        cx: &Context<'_>,
+        ask: Ask,
+    ) -> Option<Poll<Step<O::Item>>> {
+        let element = match polled {
+            Poll::Ready(Some(Ok(Element::Record(record, _)))) => self.stamp(record),
+            // Those of an earlier `event_time`: this one knows better.
+            Poll::Ready(Some(Ok(Element::Mark(
+                Mark::Watermark(_) | Mark::Idle | Mark::Active,
+            )))) => return None,
+            Poll::Ready(Some(Ok(Element::Mark(mark)))) => match self.save(&mark) {
+                Ok(()) => Element::Mark(mark),
+                Err(error) => return Some(Poll::Ready(Some(Err(error)))),
+            },
+            Poll::Ready(Some(Err(error))) => return Some(Poll::Ready(Some(Err(error)))),
+            Poll::Ready(None) => Element::Mark(self.end()),
+            Poll::Pending => match self.poll_pending(cx, ask) {
+                Poll::Ready(mark) => Element::Mark(mark),
+                Poll::Pending => return Some(Poll::Pending),
+            },
+        };
+        Some(Poll::Ready(Some(Ok(element))))
+    }
+
+    /// A record came. What is due is sent behind it, and before it that the source is no longer idle.
+    fn stamp(&mut self, record: O::Item) -> Element<O::Item> {
+        let time = (self.time_of)(&record);
+        self.highest = self.highest.max(Some(time));
+        self.records += 1;
+        let record = Element::Record(record, Some(time));
+        if self.is_idle {
+            self.is_idle = false;
+            self.held = Some(record);
+            return Element::Mark(Mark::Active);
+        }
+        if self.records >= RECORDS_PER_LOOK {
+            self.look();
+        }
+        record
+    }
+}
+
 impl<O, F> Operator for EventTimes<O, F>
 where
     O: Operator,
@@ -296,27 +329,51 @@ where
             if self.is_over {
                 return Poll::Ready(None);
             }
-            let element = match self.input.poll_next(cx, ask) {
-                Poll::Ready(Some(Ok(Element::Record(record, _)))) => {
-                    let time = (self.time_of)(&record);
-                    self.stamp(record, time)
+            let polled = self.input.poll_next(cx, ask);
+            if let Some(polled) = self.pass_on(polled, cx, ask) {
+                return polled;
+            }
+        }
+    }
+
+    #[inline]
+    fn poll_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(O::Item, Option<EventTime>) -> bool,
+    ) -> Option<Poll<Step<O::Item>>> {
+        loop {
+            // Something may have to be sent first.
+            if self.held.is_some() || self.is_over || self.is_idle {
+                match self.poll_next(cx, Ask::Next) {
+                    Poll::Ready(Some(Ok(Element::Record(record, time)))) => {
+                        if !take(record, time) {
+                            return None;
+                        }
+                        continue;
+                    }
+                    other => return Some(other),
                 }
-                // Those of an earlier `event_time`: this one knows better.
-                Poll::Ready(Some(Ok(Element::Mark(
-                    Mark::Watermark(_) | Mark::Idle | Mark::Active,
-                )))) => continue,
-                Poll::Ready(Some(Ok(Element::Mark(mark)))) => match self.save(&mark) {
-                    Ok(()) => Element::Mark(mark),
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                },
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => Element::Mark(self.end()),
-                Poll::Pending => match self.poll_pending(cx, ask) {
-                    Poll::Ready(mark) => Element::Mark(mark),
-                    Poll::Pending => return Poll::Pending,
-                },
-            };
-            return Poll::Ready(Some(Ok(element)));
+            }
+            let mut wants = true;
+            let other = self.input.poll_records(cx, &mut |record, _| {
+                let time = (self.time_of)(&record);
+                self.highest = self.highest.max(Some(time));
+                self.records += 1;
+                wants = take(record, Some(time));
+                wants && self.records < RECORDS_PER_LOOK
+            });
+            if self.records >= RECORDS_PER_LOOK {
+                self.look();
+            }
+            if !wants {
+                return None;
+            }
+            if let Some(other) = other
+                && let Some(polled) = self.pass_on(other, cx, Ask::Next)
+            {
+                return Some(polled);
+            }
         }
     }
 }

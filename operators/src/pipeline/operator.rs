@@ -1,7 +1,7 @@
 //! What every operator of a pipeline is: something that is opened once, and then asked for its next element.
 
 use super::opening::Opening;
-use crate::element::Element;
+use crate::element::{Element, EventTime};
 use crate::error::StageError;
 use std::task::{Context, Poll};
 
@@ -22,6 +22,31 @@ pub trait Operator: Send + 'static {
     /// The next element. After the end, or an error, which is an end, it is not asked again.
     #[doc(hidden)]
     fn poll_next(&mut self, cx: &mut Context<'_>, ask: Ask) -> Poll<Step<Self::Item>>;
+
+    /// Gives records away, one by one, for as long as `take` says that it wants more. None: it wants no more. Else what came
+    /// in place of a record. Should `take` panic, it has had its record, and the operator goes on when it is asked again: so whatever an
+    /// operator does for a record, it has done before it gives it away.
+    ///
+    /// Operators through which very many records pass have a loop of their own for it: a record then goes from function to
+    /// function, and is not wrapped by each of them and unwrapped by the next.
+    #[doc(hidden)]
+    #[inline]
+    fn poll_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(Self::Item, Option<EventTime>) -> bool,
+    ) -> Option<Poll<Step<Self::Item>>> {
+        loop {
+            match self.poll_next(cx, Ask::Next) {
+                Poll::Ready(Some(Ok(Element::Record(record, time)))) => {
+                    if !take(record, time) {
+                        return None;
+                    }
+                }
+                other => return Some(other),
+            }
+        }
+    }
 }
 
 /// What an operator is asked for.

@@ -4,7 +4,7 @@ use super::checkpoint::Requests;
 use super::host::Host;
 use super::opening::{Opening, Trouble, name_of};
 use super::operator::{Ask, Operator, Step};
-use crate::element::{Element, Mark};
+use crate::element::{Element, EventTime, Mark};
 use crate::error::{BoxError, Cause, StageError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,6 +121,25 @@ impl Opened {
         Ok(Element::Mark(Mark::Checkpoint(barrier)))
     }
 
+    /// What the answer of the source is to the operator behind it; none if the source is to be asked again, behind a barrier.
+    fn step<S: Source>(
+        &self,
+        source: &S,
+        polled: Poll<Option<Result<S::Item, S::Error>>>,
+        cx: &Context<'_>,
+    ) -> Option<Poll<Step<S::Item>>> {
+        let step = match polled {
+            Poll::Ready(Some(Ok(record))) => Some(Ok(Element::Record(record, None))),
+            Poll::Ready(Some(Err(error))) => Some(Err(self.error(Cause::Input(error.into())))),
+            Poll::Ready(None) => self.end(source.position()).err().map(Err),
+            Poll::Pending if self.requests.wait(self.sent, cx.waker()) => {
+                return Some(Poll::Pending);
+            }
+            Poll::Pending => return None,
+        };
+        Some(Poll::Ready(step))
+    }
+
     /// Every checkpoint from now on says that the source has ended, and here.
     #[cold]
     fn end(&self, position: impl Serialize) -> Result<(), StageError> {
@@ -175,17 +194,35 @@ impl<S: Source> Operator for FromSource<S> {
                 Ask::Next => self.source.poll_next(cx),
                 Ask::OnlyBarrier => Poll::Pending,
             };
-            return Poll::Ready(match polled {
-                Poll::Ready(Some(Ok(record))) => Some(Ok(Element::Record(record, None))),
-                Poll::Ready(Some(Err(error))) => {
-                    Some(Err(opened.error(Cause::Input(error.into()))))
-                }
-                Poll::Ready(None) => opened.end(self.source.position()).err().map(Err),
-                Poll::Pending if opened.requests.wait(opened.sent, cx.waker()) => {
-                    return Poll::Pending;
-                }
-                Poll::Pending => continue,
-            });
+            if let Some(step) = opened.step(&self.source, polled, cx) {
+                return step;
+            }
         }
+    }
+
+    #[inline]
+    fn poll_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(S::Item, Option<EventTime>) -> bool,
+    ) -> Option<Poll<Step<S::Item>>> {
+        let Some(opened) = &mut self.opened else {
+            return Some(Poll::Ready(None));
+        };
+        while opened.requests.newest() == opened.sent {
+            match self.source.poll_next(cx) {
+                Poll::Ready(Some(Ok(record))) => {
+                    if !take(record, None) {
+                        return None;
+                    }
+                }
+                other => {
+                    if let Some(step) = opened.step(&self.source, other, cx) {
+                        return Some(step);
+                    }
+                }
+            }
+        }
+        Some(Poll::Ready(Some(opened.barrier(self.source.position()))))
     }
 }
