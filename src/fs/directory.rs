@@ -1,6 +1,6 @@
 //! Directories: made, removed, and listed as a stream.
 
-use super::work::{call_on_path, failed, on_path, on_pool, take_turns};
+use super::work::{call_on_path, failed, on_path, on_pool, take_turns, uninterrupted};
 use super::{FileType, Metadata};
 use crate::Handle;
 use futures_core::Stream;
@@ -101,7 +101,15 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
         let directory = fs::read_dir(path)?;
         // Opened a second time, because std does not tell its descriptor.
         let folder = handle.reactor().files().folder(path).map(Arc::new);
-        Ok((next_batch(directory, folder.as_ref()), folder))
+        let mut batch = next_batch(directory, folder.as_ref());
+        match batch.listed.pop_back() {
+            // Nobody has seen any of it: it is listed again.
+            Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            last => {
+                batch.listed.extend(last);
+                Ok((batch, folder))
+            }
+        }
     });
     let (first, folder) = first.await?;
     Ok(ReadDir {
@@ -115,7 +123,8 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
 
 /// The entries of a directory, a stream; from [`read_dir`].
 ///
-/// An item is an error when the directory can't be listed any further; it is the last one. Dropping a future that waits
+/// An item is an error when the directory can't be listed any further; it is the last one. It may be a signal's interruption
+/// ([`Interrupted`](io::ErrorKind::Interrupted)), if the directory is with a server or a program and has more than 128 entries. Dropping a future that waits
 /// for the next entry loses none.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct ReadDir {
@@ -165,7 +174,7 @@ fn next_batch(mut directory: fs::ReadDir, folder: Option<&Arc<Folder>>) -> Batch
 
 /// Most file systems tell the type with the listing, and then this is no call. None: it was removed in between.
 fn look_at(entry: fs::DirEntry, folder: Option<&Arc<Folder>>) -> Option<io::Result<DirEntry>> {
-    match entry.file_type() {
+    match uninterrupted(|| entry.file_type()) {
         Ok(kind) => Some(Ok(DirEntry {
             entry: Arc::new(entry),
             kind,

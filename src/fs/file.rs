@@ -284,10 +284,8 @@ impl File {
     /// The system's, with the path.
     pub async fn set_len(&self, length: u64) -> io::Result<()> {
         self.rewound().await?;
-        self.with("set the length of", move |file| {
-            uninterrupted(|| file.set_len(length))
-        })
-        .await
+        self.with("set the length of", move |file| file.set_len(length))
+            .await
     }
 
     /// What is known about the file.
@@ -312,7 +310,7 @@ impl File {
     /// The system's, with the path.
     pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         self.with("set the permissions of", move |file| {
-            uninterrupted(|| file.set_permissions(permissions.clone()))
+            file.set_permissions(permissions.clone())
         })
         .await
     }
@@ -345,15 +343,18 @@ impl File {
         done.map_err(|error| self.open.failed(what, error))
     }
 
-    /// Does a job on the pool, after what was written before.
+    /// Does a job on the pool, after what was written before; again if a signal interrupts it.
     async fn with<T: Send + 'static>(
         &self,
         what: &str,
-        job: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static,
+        job: impl Fn(&fs::File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         self.settled().await?;
         let open = self.open.clone();
-        let done = on_pool(&self.open.runtime, move || job(open.file())).await;
+        let done = on_pool(&self.open.runtime, move || {
+            uninterrupted(|| job(open.file()))
+        })
+        .await;
         done.map_err(|error| self.open.failed(what, error))
     }
 }

@@ -67,8 +67,8 @@ pub async fn try_exists(path: impl AsRef<Path>) -> io::Result<bool> {
 ///
 /// The system's, with the path.
 pub async fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
-    on_path("set the permissions of", path, |path| {
-        fs::set_permissions(path, permissions)
+    on_path("set the permissions of", path, move |path| {
+        fs::set_permissions(path, permissions.clone())
     })
     .await
 }
@@ -118,7 +118,7 @@ pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io
 pub async fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
     let link = link.as_ref().to_owned();
     let what = format!("make {} a link to", link.display());
-    let job = move |original: &Path| std::os::unix::fs::symlink(original, link);
+    let job = move |original: &Path| std::os::unix::fs::symlink(original, &link);
     on_path(what, original, job).await
 }
 

@@ -75,7 +75,7 @@ pub async fn write(
     path: impl AsRef<Path>,
     contents: impl AsRef<[u8]> + Send + 'static,
 ) -> io::Result<()> {
-    on_path("write", path, move |path| fs::write(path, contents)).await
+    on_path("write", path, move |path| fs::write(path, &contents)).await
 }
 
 /// Writes a whole file so that, whatever happens, the path has either what it had or all of `contents`, also after a
@@ -123,7 +123,7 @@ pub async fn write_atomic(
 pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
     let to = to.as_ref().to_owned();
     let what = format!("copy to {} the file", to.display());
-    on_path(what, from, move |from| fs::copy(from, to)).await
+    on_path(what, from, move |from| fs::copy(from, &to)).await
 }
 
 fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {

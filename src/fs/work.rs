@@ -10,15 +10,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-/// Runs `job` on the pool of the current runtime; an error says what was tried on which path.
+/// Runs `job` on the pool of the current runtime, again if a signal interrupts it; an error says what was tried on which path.
 pub(super) async fn on_path<T: Send + 'static>(
     what: impl Display,
     path: impl AsRef<Path>,
-    job: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    mut job: impl FnMut(&Path) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let path = path.as_ref();
     let owned = path.to_owned();
-    let done = on_pool(&Handle::current(), move || job(&owned)).await;
+    let done = on_pool(&Handle::current(), move || uninterrupted(|| job(&owned))).await;
     done.map_err(|error| failed(what, path, error))
 }
 

@@ -145,20 +145,74 @@ fn what_comes_by_halves_comes_whole() {
 fn what_is_interrupted_is_done_again() {
     on_each_tier(async |program| {
         let path = program.file("interrupted");
-        assert!(fs::read(&path).await.unwrap() == contents());
-        let mut file = open(&path).await;
-        assert_eq!(file.read_at(vec![0; LENGTH], 0).await.unwrap().0, LENGTH);
-        let mut all = Vec::new();
-        file.read_to_end(&mut all).await.unwrap();
+        let all = interrupted(program, fs::read(&path)).await;
         assert!(all == contents());
-        file.write_all_at(contents(), 0).await.unwrap();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let mut file = interrupted(program, options.open(&path)).await;
+        let (count, _) = interrupted(program, file.read_at(vec![0; LENGTH], 0)).await;
+        assert_eq!(count, LENGTH);
+        let mut all = Vec::new();
+        interrupted(program, file.read_to_end(&mut all)).await;
+        assert!(all == contents());
+        interrupted(program, file.write_all_at(contents(), 0)).await;
         assert!(program.written() == contents());
-        file.write_all(b"at the end").await.unwrap();
-        file.sync_all().await.unwrap();
-        file.sync_data().await.unwrap();
+        interrupted(program, async {
+            file.write_all(b"at the end").await?;
+            file.sync_all().await
+        })
+        .await;
+        interrupted(program, file.sync_data()).await;
         assert!(program.written().ends_with(b"at the end"));
-        file.set_len(5).await.unwrap();
+        interrupted(program, file.set_len(5)).await;
+        let permissions = interrupted(program, file.metadata()).await.permissions();
+        interrupted(program, file.set_permissions(permissions.clone())).await;
+        interrupted(program, fs::set_permissions(&path, permissions)).await;
+        assert!(interrupted(program, fs::metadata(&path)).await.is_file());
+        let about = interrupted(program, fs::symlink_metadata(&path)).await;
+        assert!(about.is_file());
+        assert!(interrupted(program, fs::try_exists(&path)).await);
     });
+}
+
+#[test]
+fn what_is_interrupted_in_a_folder_is_done_again() {
+    on_each_tier(async |program| {
+        let name = |name| program.file(name);
+        let (path, other) = (name("interrupted"), name("interrupted-name"));
+        interrupted(program, fs::create_dir(&other)).await;
+        interrupted(program, fs::remove_dir(&other)).await;
+        let deep = name("interrupted-folder");
+        interrupted(program, fs::create_dir_all(&deep)).await;
+        interrupted(program, fs::rename(&deep, &other)).await;
+        interrupted(program, fs::remove_dir_all(&other)).await;
+        interrupted(program, fs::hard_link(&path, &other)).await;
+        interrupted(program, fs::remove_file(&other)).await;
+        interrupted(program, fs::symlink("sound", &other)).await;
+        let target = interrupted(program, fs::read_link(&other)).await;
+        assert_eq!(target, Path::new("sound"));
+        let target = interrupted(program, fs::canonicalize(&other)).await;
+        assert_eq!(target, name("sound").canonicalize().unwrap());
+
+        let listing = fs::read_dir(program.folder());
+        let entries = interrupted(program, async { listing.await?.try_collect().await }).await;
+        let entries: Vec<fs::DirEntry> = entries;
+        let mut names: Vec<_> = entries.iter().map(fs::DirEntry::file_name).collect();
+        names.sort();
+        let expected = ["full", "halves", "interrupted", "interrupted-name", "sound"];
+        assert_eq!(names, expected);
+        let link = entries.iter().find(|entry| entry.path() == other).unwrap();
+        assert!(link.file_type().is_symlink());
+        assert!(interrupted(program, link.metadata()).await.is_symlink());
+    });
+}
+
+/// What it brings although each kind of request that it makes is interrupted, once.
+async fn interrupted<T>(program: &Program, work: impl Future<Output = std::io::Result<T>>) -> T {
+    program.interrupt_once();
+    let done = work.await.expect("it is done again");
+    assert!(program.has_interrupted(), "nothing was interrupted");
+    done
 }
 
 #[test]

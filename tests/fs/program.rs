@@ -1,10 +1,11 @@
 //! A file system that is a program, this one: the kernel asks it over `/dev/fuse` what a disk would be asked.
 //!
-//! It has one folder and four files, each [`LENGTH`] bytes of [`byte_at`]. By its orders it says nothing for a while, as a server
+//! It begins with one folder and four files, each [`LENGTH`] bytes of [`byte_at`]. By its orders it says nothing for a while, as a server
 //! that is gone; and each file but the first has a fault of its own. What the kernel was told it may keep for an hour, so that
-//! names and attributes are in its memory, where a runtime is tempted to look at them.
+//! names and attributes are in its memory, where a runtime is tempted to look at them. But about what is interrupted it asks each time.
 
 use rustix::io::Errno;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ const FILES: [&str; 4] = ["sound", "halves", "interrupted", "full"];
 const HALVES: u64 = 3;
 const INTERRUPTED: u64 = 4;
 const FULL: u64 = 5;
+/// What each folder, and each symbolic link, that is made is.
+const FOLDER: u64 = 6;
+const LINK: u64 = 7;
 
 pub(crate) const LENGTH: usize = 100_000;
 
@@ -34,12 +38,29 @@ pub(crate) struct Program {
     orders: Arc<Orders>,
 }
 
-#[derive(Default)]
 struct Orders {
     is_silent: Mutex<bool>,
     changed: Condvar,
+    /// The kinds of requests that were interrupted since it was ordered to.
+    interrupted: Mutex<Option<HashSet<u64>>>,
+    /// What is in the folder.
+    names: Mutex<BTreeMap<Vec<u8>, u64>>,
     /// What the file `halves` was given to write.
     written: Mutex<Vec<(usize, Vec<u8>)>>,
+}
+
+impl Orders {
+    fn new() -> Orders {
+        let files = FILES.iter().zip(2..);
+        let names = files.map(|(name, file)| (name.as_bytes().to_vec(), file));
+        Orders {
+            is_silent: Mutex::default(),
+            changed: Condvar::default(),
+            interrupted: Mutex::default(),
+            names: Mutex::new(names.collect()),
+            written: Mutex::default(),
+        }
+    }
 }
 
 impl Program {
@@ -66,7 +87,7 @@ impl Program {
         if !done.status.success() {
             return None;
         }
-        let orders = Arc::new(Orders::default());
+        let orders = Arc::new(Orders::new());
         let heard = orders.clone();
         thread::spawn(move || serve(kernel, &heard));
         Some(Program { at, orders })
@@ -84,6 +105,17 @@ impl Program {
     pub(crate) fn be_silent(&self, is_silent: bool) {
         *self.orders.is_silent.lock().unwrap() = is_silent;
         self.orders.changed.notify_all();
+    }
+
+    /// From here on, the first request of each kind about what is to be interrupted fails, as if a signal had come.
+    pub(crate) fn interrupt_once(&self) {
+        *self.orders.interrupted.lock().unwrap() = Some(HashSet::new());
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_interrupted(&self) -> bool {
+        let interrupted = self.orders.interrupted.lock().unwrap();
+        interrupted.as_ref().is_some_and(|kinds| !kinds.is_empty())
     }
 
     /// What was written to `halves`: the part at each position, in order.
@@ -109,20 +141,19 @@ impl Drop for Program {
 /// Answers until the kernel unmounts.
 fn serve(mut kernel: File, orders: &Orders) {
     let mut buffer = vec![0; 1 << 20];
-    let mut of_interrupted = 0;
     while let Ok(length) = kernel.read(&mut buffer) {
         let request = Request(&buffer[..length]);
         let silent = orders.is_silent.lock().unwrap();
         drop(orders.changed.wait_while(silent, |silent| *silent).unwrap());
-        let answer = match (request.file(), request.what()) {
-            (INTERRUPTED, READ | WRITE | OPEN | FSYNC | SETATTR) => {
-                of_interrupted += 1;
-                match of_interrupted % 2 {
-                    1 => Answer::Fails(Errno::INTR),
-                    _ => request.answer(orders),
-                }
-            }
-            _ => request.answer(orders),
+        let mut kinds = orders.interrupted.lock().unwrap();
+        let is_first = request.is_interrupted()
+            && kinds
+                .as_mut()
+                .is_some_and(|kinds| kinds.insert(request.what()));
+        drop(kinds);
+        let answer = match is_first {
+            true => Answer::Fails(Errno::INTR),
+            false => request.answer(orders),
         };
         let (error, body) = match answer {
             Answer::None => continue,
@@ -144,6 +175,13 @@ const LOOKUP: u64 = 1;
 const FORGET: u64 = 2;
 const GETATTR: u64 = 3;
 const SETATTR: u64 = 4;
+const READLINK: u64 = 5;
+const SYMLINK: u64 = 6;
+const MKDIR: u64 = 9;
+const UNLINK: u64 = 10;
+const RMDIR: u64 = 11;
+const RENAME: u64 = 12;
+const LINK_TO: u64 = 13;
 const OPEN: u64 = 14;
 const READ: u64 = 15;
 const WRITE: u64 = 16;
@@ -152,6 +190,9 @@ const RELEASE: u64 = 18;
 const FSYNC: u64 = 20;
 const FLUSH: u64 = 25;
 const INIT: u64 = 26;
+const OPENDIR: u64 = 27;
+const READDIR: u64 = 28;
+const RELEASEDIR: u64 = 29;
 const INTERRUPT: u64 = 36;
 const BATCH_FORGET: u64 = 42;
 
@@ -185,28 +226,34 @@ impl Request<'_> {
         (self.number(48, 8) as usize, self.number(56, 4) as usize)
     }
 
+    /// The texts behind the head and so many numbers' bytes: names, each with a zero at its end.
+    fn name(&self, skipped: usize, which: usize) -> Vec<u8> {
+        let mut names = self.0[40 + skipped..].split(|byte| *byte == 0);
+        names.nth(which).unwrap_or_default().to_vec()
+    }
+
+    /// Whether it is about what a signal may interrupt: a folder's list, and all of which the name says so.
+    fn is_interrupted(&self) -> bool {
+        match self.what() {
+            OPENDIR | READDIR => true,
+            LOOKUP | SYMLINK | UNLINK | RMDIR => self.name(0, 0).starts_with(b"interrupted"),
+            MKDIR | RENAME | LINK_TO => self.name(8, 0).starts_with(b"interrupted"),
+            READ | WRITE | OPEN | FSYNC | GETATTR | SETATTR | READLINK => {
+                self.file() >= INTERRUPTED
+            }
+            _ => false,
+        }
+    }
+
     fn answer(&self, orders: &Orders) -> Answer {
+        if let Some(answer) = self.answer_about_names(&mut orders.names.lock().unwrap()) {
+            return answer;
+        }
         Answer::Is(match self.what() {
             // The version that is spoken, and how much one write brings.
             INIT => numbers(&[(7, 4), (31, 4), (0, 4), (0, 4), (0, 4), (1 << 17, 4)], 64),
-            LOOKUP => {
-                let name = self.0[40..].split(|byte| *byte == 0).next();
-                let found = FILES
-                    .iter()
-                    .position(|known| Some(known.as_bytes()) == name);
-                let Some(found) = found else {
-                    return Answer::Fails(Errno::NOENT);
-                };
-                let file = found as u64 + 2;
-                let mut entry = numbers(
-                    &[(file, 8), (0, 8), (HOUR, 8), (HOUR, 8), (0, 4), (0, 4)],
-                    40,
-                );
-                entry.extend(attributes(file));
-                entry
-            }
             GETATTR | SETATTR => {
-                let mut answer = numbers(&[(HOUR, 8), (0, 4), (0, 4)], 16);
+                let mut answer = numbers(&[(valid(self.file()), 8), (0, 4), (0, 4)], 16);
                 answer.extend(attributes(self.file()));
                 answer
             }
@@ -231,18 +278,75 @@ impl Request<'_> {
                 numbers(&[(length as u64, 4)], 8)
             }
             STATFS => vec![0; 80],
-            RELEASE | FLUSH | FSYNC => Vec::new(),
+            OPENDIR => vec![0; 16],
+            READLINK => FILES[0].into(),
+            RELEASE | RELEASEDIR | FLUSH | FSYNC => Vec::new(),
             FORGET | BATCH_FORGET | INTERRUPT => return Answer::None,
             _ => return Answer::Fails(Errno::NOSYS),
         })
     }
+
+    /// What is asked of the folder, and of those in it, which are empty.
+    fn answer_about_names(&self, names: &mut BTreeMap<Vec<u8>, u64>) -> Option<Answer> {
+        let mut made = |name, file| {
+            names.insert(name, file);
+            entry(file)
+        };
+        Some(Answer::Is(match self.what() {
+            LOOKUP => match names.get(&self.name(0, 0)) {
+                Some(file) => entry(*file),
+                None => return Some(Answer::Fails(Errno::NOENT)),
+            },
+            MKDIR => made(self.name(8, 0), FOLDER),
+            SYMLINK => made(self.name(0, 0), LINK),
+            LINK_TO => made(self.name(8, 0), self.number(40, 8)),
+            UNLINK | RMDIR => {
+                names.remove(&self.name(0, 0));
+                Vec::new()
+            }
+            RENAME => {
+                let file = names.remove(&self.name(8, 0))?;
+                names.insert(self.name(8, 1), file);
+                Vec::new()
+            }
+            READDIR if self.file() == 1 && self.number(48, 8) == 0 => {
+                names.iter().flat_map(listed).collect()
+            }
+            READDIR => Vec::new(),
+            _ => return None,
+        }))
+    }
 }
 
-const HOUR: u64 = 3600;
+/// What is at a name.
+fn entry(file: u64) -> Vec<u8> {
+    let valid = valid(file);
+    let mut entry = numbers(
+        &[(file, 8), (0, 8), (valid, 8), (valid, 8), (0, 4), (0, 4)],
+        40,
+    );
+    entry.extend(attributes(file));
+    entry
+}
+
+/// A name in the list of the folder. What it names is not told: who wants to know asks for it.
+fn listed((name, file): (&Vec<u8>, &u64)) -> Vec<u8> {
+    let length = name.len() as u64;
+    let mut entry = numbers(&[(*file, 8), (1, 8), (length, 4), (0, 4)], 24);
+    entry.extend(name);
+    entry.resize(entry.len().next_multiple_of(8), 0);
+    entry
+}
+
+/// For how many seconds the kernel need not ask again: an hour, or not at all.
+fn valid(file: u64) -> u64 {
+    if file >= INTERRUPTED { 0 } else { 3600 }
+}
 
 fn attributes(file: u64) -> Vec<u8> {
     let (size, mode) = match file {
-        1 => (0, 0o040_755),
+        1 | FOLDER => (0, 0o040_755),
+        LINK => (FILES[0].len() as u64, 0o120_777),
         _ => (LENGTH as u64, 0o100_644),
     };
     let times = [(0, 8), (0, 8), (0, 8), (0, 4), (0, 4), (0, 4)];
