@@ -2,8 +2,8 @@
 
 use super::{ExitStatus, Output};
 use crate::Handle;
-use crate::error::cannot;
 use crate::io::{PipeReader, PipeWriter};
+use peu_reactor::cannot;
 use peu_reactor::{Async, Reactor, process};
 use std::ffi::OsString;
 use std::future::{Future, poll_fn};
@@ -50,7 +50,7 @@ pub type ChildStderr = PipeReader;
 ///
 /// Dropping it does not end the process, unless [`kill_on_drop`](super::Command::kill_on_drop) is set. Either way its
 /// status is collected when it ends, as long as the runtime lives, so that nothing of it remains in the system. One that
-/// is killed leaves nothing at the end of the runtime either, which waits for it, a second at most.
+/// is killed leaves nothing at the end of the runtime either, which waits for it, a second for each at most.
 ///
 /// # Example
 ///
@@ -92,7 +92,7 @@ struct Running {
     child: std::process::Child,
     /// The program, for errors.
     name: OsString,
-    /// None: the system has no such descriptors.
+    /// None: the system has no such descriptors, or had none left.
     end: Option<Async<OwnedFd>>,
     reactor: Reactor,
     /// It ends without anybody's doing.

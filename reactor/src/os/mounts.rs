@@ -32,19 +32,21 @@ pub(crate) fn is_on_this_machine(file: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(kind.is_some_and(|kind| LOCAL.contains(&kind)))
 }
 
-/// What the kernel tells in a file; nothing, if there is no such file.
+/// What the kernel tells in a file; nothing, if there is no such file. Folders where something is mounted may have any name.
 fn told(path: &str) -> io::Result<String> {
-    let passing = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
-    match fs::read_to_string(path) {
-        Err(error)
-            if error
-                .raw_os_error()
-                .is_some_and(|number| passing.contains(&number)) =>
-        {
-            Err(error)
-        }
-        read => Ok(read.unwrap_or_default()),
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if is_passing(&error) => Err(error),
+        Err(_) => Ok(String::new()),
     }
+}
+
+/// Whether the same may work later.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
 }
 
 /// The mount's number, from what the kernel says about a descriptor.
@@ -83,6 +85,17 @@ mod tests {
             Some("22")
         );
         assert_eq!(mount_of("pos:\t0\n"), None);
+    }
+
+    /// The kernel writes names as they are, but for blanks and the like.
+    #[test]
+    fn a_mount_may_have_any_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mounts =
+            b"21 1 0:20 / /\xE9t\xE9 rw - tmpfs peu rw\n22 1 254:0 / / rw - ext4 /dev/vda rw\n";
+        fs::write(&file, mounts).unwrap();
+        let mounts = told(file.path().to_str().unwrap()).unwrap();
+        assert_eq!(kind_of("22", &mounts), Some("ext4"));
     }
 
     /// Devices are in memory everywhere, processes are made up by the kernel, which is not on the list.
