@@ -240,3 +240,34 @@ fn what_is_re_exported_works_on_this_runtime() {
         assert_eq!(*sum.lock().await, 5050);
     });
 }
+
+/// A thread would be held by it, and hold the end of the runtime up.
+#[test]
+fn a_named_pipe_can_be_waited_for_without_a_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    run(async || {
+        use std::os::unix::fs::OpenOptionsExt;
+        // For writing too: it has no end then, and is not waited for when it is opened.
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true);
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+        let mut pipe = peu::Async::new(options.open(&path).unwrap()).unwrap();
+        let mut line = [0; 8];
+        let early = futures_lite::future::poll_once(pipe.read(&mut line)).await;
+        assert!(early.is_none(), "nothing is there");
+        let (count, written) = futures_lite::future::zip(pipe.read(&mut line), async {
+            fs::write(&path, "bonjour\n").await
+        })
+        .await;
+        written.unwrap();
+        assert_eq!(&line[..count.unwrap()], b"bonjour\n");
+        assert!(
+            futures_lite::future::poll_once(pipe.read(&mut line))
+                .await
+                .is_none()
+        );
+    });
+}

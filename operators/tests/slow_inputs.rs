@@ -85,7 +85,13 @@ fn a_line_of_a_fifo_does_not_wait_for_the_next() {
             numbers.send(line.parse().unwrap()).unwrap();
         }
     });
-    let fifo = std::fs::File::options().write(true).open(&path).unwrap();
+    // Elsewhere, because it waits for a job that has opened the other end.
+    let (opened, has_opened) = channel();
+    std::thread::spawn(move || {
+        let fifo = std::fs::File::options().write(true).open(&path);
+        opened.send(fifo.unwrap()).unwrap();
+    });
+    let fifo = has_opened.recv_timeout(HANGS).expect("the job opens it");
     each_arrives(|number| writeln!(&fifo, "{number}").unwrap(), &parsed);
     drop(fifo);
     assert!(parsed.recv_timeout(HANGS).is_err(), "it ends");

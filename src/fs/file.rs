@@ -32,6 +32,13 @@ use std::sync::{Arc, OnceLock};
 /// The descriptor is closed when the file, its clones and what works on it are dropped; if the file is on a server or a program's
 /// file system, by a thread, soon after.
 ///
+/// # Pipes and terminals
+///
+/// They can be opened and read one after the other, but by a thread that waits: for the other end of a named pipe when it is opened, and for
+/// each byte. Nothing ends that; if the future is dropped, the thread is held until something comes, and the end of the runtime
+/// waits for it, unless [`shutdown`](crate::Runtime::shutdown) has a limit. Who needs an end opens the pipe without blocking
+/// (`O_NONBLOCK`), and waits for it as for a socket, with [`Async`](crate::Async).
+///
 /// # Cancel safety
 ///
 /// - A dropped read loses nothing: what it has brought is there for the next one.

@@ -66,6 +66,9 @@ pub type Read<R> = (<R as Reader>::Item, <R as Reader>::Position);
 /// A [`Reader`] as a [`Source`]. It reads in the background, a batch ahead of what is asked for; but a record that has been read does not wait
 /// for the rest of its batch, longer than a millisecond.
 ///
+/// A call that waits for a slow input can't be ended. Of a pipeline that is dropped it keeps its thread until something comes, such
+/// as for a FIFO a line, or its last writer's end; and the end of a runtime waits for that thread, unless it has a limit.
+///
 /// # Examples
 ///
 /// ```
