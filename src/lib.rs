@@ -3,7 +3,6 @@
 
 mod builder;
 mod driver;
-mod error;
 pub mod fs;
 mod handle;
 pub mod io;

@@ -87,7 +87,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Reactor> {
         mio::Poll::new()
             .and_then(|poll| Reactor::from_parts(poll, self))
-            .map_err(|error| error::context("cannot make a reactor", error))
+            .map_err(|error| error::cannot("make a reactor", error))
     }
 }
 

@@ -91,6 +91,7 @@ pub mod internals {
 pub use async_fd::Async;
 pub use builder::{Builder, Offload};
 pub use current::Entered;
+pub use error::cannot;
 pub use events::Key;
 pub use metrics::Metrics;
 pub use operation::{Direction, Operation};

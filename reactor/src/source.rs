@@ -369,8 +369,8 @@ fn refused(descriptor: RawFd, error: io::Error) -> io::Error {
         }
         _ => "",
     };
-    error::context(
-        format_args!("cannot register descriptor {descriptor} with the reactor{advice}"),
+    error::cannot(
+        format_args!("register descriptor {descriptor} with the reactor{advice}"),
         error,
     )
 }

@@ -283,7 +283,7 @@ impl Buffers {
         match result {
             // A signal ended the wait: a turn in which nothing happened.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error::context("cannot wait for events", error)),
+            Err(error) => Err(error::cannot("wait for events", error)),
             Ok(()) => Ok(true),
         }
     }

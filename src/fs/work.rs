@@ -1,7 +1,7 @@
 //! How a call gets to its tier, and what its error says.
 
 use crate::Handle;
-use crate::error::cannot;
+use peu_reactor::cannot;
 use peu_reactor::file::{Answer, Call};
 use std::fmt::Display;
 use std::future::poll_fn;

@@ -1,7 +1,7 @@
 //! Pipes.
 
-use crate::error::cannot;
 use peu_reactor::Async;
+use peu_reactor::cannot;
 use std::io;
 
 /// The end of a pipe that is read. `AsyncRead`, also of a reference.

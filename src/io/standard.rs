@@ -3,9 +3,9 @@
 //! They are read and written by threads of the pool. To make them non-blocking instead would change them for every process
 //! that shares them: the shell that started this one, and its other programs.
 
-use crate::error::cannot;
 use crate::fs::File;
 use futures_io::{AsyncRead, AsyncWrite};
+use peu_reactor::cannot;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;

@@ -3,7 +3,7 @@
 use super::child::Child;
 use super::{ExitStatus, Output};
 use crate::Handle;
-use crate::error::cannot;
+use peu_reactor::cannot;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;

@@ -12,7 +12,7 @@ pub(super) async fn lookup(host: String, port: u16) -> io::Result<Vec<SocketAddr
     let name = format!("{host}:{port}");
     off_the_loop(move || Ok((host.as_str(), port).to_socket_addrs()?.collect()))
         .await
-        .map_err(|error| error::context(format_args!("cannot resolve {name}"), error))
+        .map_err(|error| error::cannot(format_args!("resolve {name}"), error))
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;

@@ -82,9 +82,9 @@ impl UnixStream {
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let path = path.as_ref();
         let reactor = Reactor::current_or_err()?;
-        connect_to(path, &reactor).await.map_err(|error| {
-            error::context(format_args!("cannot connect to {}", path.display()), error)
-        })
+        connect_to(path, &reactor)
+            .await
+            .map_err(|error| error::cannot(format_args!("connect to {}", path.display()), error))
     }
 
     /// Two connected streams without a name.
@@ -93,7 +93,7 @@ impl UnixStream {
     /// When there are too many descriptors; when this thread is in no runtime.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = net::UnixStream::pair()
-            .map_err(|error| error::context("cannot make a pair of Unix streams", error))?;
+            .map_err(|error| error::cannot("make a pair of Unix streams", error))?;
         Ok((UnixStream::from_std(one)?, UnixStream::from_std(other)?))
     }
 
@@ -179,8 +179,8 @@ pub(super) fn cannot_bind(path: &Path, error: io::Error) -> io::Error {
         }
         _ => "",
     };
-    let tried = format!("cannot bind a socket at {}{advice}", path.display());
-    error::context(tried, error)
+    let tried = format_args!("bind a socket at {}{advice}", path.display());
+    error::cannot(tried, error)
 }
 
 impl Accept for net::UnixListener {

@@ -49,7 +49,7 @@ impl UnixDatagram {
     pub fn unbound() -> io::Result<UnixDatagram> {
         net::UnixDatagram::unbound()
             .and_then(UnixDatagram::from_std)
-            .map_err(|error| error::context("cannot make a Unix datagram socket", error))
+            .map_err(|error| error::cannot("make a Unix datagram socket", error))
     }
 
     /// Two connected sockets without a name.
@@ -57,9 +57,8 @@ impl UnixDatagram {
     /// # Errors
     /// When there are too many descriptors; when this thread is in no runtime.
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
-        let (one, other) = net::UnixDatagram::pair().map_err(|error| {
-            error::context("cannot make a pair of Unix datagram sockets", error)
-        })?;
+        let (one, other) = net::UnixDatagram::pair()
+            .map_err(|error| error::cannot("make a pair of Unix datagram sockets", error))?;
         Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(other)?))
     }
 
@@ -69,9 +68,10 @@ impl UnixDatagram {
     /// When there is no such socket, or access is denied.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
-        self.io.get_ref().connect(path).map_err(|error| {
-            error::context(format_args!("cannot connect to {}", path.display()), error)
-        })
+        self.io
+            .get_ref()
+            .connect(path)
+            .map_err(|error| error::cannot(format_args!("connect to {}", path.display()), error))
     }
 
     /// Sends a datagram to the socket at a path. Returns its length, all of it.
@@ -106,8 +106,8 @@ impl UnixDatagram {
         // Not through the source: that another socket's queue is full says nothing about this one.
         match self.io.get_ref().send_to(datagram, path) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                let tried = format!("cannot send to {}", path.display());
-                Err(error::context(tried, error))
+                let tried = format_args!("send to {}", path.display());
+                Err(error::cannot(tried, error))
             }
             result => result,
         }

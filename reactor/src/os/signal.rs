@@ -8,7 +8,7 @@
 //! A process has one table and one handler per signal, whoever asks. That can't be otherwise; it is the only state of peu that
 //! belongs to no runtime.
 
-use crate::error::context;
+use crate::error::cannot;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -70,7 +70,7 @@ impl Seat {
             None => {
                 let pipe = io::pipe();
                 let (reader, writer) =
-                    pipe.map_err(|error| context("cannot make a pipe for signals", error))?;
+                    pipe.map_err(|error| cannot("make a pipe for signals", error))?;
                 super::set_nonblocking(reader.as_fd())?;
                 super::set_nonblocking(writer.as_fd())?;
                 place.pipe.get_or_init(|| (reader, writer))
@@ -96,7 +96,7 @@ impl Seat {
         match self.place.pipe.get() {
             Some((reader, _)) => reader
                 .try_clone()
-                .map_err(|error| context("cannot duplicate a pipe for signals", error)),
+                .map_err(|error| cannot("duplicate a pipe for signals", error)),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
