@@ -15,8 +15,9 @@
 //!
 //! - *Order.* Records pass only while nothing that came before them has to leave first. One that passes leaves nothing behind
 //!   that the next would have to look at.
-//! - *Turns.* They pass only while no token waits to be looked at, and each takes one of the turns of the poll, as if the
-//!   input had been listed again and had come at once.
+//! - *Turns.* A run begins only while no token waits to be looked at, and each record takes one of the turns of the poll, as if the
+//!   input had been listed again and had come at once. A token that a function of the run raises is looked at when the run
+//!   ends, which it does after at most the turns that the poll has left.
 //! - *Capacity.* Each takes its place before the function is called, and its output keeps it.
 //! - *Outcomes.* What is not an output, an error, a panic, or a result that is to be tried again, is worked on where all are.
 //!
