@@ -16,7 +16,8 @@ pub struct Metrics {
     pub in_flight: usize,
     /// Records that wait for their keys, and are not accepted yet: in key-ordered mode only.
     pub waiting: usize,
-    /// Results that are finished and that the consumer has not taken, those waiting for their turn included.
+    /// Results that are finished and that the consumer has not taken, those waiting for their turn included. Of an `async_flat_map`, give or take
+    /// the one whose elements the consumer is taking.
     pub queued: usize,
     /// Records that ended with an output, whether the function's, a timeout fallback's or the error policy's.
     pub completed: u64,

@@ -105,7 +105,7 @@ pub(crate) struct State<Out, Time, M> {
     pub(crate) outputs: VecDeque<Element<Out, Time, M>>,
     /// The consumer has a batch of which it has not taken everything.
     pub(crate) is_lent: bool,
-    /// What `given_back` will be once it has.
+    /// What `given_back` will be once it has; or one less, if it was taken over while a record was borrowed.
     pub(crate) lent: usize,
     /// What `given_back` was when the stage last fetched places.
     pub(crate) fetched: usize,
@@ -337,5 +337,22 @@ impl<Out: Send, Time: Send, M: Send> Measured for Outlet<Out, Time, M> {
 
     fn latencies(&self) -> Latencies {
         self.state.lock().latencies.clone()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Room;
+
+    #[test]
+    fn r07_a_record_that_comes_back_takes_a_place_or_the_next_that_is_given_back() {
+        let mut room = Room::new(1, 0);
+        room.take_back();
+        room.take_back();
+        assert_eq!(room.records, 0);
+        for (given_back, records) in [(3, 2), (1, 3)] {
+            room.give_back(given_back);
+            assert_eq!(room.records, records);
+        }
     }
 }
