@@ -361,3 +361,169 @@ fn segments(items: impl Iterator<Item = Item>) -> Vec<(Vec<u64>, Option<Sign>)> 
         .for_each(|(records, _)| records.sort_unstable());
     segments
 }
+
+/// What breaks each rule, but for those for which a stage must run.
+#[cfg(test)]
+mod tests {
+    use super::super::guards::GuardBy;
+    use super::super::setting::Policy;
+    use super::super::{Item, Kept, Left, Reason, Sign};
+    use super::{Broken, Mode, Rules, Setting};
+
+    const WATERMARK: Sign = Sign::Watermark(1);
+
+    /// Records 1, 2 and 5, of which the last two have the same key, a watermark, and record 6.
+    fn rules(mode: Mode) -> Rules {
+        let mut rules = Rules::new(&Setting {
+            mode,
+            marks: true,
+            capacity: 3,
+            timeout: None,
+            retries: None,
+            without_place: 0,
+            budget: None,
+            on_error: Policy::Fail,
+            guard: GuardBy::None,
+            hedges: false,
+        });
+        let items = [1, 2, 5].map(Item::Record);
+        let rest = [Item::Sign(WATERMARK), Item::Record(6)];
+        items
+            .into_iter()
+            .chain(rest)
+            .for_each(|item| rules.give(item));
+        rules
+    }
+
+    impl Rules {
+        fn take_all(&mut self, outputs: &[u64]) -> Result<(), Broken> {
+            let mut outputs = outputs.iter().map(|output| Left::Output(*output));
+            outputs.try_for_each(|output| self.take(output))
+        }
+
+        fn take_refusal(&mut self, record: u64) -> Result<(), Broken> {
+            self.take(Left::Failed(record, Reason::Refused))
+        }
+
+        /// A barrier behind record 6 takes these along, what is in front of the watermark, and the rest.
+        fn keep(&mut self, records: &[Kept]) -> Result<(), Broken> {
+            let rest = [Kept::Sign(WATERMARK), Kept::Input(6)];
+            self.pass_barrier(&[records, &rest].concat(), 5)
+        }
+    }
+
+    fn is_caught(mode: Mode, words: &str, breaks: fn(&mut Rules) -> Result<(), Broken>) {
+        let broken = breaks(&mut rules(mode)).expect_err(words);
+        assert!(broken.contains(words), "{words}: {broken}");
+    }
+
+    #[test]
+    fn what_keeps_all_rules_is_well() {
+        let mut rules = rules(Mode::Ordered);
+        let kept = [Kept::Output(1_000), Kept::Input(2), Kept::Input(5)];
+        rules.keep(&kept).unwrap();
+        rules.take_all(&[1_000]).unwrap();
+        rules.skip(vec![2]).unwrap();
+        rules.take_all(&[5_007]).unwrap();
+        rules.take(Left::Sign(WATERMARK)).unwrap();
+        rules.look_at_live_calls(&[(0, 6)]).unwrap();
+        rules.take_all(&[6_000]).unwrap();
+        rules.end().unwrap();
+    }
+
+    #[test]
+    fn an_output_that_breaks_a_rule_is_caught() {
+        let ordered = Mode::Ordered;
+        is_caught(ordered, "never came", |rules| rules.take_all(&[9_000]));
+        is_caught(ordered, "was Left", |rules| rules.take_all(&[1_000, 1_000]));
+        is_caught(ordered, "was Known(1000)", |rules| {
+            rules.keep(&[Kept::Output(1_000), Kept::Input(2), Kept::Input(5)])?;
+            rules.take_all(&[1_001])
+        });
+        is_caught(ordered, "behind the end", |rules| {
+            rules.take_refusal(1)?;
+            rules.take_all(&[2_000])
+        });
+        is_caught(ordered, "overtook Record(1)", |rules| {
+            rules.take_all(&[2_000])
+        });
+        is_caught(Mode::KeyOrdered(9), "overtook Record(2)", |rules| {
+            rules.take_all(&[5_000])
+        });
+        is_caught(Mode::Unordered, "overtook Sign", |rules| {
+            rules.take_all(&[5_000, 2_000, 1_000, 6_000])
+        });
+        is_caught(Mode::Unordered, "was lost", |rules| {
+            rules.take_all(&[5_000, 2_000])?;
+            rules.end()
+        });
+    }
+
+    #[test]
+    fn a_mark_that_breaks_a_rule_is_caught() {
+        is_caught(Mode::Unordered, "overtook Record(1)", |rules| {
+            rules.take(Left::Sign(WATERMARK))
+        });
+        is_caught(Mode::Unordered, "left before", |rules| {
+            rules.take(Left::Sign(Sign::Idle))
+        });
+        is_caught(Mode::Unordered, "none was there", |rules| {
+            rules.take_all(&[1_000, 2_000, 5_000])?;
+            rules.take(Left::Sign(WATERMARK))?;
+            rules.take(Left::Sign(WATERMARK))
+        });
+    }
+
+    #[test]
+    fn a_failure_that_breaks_a_rule_is_caught() {
+        let ordered = Mode::Ordered;
+        is_caught(ordered, "never came", |rules| rules.take_refusal(9));
+        is_caught(ordered, "was Left", |rules| {
+            rules.take_all(&[1_000])?;
+            rules.take_refusal(1)
+        });
+        is_caught(ordered, "overtook", |rules| rules.take_refusal(2));
+        is_caught(ordered, "timed out", |rules| {
+            rules.take(Left::Failed(1, Reason::TimedOut))
+        });
+        is_caught(ordered, "never came", |rules| rules.skip(vec![9]));
+        is_caught(ordered, "was Skipped", |rules| rules.skip(vec![1, 1]));
+    }
+
+    #[test]
+    fn a_barrier_that_breaks_a_rule_is_caught() {
+        let ordered = Mode::Ordered;
+        is_caught(ordered, "the barrier took", |rules| {
+            rules.keep(&[Kept::Input(1), Kept::Input(2)])
+        });
+        is_caught(ordered, "the barrier took", |rules| {
+            rules.keep(&[1, 1, 2, 5].map(Kept::Input))
+        });
+        is_caught(ordered, "out of order", |rules| {
+            rules.keep(&[2, 1, 5].map(Kept::Input))
+        });
+        is_caught(Mode::KeyOrdered(9), "out of order", |rules| {
+            rules.keep(&[5, 1, 2].map(Kept::Input))
+        });
+        is_caught(ordered, "was known", |rules| {
+            rules.keep(&[Kept::Output(1_000), Kept::Input(2), Kept::Input(5)])?;
+            rules.keep(&[1, 2, 5].map(Kept::Input))
+        });
+    }
+
+    #[test]
+    fn a_call_that_breaks_a_rule_is_caught() {
+        is_caught(Mode::Unordered, "4 calls run", |rules| {
+            rules.look_at_live_calls(&[(0, 1), (1, 2), (2, 5), (3, 6)])
+        });
+        is_caught(Mode::Unordered, "runs beside", |rules| {
+            rules.look_at_live_calls(&[(0, 1), (1, 1)])
+        });
+        is_caught(Mode::KeyOrdered(9), "runs beside", |rules| {
+            rules.look_at_live_calls(&[(0, 2), (1, 5)])
+        });
+        is_caught(Mode::Unordered, "9 is called", |rules| {
+            rules.look_at_live_calls(&[(0, 9)])
+        });
+    }
+}
