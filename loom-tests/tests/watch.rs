@@ -3,7 +3,9 @@
 //! A task that blocks its worker until another has run, which waits behind it, ends only if a sleeper comes and takes that
 //! one. Whatever the order in which the two workers fall asleep, rise, take the watch and retire: the task ends.
 //!
-//! bound: two workers and a watch take some 500 steps. With one preemption more, a model here takes more than two minutes.
+//! bound: two workers and a watch take some 500 steps. A task behind a long poll has three million interleavings with two
+//! preemptions, which pass, but take more than four minutes (`LOOM_MAX_PREEMPTIONS=2`); so that model has one, and so have
+//! those of a watch that retires.
 //! limit: 300
 //!
 //! twin: watch-no-fence
