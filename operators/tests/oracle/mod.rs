@@ -12,7 +12,8 @@
 //!   allow; what a barrier took along and what had left before it are together what had come.
 //! - The [`Model`](model::Model) is a stage that is so slow and plain that it is right: a list that is looked through from the start
 //!   whenever anything happens. It tells every call, every output and every counter, exactly. Options for which more than one
-//!   answer is right ([`Setting::has_one_answer`](setting::Setting::has_one_answer)) are left to the rules.
+//!   answer is right ([`Setting::has_one_answer`](setting::Setting::has_one_answer)) are left to the rules, and so is what follows in a
+//!   schedule once the stage may go either way.
 //!
 //! The stage is the operator that a pipeline has, asked as its successor would ask it, but with an input and a consumer of the test's: so
 //! a schedule decides between which two records a mark or a barrier stands, and sees what the barrier took along. `tests/c_checkpoints.rs`

@@ -27,6 +27,8 @@ pub(super) struct Model {
     pub(super) over: bool,
     /// A record has failed, and the stage is about to end.
     pub(super) fails: bool,
+    /// More than one answer is right from here on.
+    pub(super) is_at_a_loss: bool,
     /// What the next calls of a record have at their first polls.
     at_once: HashMap<u64, VecDeque<Option<Answer>>>,
     /// What live calls will find at their next polls.
@@ -185,6 +187,7 @@ impl Model {
             emitted: VecDeque::new(),
             over: false,
             fails: false,
+            is_at_a_loss: false,
             at_once: HashMap::new(),
             answers: HashMap::new(),
             made: Vec::new(),

@@ -135,9 +135,15 @@ impl Run {
         }
     }
 
+    /// Where the stage may go either way, the rest, up to the next restart, is left to the rules.
+    fn ask_the_model_no_more_than_it_knows(&mut self) {
+        self.model.take_if(|model| model.is_at_a_loss);
+    }
+
     /// True: there was something to take.
     fn take(&mut self) -> Result<bool, Broken> {
         self.rules.skip(self.subject.skipped())?;
+        self.ask_the_model_no_more_than_it_knows();
         let left = self.subject.take();
         self.note(format_args!("taken: {left:?}"));
         if let Some(model) = &mut self.model {
@@ -217,6 +223,7 @@ impl Run {
 
     fn look(&mut self) -> Result<(), Broken> {
         self.rules.look(&self.subject)?;
+        self.ask_the_model_no_more_than_it_knows();
         let Some(model) = &mut self.model else {
             return Ok(());
         };
@@ -295,5 +302,42 @@ fn same<T: PartialEq + Debug>(what: &str, is: T, should_be: T) -> Result<(), Bro
     match is == should_be {
         true => Ok(()),
         false => Err(format!("{what}: {is:?}, and should be {should_be:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guards::GuardBy;
+    use super::super::setting::{Mode, Policy};
+    use super::{Answer, Broken, First, Run, Setting};
+
+    /// Two retries wait for the place that the last record has. Then that gives it up: the stage may see first that no more comes.
+    #[test]
+    fn a_place_may_show_the_end_before_it_goes_to_a_retry() -> Result<(), Broken> {
+        let mut run = Run::new(Setting {
+            mode: Mode::Ordered,
+            marks: false,
+            capacity: 1,
+            timeout: None,
+            retries: Some(1),
+            without_place: 3,
+            budget: None,
+            on_error: Policy::Skip,
+            guard: GuardBy::None,
+            hedges: false,
+        });
+        let unwelcome = Answer::Output(3);
+        run.push(&[Some(unwelcome)]);
+        run.push(&[]);
+        run.push(&[]);
+        run.end();
+        run.progress(&[(1, Answer::Refused)], 0, First::Answers);
+        run.progress(&[], 2, First::Answers);
+        run.look()?;
+        assert!(run.model.is_some());
+        run.progress(&[(2, unwelcome)], 0, First::Answers);
+        run.look()?;
+        assert!(run.model.is_none());
+        run.run_down()
     }
 }

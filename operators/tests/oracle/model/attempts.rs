@@ -212,6 +212,10 @@ impl Model {
         let at = self.now + delay;
         let away = self.entries.iter().filter(|e| e.without_place).count();
         let may_leave = away < self.setting.without_place;
+        // The place may be taken by a retry that is due, or first show that the input is over, which ends all back-offs.
+        let shows_the_end = self.input_over && !self.end_seen && self.input.is_empty();
+        let is_contended = self.first(self.now, Entry::rests_until).is_some();
+        self.is_at_a_loss |= may_leave && shows_the_end && is_contended;
         let entry = self.entry(record);
         entry.state = State::BackOff(at);
         entry.hedge_at = None;
