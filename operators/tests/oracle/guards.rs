@@ -159,6 +159,8 @@ pub(super) struct PlainGuard {
     since: u64,
     calls: u32,
     failures: u32,
+    /// How often.
+    pub(super) opened: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +179,7 @@ impl PlainGuard {
             since: 0,
             calls: 0,
             failures: 0,
+            opened: 0,
         }
     }
 
@@ -193,6 +196,17 @@ impl PlainGuard {
             by if running < by.most_running() => Says::Go,
             _ => Says::Wait(None),
         }
+    }
+
+    pub(super) fn limit(&self) -> Option<usize> {
+        match self.by {
+            GuardBy::Fixed(most) => Some(most),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.circuit == Circuit::Closed
     }
 
     fn breaker_says(&mut self, now: u64, waits: bool) -> Says {
@@ -215,6 +229,7 @@ impl PlainGuard {
     }
 
     fn become_circuit(&mut self, circuit: Circuit, now: u64) {
+        self.opened += u64::from(circuit == Circuit::Open);
         (self.circuit, self.since) = (circuit, now);
         (self.calls, self.failures) = (0, 0);
     }

@@ -48,6 +48,7 @@ pub(super) struct Counts {
     pub(super) completed: u64,
     pub(super) retries: u64,
     pub(super) hedges: u64,
+    pub(super) hedges_won: u64,
     pub(super) failed: u64,
     pub(super) skipped: u64,
     pub(super) timed_out: u64,
@@ -58,6 +59,10 @@ pub(super) struct Counts {
     pub(super) waiting: usize,
     pub(super) queued: usize,
     pub(super) running: usize,
+    pub(super) limit: Option<usize>,
+    /// An open circuit is half open once its pause is over and somebody asks, so those two are not told apart.
+    pub(super) is_closed: bool,
+    pub(super) circuit_opened: u64,
 }
 
 struct Entry {
@@ -68,6 +73,8 @@ struct Entry {
     attempts: u32,
     /// The calls under way, the first first.
     calls: Vec<usize>,
+    /// The last that was made because another took long.
+    second: Option<usize>,
     /// When there will be a second call.
     hedge_at: Option<u64>,
     /// It is in back-off, and gave its place back.
@@ -107,6 +114,7 @@ impl Entry {
             deadline: 0,
             attempts: 0,
             calls: Vec::new(),
+            second: None,
             hedge_at: None,
             without_place: false,
             is_last: false,
@@ -269,6 +277,9 @@ impl Model {
             waiting: count(|entry| entry.state == State::Waiting),
             queued: outputs.count() + count(|e| matches!(e.state, State::Settled(..))),
             running: self.live().len(),
+            limit: self.guard.limit(),
+            is_closed: self.guard.is_closed(),
+            circuit_opened: self.guard.opened,
             ..self.counts
         }
     }

@@ -6,7 +6,7 @@ use super::service::Answer;
 use super::setting::{LONGEST_DELAY, Setting};
 use super::stage::{Snapshot, Subject};
 use super::{First, Item, Sign, Step};
-use crate::metrics::Metrics;
+use crate::metrics::{Circuit, Metrics};
 use std::fmt::{Debug, Write as _};
 use std::mem;
 
@@ -285,6 +285,7 @@ fn counts(metrics: &Metrics) -> Counts {
         completed: metrics.completed,
         retries: metrics.retries,
         hedges: metrics.hedges,
+        hedges_won: metrics.hedges_won,
         failed: metrics.failed,
         skipped: metrics.skipped,
         timed_out: metrics.timed_out,
@@ -295,6 +296,9 @@ fn counts(metrics: &Metrics) -> Counts {
         waiting: metrics.waiting,
         queued: metrics.queued,
         running: metrics.running,
+        limit: metrics.limit,
+        is_closed: metrics.circuit == Circuit::Closed,
+        circuit_opened: metrics.circuit_opened,
     }
 }
 

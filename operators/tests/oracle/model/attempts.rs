@@ -112,6 +112,7 @@ impl Model {
         self.entry(record).hedge_at = None;
         if self.guard_says(self.now) != Says::Refuse {
             self.counts.hedges += 1;
+            self.entry(record).second = Some(self.made.len());
             self.call(record);
         }
     }
@@ -146,6 +147,8 @@ impl Model {
         };
         match self.answers.remove(&call) {
             Some(Answer::Output(how)) => {
+                let is_second = self.entry(record).second == Some(call);
+                self.counts.hedges_won += u64::from(is_second);
                 self.end_call(record, call, Ended::Well);
                 self.end_calls(record, Ended::Dropped);
                 let output = output(record, how);
