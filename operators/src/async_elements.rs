@@ -3,12 +3,10 @@
 use crate::element::{Element, EventTime, Mark};
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
-use crate::outlet::Outlet;
 use crate::outputs::Outputs;
 use futures_core::Stream;
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// The outputs of a stage, and the marks between them: what
@@ -19,10 +17,8 @@ pub struct AsyncElements<Out> {
 }
 
 impl<Out> AsyncElements<Out> {
-    pub(crate) fn new(outlet: Arc<Outlet<Out, Option<EventTime>, Mark>>) -> Self {
-        Self {
-            outputs: Outputs::new(outlet),
-        }
+    pub(crate) fn new(outputs: Outputs<Out, Option<EventTime>, Mark>) -> Self {
+        Self { outputs }
     }
 }
 

@@ -3,13 +3,11 @@
 use crate::element::Plain;
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
-use crate::outlet::Outlet;
 use crate::outputs::Outputs;
 use futures_core::Stream;
 use std::convert::Infallible;
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// The outputs of a stage: what [`async_flat_map`](crate::StreamExt::async_flat_map) returns.
@@ -25,9 +23,9 @@ pub struct AsyncFlatMap<Outs: IntoIterator> {
 }
 
 impl<Outs: IntoIterator> AsyncFlatMap<Outs> {
-    pub(crate) fn new(outlet: Arc<Outlet<Outs, (), Infallible>>) -> Self {
+    pub(crate) fn new(outputs: Outputs<Outs, (), Infallible>) -> Self {
         Self {
-            outputs: Outputs::new(outlet),
+            outputs,
             current: None,
         }
     }

@@ -3,13 +3,11 @@
 use crate::element::Plain;
 use crate::error::StageError;
 use crate::metrics::{Measured, Metrics, Monitor};
-use crate::outlet::Outlet;
 use crate::outputs::Outputs;
 use futures_core::Stream;
 use std::convert::Infallible;
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// The outputs of a stage: what [`async_map`](crate::StreamExt::async_map) returns.
@@ -26,10 +24,8 @@ pub struct AsyncMap<Out> {
 }
 
 impl<Out> AsyncMap<Out> {
-    pub(crate) fn new(outlet: Arc<Outlet<Out, (), Infallible>>) -> Self {
-        Self {
-            outputs: Outputs::new(outlet),
-        }
+    pub(crate) fn new(outputs: Outputs<Out, (), Infallible>) -> Self {
+        Self { outputs }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::options::{AsyncOptions, Bounds, Mode};
 use crate::order::{Order, Place};
 use crate::outlet::{Consumer, Offer, Outlet, Room};
+use crate::outputs::Outputs;
 use crate::panics::caught;
 use crate::policies::{Asked, StagePolicies};
 use crate::requests::Requests;
@@ -119,7 +120,7 @@ where
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
-    /// The stage, and the consumer's end of its outlet.
+    /// The stage, and its consumer's end, of which there must be no second.
     #[track_caller]
     pub(crate) fn new(
         name: Arc<str>,
@@ -127,7 +128,7 @@ where
         function: F,
         options: AsyncOptions<P>,
         timer: R,
-    ) -> (Self, Arc<Outlet<Out, Time, M>>)
+    ) -> (Self, Outputs<Out, Time, M>)
     where
         Time: Send + 'static,
     {
@@ -169,7 +170,7 @@ where
             bounds,
             policies,
         };
-        (stage, outlet)
+        (stage, Outputs::new(outlet))
     }
 
     /// Hands over what was emitted, and fetches the room that the consumer made.

@@ -7,7 +7,7 @@ use crate::element::{Element, MarkOf};
 use crate::error::BoxError;
 use crate::input::{Fed, Feed, Input};
 use crate::options::AsyncOptions;
-use crate::outlet::Outlet;
+use crate::outputs::Outputs;
 use crate::policies::StagePolicies;
 use crate::runtime::{Spawn, Timer};
 use crate::stage::Stage;
@@ -78,10 +78,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<Self::Item, Out, E>,
     {
-        let input = Asked::input(self, |stream, cx| {
-            let polled = stream.poll_next(cx);
-            polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
-        });
+        let input = Asked::input(self, poll_plain);
         AsyncMap::new(start(input, runtime, name.into(), function, options))
     }
 
@@ -123,10 +120,7 @@ pub trait StreamExt: Stream + Sized + Send + 'static {
         E: Into<BoxError> + 'static,
         P: StagePolicies<Self::Item, Outs, E>,
     {
-        let input = Asked::input(self, |stream, cx| {
-            let polled = stream.poll_next(cx);
-            polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
-        });
+        let input = Asked::input(self, poll_plain);
         AsyncFlatMap::new(start(input, runtime, name.into(), function, options))
     }
 
@@ -242,7 +236,7 @@ fn start<S, T, Time, M, R, F, Fut, Out, E, P>(
     name: Arc<str>,
     function: F,
     options: AsyncOptions<P>,
-) -> Arc<Outlet<Out, Time, M>>
+) -> Outputs<Out, Time, M>
 where
     S: Feed<T, Time, M> + Send + 'static,
     T: Clone + Debug + Send + 'static,
@@ -255,9 +249,19 @@ where
     E: Into<BoxError> + 'static,
     P: StagePolicies<T, Out, E>,
 {
-    let (stage, outlet) = Stage::new(name, input, function, options, runtime.clone());
+    let (stage, outputs) = Stage::new(name, input, function, options, runtime.clone());
     runtime.spawn(stage);
-    outlet
+    outputs
+}
+
+/// The next record of a stream that has nothing else.
+#[inline]
+fn poll_plain<S: Stream, M>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+) -> Poll<Fed<S::Item, (), M>> {
+    let polled = stream.poll_next(cx);
+    polled.map(|next| next.map(|record| Ok(Element::Record(record, ()))))
 }
 
 /// A stream, and how it is asked for its next element.

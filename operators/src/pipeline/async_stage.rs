@@ -157,7 +157,7 @@ where
     let saved: Option<[Kept<O::Item, Out>; 2]> = opening.state(&name);
     let [held, untaken] = saved.unwrap_or_default();
     let host = opening.host.clone();
-    let (mut stage, outlet) = Stage::new(
+    let (mut stage, outputs) = Stage::new(
         Arc::clone(&name),
         Input::new(Elements(input)),
         function,
@@ -173,9 +173,8 @@ where
     );
     opening.requests.add_stage(waker);
     opening.task(stage);
-    let monitor = Monitor::new(outlet.clone());
+    let monitor = Monitor::new(outputs.outlet().clone());
     opening.monitors.push((Arc::clone(&name), monitor));
-    let outputs = Outputs::new(outlet);
     Opened { name, outputs }
 }
 
