@@ -153,8 +153,8 @@ impl LocalRuntime {
     ///
     /// Every task is cancelled: its future is dropped here and now. Blocking closures that have not begun are dropped; writes
     /// that a [`File`](crate::fs::File) or a standard stream has accepted are done, if there is time. Then the reactor is
-    /// closed. To close a file of a silent server that no thread has begun to close may take until the server is back. Whatever outlives this (wakers, handles, sockets) is harmless, as after
-    /// [`Runtime::shutdown`](crate::Runtime::shutdown).
+    /// closed. Whatever outlives this (wakers, handles, sockets) is harmless, as after
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown), whose limits hold here too.
     ///
     /// # Example
     ///

@@ -107,11 +107,13 @@ impl Runtime {
     ///
     /// Every task is cancelled: its future is dropped, at the latest when the poll that is under way returns.
     /// Blocking closures that have not begun are dropped; writes that a [`File`](crate::fs::File) or a standard stream has
-    /// accepted are done, if there is time. Then the reactor is closed, which takes up to a second longer when the
-    /// kernel does not let go of a file. To close a file of a silent server that no thread has begun to close may take until the
-    /// server is back. Whatever outlives this (wakers,
+    /// accepted are done, if there is time. Then the reactor is closed. Whatever outlives this (wakers,
     /// handles, sockets) is harmless: a spawn is cancelled at once, a socket that would wait says that its runtime is
     /// gone.
+    ///
+    /// Two things may make it longer, by a second each: a kernel that does not let go of a file's buffer, and children that were
+    /// [to be killed](crate::process::Command::kill_on_drop) and do not end. A server that is silent does not: what waits for
+    /// it is left to the threads that wait. What may is a destructor of your own: futures and closures are dropped by this thread.
     ///
     /// # Example
     ///

@@ -8,9 +8,14 @@ use crate::Handle;
 use peu_reactor::file::{Answer, Call, History, Nature, Now, prefetch};
 use std::fs;
 use std::io::{self, Read, Seek};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+
+/// What a thread is called that closes one file, in lists of threads, which show 15 bytes.
+const CLOSER: &str = "peu-close";
 
 /// An open file.
 ///
@@ -30,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 /// ends does what was accepted before, unless its [shutdown](crate::Runtime::shutdown) runs out of time.
 ///
 /// The descriptor is closed when the file, its clones and what works on it are dropped; if the file is on a server or a program's
-/// file system, by a thread, soon after.
+/// file system, by a thread, soon after. The end of the runtime does not wait for it.
 ///
 /// # Pipes and terminals
 ///
@@ -151,9 +156,32 @@ impl Drop for Open {
         if let Some(file) = self.file.take()
             && is_elsewhere
         {
+            let unclosed = Unclosed(Some(file));
             let reactor = self.runtime.reactor();
-            reactor.submit_call(Call::job(move || drop(file)), |_, _| {});
+            reactor.submit_call(Call::job(move || unclosed.close()), |_, _| {});
         }
+    }
+}
+
+/// A file that must not be closed by who happens to drop it.
+struct Unclosed(Option<Arc<fs::File>>);
+
+impl Unclosed {
+    /// On a thread that may block.
+    fn close(mut self) {
+        drop(self.0.take());
+    }
+}
+
+/// No thread of the pool has come to it, and none will: the runtime ends, or has ended. Who ends it is not to wait for the
+/// server, so the file gets a thread of its own. If the system gives none, it stays open.
+impl Drop for Unclosed {
+    fn drop(&mut self) {
+        let Some(file) = self.0.take() else { return };
+        let file = ManuallyDrop::new(file);
+        let close = move || drop(ManuallyDrop::into_inner(file));
+        // Not waited for, and nobody is left to tell.
+        let _ = thread::Builder::new().name(CLOSER.to_owned()).spawn(close);
     }
 }
 

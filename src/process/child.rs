@@ -5,6 +5,7 @@ use crate::Handle;
 use crate::io::{PipeReader, PipeWriter};
 use peu_reactor::cannot;
 use peu_reactor::{Async, Reactor, process};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
@@ -50,7 +51,8 @@ pub type ChildStderr = PipeReader;
 ///
 /// Dropping it does not end the process, unless [`kill_on_drop`](super::Command::kill_on_drop) is set. Either way its
 /// status is collected when it ends, as long as the runtime lives, so that nothing of it remains in the system. One that
-/// is killed leaves nothing at the end of the runtime either, which waits for it, a second for each at most.
+/// is killed leaves nothing at the end of the runtime either, which waits a second at most for those
+/// that it drops.
 ///
 /// # Example
 ///
@@ -250,14 +252,26 @@ impl Running {
 }
 
 /// Dropped while it runs, if the runtime takes no task that would wait for it. One that was killed is gone in a moment,
-/// and leaves nothing if somebody waits for that.
+/// and leaves nothing if somebody waits for that. Many are dropped one after the other at the end of a runtime: once one has been waited
+/// for in vain, the others are only looked at.
 impl Drop for Running {
     fn drop(&mut self) {
-        let limit = Instant::now() + LONGEST_END;
-        while self.killed && matches!(self.child.try_wait(), Ok(None)) && Instant::now() < limit {
+        let begin = Instant::now();
+        let in_vain = IN_VAIN.get().is_some_and(|end| begin < end);
+        let limit = begin + if in_vain { Duration::ZERO } else { LONGEST_END };
+        while self.killed && matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= limit {
+                IN_VAIN.set(Some(Instant::now() + LONGEST_END));
+                break;
+            }
             thread::sleep(LOOK_AGAIN);
         }
     }
+}
+
+thread_local! {
+    /// Until when this thread waits for no other child that was killed.
+    static IN_VAIN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 fn registered<P: Into<OwnedFd>, T: AsFd + From<OwnedFd>>(
@@ -315,7 +329,7 @@ mod tests {
     use crate::time::timeout;
     use crate::{LocalRuntime, Runtime, fs};
     use std::path::Path;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// As on a system without descriptors of processes.
     fn without_descriptor(command: &mut Command) -> Child {
@@ -385,6 +399,32 @@ mod tests {
         let id = child.id();
         Child::new(child, "sleep".into(), handle, false).unwrap_err();
         assert!(!exists(id));
+    }
+
+    /// As those that are killed and wait for a disk: together they are waited for no longer than one of them.
+    #[test]
+    fn many_that_do_not_end_are_waited_for_once() {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let mut children: Vec<Child> = {
+            let _inside = runtime.enter();
+            (0..100).map(|_| sleeper()).collect()
+        };
+        drop(runtime);
+        let ids: Vec<u32> = children.iter().map(Child::id).collect();
+        for child in &mut children {
+            (child.kill_on_drop, child.running_mut().killed) = (false, true);
+        }
+        let begin = Instant::now();
+        drop(children);
+        // A second for each would be a hundred.
+        assert!(begin.elapsed() < Duration::from_secs(50));
+        for id in ids {
+            assert!(exists(id));
+            let killed = std::process::Command::new("kill")
+                .arg(id.to_string())
+                .status();
+            assert!(killed.unwrap().success());
+        }
     }
 
     /// Whether there is such a process, if only what is left of it.

@@ -101,10 +101,15 @@ impl Program {
         self.at.path()
     }
 
-    /// From here on it answers nothing, until it may.
-    pub(crate) fn be_silent(&self, is_silent: bool) {
+    fn be_silent(&self, is_silent: bool) {
         *self.orders.is_silent.lock().unwrap() = is_silent;
         self.orders.changed.notify_all();
+    }
+
+    /// From here on it answers nothing until this is dropped, which a test that fails does first.
+    pub(crate) fn silence(&self) -> Silence<'_> {
+        self.be_silent(true);
+        Silence(self)
     }
 
     /// From here on, the first request of each kind about what is to be interrupted fails, as if a signal had come.
@@ -122,6 +127,14 @@ impl Program {
     pub(crate) fn written(&self) -> Vec<u8> {
         let written = self.orders.written.lock().unwrap();
         written.iter().flat_map(|(_, part)| part.clone()).collect()
+    }
+}
+
+pub(crate) struct Silence<'a>(&'a Program);
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        self.0.be_silent(false);
     }
 }
 

@@ -182,6 +182,8 @@ impl Call {
             What::Read(transfer) | What::Write(transfer) => {
                 transfer.has_place() && transfer.nature(files) == Nature::Here
             }
+            // Who hears of the end of a call may be the last who has its file, and closes it: no turn may wait for a server.
+            What::Sync { file, .. } => files.nature(file) != Nature::Elsewhere,
             _ => true,
         }
     }
