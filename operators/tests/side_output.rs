@@ -7,8 +7,8 @@ use kit::jobs::{Disk, DiskSink, Log};
 use kit::lives::{Life, Step, steps};
 use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
-    Host, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks, Windows,
-    iterate, side_output,
+    Host, Job, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks,
+    Windows, iterate, side_output,
 };
 use peu_operators::{AsyncOptions, EventTime};
 use proptest::prelude::*;
@@ -261,23 +261,71 @@ fn a_side_sink_that_fails_ends_the_job_and_nothing_is_visible() {
     assert_eq!(lasting.visible(), []);
 }
 
-#[test]
-fn a_side_output_without_a_sink_and_a_sink_without_its_side_output_are_refused() {
-    let (world, log, disk) = (World::new(), Log::new(), Disk::new());
-    let (late, _late_records) = side_output();
-    let job = keyed(&log)
+/// A job without a side sink.
+fn windows_of(
+    log: &Log<Record>,
+    disk: &Disk<u64>,
+    late: SideOutput<Record>,
+) -> Job<impl Operator<Item = u64>, DiskSink<u64>> {
+    keyed(log)
         .aggregate(Windows::tumbling(ms(10)), |_: &mut (), _| {}, late)
         .map(|window| window.key)
-        .sink(disk.sink());
-    let error = block_on(job.start(&world)).err().unwrap();
+        .sink(disk.sink())
+}
+
+/// The job does not begin: it would lose its late records, or give them to another job.
+fn refused<O: Operator, K: Sink<O::Item>>(job: Job<O, K>) {
+    let error = block_on(job.start(&World::new())).err().unwrap();
     assert!(matches!(&error, PipelineError::NoSideSink(name) if name == "windows"));
     assert!(error.to_string().contains("with `side_sink`"), "{error}");
+}
 
+#[test]
+fn a_side_output_without_a_sink_is_refused_wherever_its_other_end_is() {
+    let (log, disk) = (Log::new(), Disk::new());
+    let (late, _late_records) = side_output();
+    refused(windows_of(&log, &disk, late));
+    let (late, _) = side_output();
+    refused(windows_of(&log, &disk, late));
+
+    let (late, late_records) = side_output();
+    let job = windows_of(&log, &disk, late.clone());
+    drop(job.side_sink(late_records, Disk::new().sink()));
+    refused(windows_of(&log, &disk, late));
+    assert_eq!(disk.opened(), 0, "refused before anything is opened");
+}
+
+#[test]
+fn a_side_output_of_another_job_is_refused_before_it_begins_while_it_runs_and_when_it_has_ended() {
+    let (log, other_log) = (Log::new(), Log::new());
+    let (disk, other_disk, late_disk) = (Disk::new(), Disk::new(), Disk::new());
+    let (late, late_records) = side_output();
+    let other = || windows_of(&other_log, &other_disk, late.clone());
+    let job = windows_of(&log, &disk, late.clone()).side_sink(late_records, late_disk.sink());
+    refused(other());
+    let life = Life::begin(job);
+    refused(other());
+    refused(other().side_sink(side_output().1, Disk::<Record>::new().sink()));
+    for time in [100, 3] {
+        log.add((time, 1));
+        life.world.run();
+        life.tick();
+    }
+    log.end();
+    life.end();
+    assert_eq!(late_disk.visible(), [(3, 1)]);
+    refused(other());
+    assert_eq!(other_disk.opened(), 0);
+}
+
+#[test]
+fn a_sink_at_the_side_of_a_job_that_gives_it_nothing_is_refused() {
+    let disk = Disk::new();
     let (_late, late_records) = side_output::<Record>();
     let job = Pipeline::source(iterate(0..3_u64))
         .sink(disk.sink())
         .side_sink(late_records, Disk::new().sink());
-    let error = block_on(job.start(&world)).err().unwrap();
+    let error = block_on(job.start(&World::new())).err().unwrap();
     assert!(
         error.to_string().contains("no operator of this pipeline"),
         "{error}"

@@ -19,7 +19,8 @@ pub enum PipelineError {
     Checkpoint(CheckpointError),
     /// Two stages, or a stage and the sink, have this name. It tells their states and their counters apart, so each needs its own.
     SameName(String),
-    /// This operator was given a [`SideOutput`](super::SideOutput), and the job has no sink for what it brings.
+    /// This operator was given a [`SideOutput`](super::SideOutput), and the job has no sink for what it brings: the other end was dropped, or
+    /// is in another job.
     NoSideSink(String),
     /// The runtime dropped the tasks of the pipeline, for it has ended.
     Cancelled,
@@ -38,7 +39,8 @@ impl Display for PipelineError {
             ),
             Self::NoSideSink(name) => write!(
                 f,
-                "`{name}` gives records to a side output that no sink takes: give the other end of it to the job, with `side_sink`"
+                "`{name}` gives records to a side output that no sink of this job takes: call `side_output` for each job anew, and give the \
+                 `SideRecords` that it returns to the same job, with `side_sink`"
             ),
             Self::Cancelled => f.write_str(
                 "the runtime ended before the pipeline: keep it alive until the pipeline has ended",

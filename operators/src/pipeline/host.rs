@@ -54,7 +54,7 @@ impl Host {
     }
 
     /// Whether both are the same job's.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_job(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

@@ -7,7 +7,7 @@ use super::host::{Host, Runtime};
 use super::opening::{Opening, Trouble, name_of};
 use super::operator::Operator;
 use super::report::{Report, Restored};
-use super::side_output::SideRecords;
+use super::side_output::{Attach, SideRecords};
 use super::sink::Sink;
 use super::sinks::WithSide;
 use crate::metrics::Monitor;
@@ -73,6 +73,8 @@ impl Checkpoints {
 pub struct Job<O, K> {
     operator: O,
     sink: K,
+    /// Of the side sinks, which are part of the sink.
+    sides: Vec<Attach>,
     checkpoints: Option<(Checkpoints, PathBuf)>,
 }
 
@@ -85,6 +87,7 @@ where
         Self {
             operator,
             sink,
+            sides: Vec::new(),
             checkpoints: None,
         }
     }
@@ -96,16 +99,18 @@ where
     ///
     /// The job does not begin if the other end of the side output is with no operator of this pipeline.
     pub fn side_sink<T, S: Sink<T>>(
-        self,
+        mut self,
         records: SideRecords<T>,
         sink: S,
     ) -> Job<O, WithSide<K, S, T>>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
+        self.sides.push(records.attach());
         Job {
             operator: self.operator,
             sink: WithSide::new(self.sink, records, sink),
+            sides: self.sides,
             checkpoints: self.checkpoints,
         }
     }
@@ -168,6 +173,7 @@ where
             .as_ref()
             .map(|checkpoint| checkpoint.states.clone());
         let mut opening = Opening::new(host.clone(), Arc::clone(&requests), states);
+        self.sides.drain(..).for_each(|attach| attach(&host));
         self.operator.open(&mut opening);
         let name = opening.enter_unnamed("sink", what_sink::<O::Item, K>(&self.sink));
         let prepared: Option<K::Prepared> = opening.state(&name);
@@ -298,7 +304,7 @@ fn refuse_trouble(
 ) -> Result<(), PipelineError> {
     let misbuilt = opening.trouble.iter().find_map(|trouble| match trouble {
         Trouble::SameName(name) => Some(PipelineError::SameName(name.to_string())),
-        Trouble::Unread(name) => Some(PipelineError::NoSideSink(name.to_string())),
+        Trouble::NoSideSink(name) => Some(PipelineError::NoSideSink(name.to_string())),
         Trouble::State(..) => None,
     });
     if let Some(misbuilt) = misbuilt {
@@ -316,7 +322,7 @@ fn refuse_trouble(
             name: name.to_string(),
             error: error.to_string().into(),
         }),
-        Trouble::SameName(_) | Trouble::Unread(_) => None,
+        Trouble::SameName(_) | Trouble::NoSideSink(_) => None,
     });
     unreadable.map_or(Ok(()), |error| Err(error.into()))
 }

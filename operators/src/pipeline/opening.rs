@@ -33,8 +33,8 @@ pub(super) enum Trouble {
     SameName(Arc<str>),
     /// The state of this operator can't be read.
     State(Arc<str>, BoxError),
-    /// This operator was given a side output, and no sink takes the records.
-    Unread(Arc<str>),
+    /// This operator was given a side output, and no sink of this job takes the records.
+    NoSideSink(Arc<str>),
 }
 
 impl Opening {

@@ -93,8 +93,7 @@ impl<T, F: FnMut(T) + Send + 'static> LateRecords<T> for F {
 pub fn side_output<T>() -> (SideOutput<T>, SideRecords<T>) {
     let shelf = Arc::new(Shelf(Mutex::new(State {
         lines: Vec::new(),
-        host: None,
-        reader: Reader::Missing,
+        reader: None,
     })));
     let records = SideRecords {
         shelf: Arc::clone(&shelf),
@@ -103,6 +102,8 @@ pub fn side_output<T>() -> (SideOutput<T>, SideRecords<T>) {
 }
 
 /// The operators' end of a [`side_output`]. Each operator needs its own: clones lead to the same sink, from parallel lanes as well.
+/// They must be in one job, the one that the sink is in: any other does not begin
+/// ([`PipelineError::NoSideSink`](super::PipelineError::NoSideSink)), rather than lose what is late.
 pub struct SideOutput<T> {
     shelf: Arc<Shelf<T>>,
     /// Its part of the shelf, once the operator is open.
@@ -128,11 +129,10 @@ impl<T: Send + 'static> LateRecords<T> for SideOutput<T> {
     fn take(&mut self, record: T) {
         let Some(line) = &mut self.line else { return };
         let mut state = self.shelf.0.lock();
-        let reader = match &mut state.reader {
-            Reader::Gone => return,
-            Reader::Waits(waker) => waker.take(),
-            Reader::Missing => None,
+        let Some(reader) = &mut state.reader else {
+            return;
         };
+        let reader = reader.waker.take();
         let waiting = &mut state.lines[line.index].waiting;
         waiting.push_back(record);
         line.is_full = waiting.len() >= WAITING;
@@ -144,9 +144,10 @@ impl<T: Send + 'static> LateRecords<T> for SideOutput<T> {
 
     fn open(&mut self, name: &Arc<str>, opening: &mut Opening) {
         let mut state = self.shelf.0.lock();
-        state.host = Some(opening.host.clone());
-        if matches!(state.reader, Reader::Missing) {
-            opening.trouble.push(Trouble::Unread(Arc::clone(name)));
+        let reader = state.reader.as_ref();
+        if !reader.is_some_and(|reader| reader.host.is_same_job(&opening.host)) {
+            opening.trouble.push(Trouble::NoSideSink(Arc::clone(name)));
+            return;
         }
         self.line = Some(Line {
             index: state.lines.len(),
@@ -175,7 +176,7 @@ impl Line {
     #[cold]
     fn poll_room<T>(&mut self, shelf: &Shelf<T>, cx: &Context<'_>) -> Poll<()> {
         let mut state = shelf.0.lock();
-        let is_gone = matches!(state.reader, Reader::Gone);
+        let is_gone = state.reader.is_none();
         let line = &mut state.lines[self.index];
         if line.waiting.len() < WAITING || is_gone {
             self.is_full = false;
@@ -191,24 +192,36 @@ pub struct SideRecords<T> {
     shelf: Arc<Shelf<T>>,
 }
 
-impl<T> SideRecords<T> {
-    /// A sink will take them.
-    pub(super) fn attach(&self) {
-        self.shelf.0.lock().reader = Reader::Waits(None);
-    }
+/// Tells a side output which job it is that has a sink for it.
+pub(super) type Attach = Box<dyn FnOnce(&Host) + Send>;
 
-    /// Whether it is an operator of this job that gives them.
-    pub(super) fn are_of(&self, host: &Host) -> bool {
-        let state = self.shelf.0.lock();
-        state.host.as_ref().is_some_and(|other| other.is(host))
+impl<T: Send + 'static> SideRecords<T> {
+    /// To be called when the job begins, before its operators open: they find out whether the sink is in the same job.
+    pub(super) fn attach(&self) -> Attach {
+        let shelf = Arc::clone(&self.shelf);
+        Box::new(move |host| {
+            shelf.0.lock().reader = Some(Reader {
+                host: host.clone(),
+                waker: None,
+            });
+        })
+    }
+}
+
+impl<T> SideRecords<T> {
+    /// Whether an operator gives any: one of this job, for others are refused.
+    pub(super) fn are_given(&self) -> bool {
+        !self.shelf.0.lock().lines.is_empty()
     }
 
     /// Takes what waits in front of a barrier, or all of it if none has passed. Wakes the task when there is more.
     pub(super) fn take(&self, cx: &Context<'_>) -> VecDeque<T> {
         let mut state = self.shelf.0.lock();
         let (taken, writers) = state.take();
-        if taken.is_empty() {
-            state.reader = Reader::Waits(Some(cx.waker().clone()));
+        if taken.is_empty()
+            && let Some(reader) = &mut state.reader
+        {
+            reader.waker = Some(cx.waker().clone());
         }
         drop(state);
         writers.into_iter().for_each(Waker::wake);
@@ -232,11 +245,12 @@ impl<T> Drop for SideRecords<T> {
     /// The job has ended: what its operators do until they are told is of no use.
     fn drop(&mut self) {
         let mut state = self.shelf.0.lock();
-        state.reader = Reader::Gone;
+        let reader = state.reader.take();
         let lines = std::mem::take(&mut state.lines);
         // Operators know their lines by number.
         state.lines.resize_with(lines.len(), Waiting::default);
         drop(state);
+        drop(reader);
         let writers = lines.into_iter().filter_map(|line| line.writer);
         writers.for_each(Waker::wake);
     }
@@ -248,18 +262,16 @@ struct Shelf<T>(Mutex<State<T>>);
 struct State<T> {
     /// One for each operator.
     lines: Vec<Waiting<T>>,
-    /// The job that the operators belong to.
-    host: Option<Host>,
-    reader: Reader,
+    /// None: the job with the sink has not begun, or has ended.
+    reader: Option<Reader>,
 }
 
-/// Who takes the records.
-enum Reader {
-    /// No sink so far.
-    Missing,
-    /// A sink, to be woken if it found nothing.
-    Waits(Option<Waker>),
-    Gone,
+/// The sink that takes the records.
+struct Reader {
+    /// The job that it is in, and all the operators.
+    host: Host,
+    /// While it waits for records.
+    waker: Option<Waker>,
 }
 
 /// The records of one operator.

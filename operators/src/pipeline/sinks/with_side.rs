@@ -45,7 +45,6 @@ pub struct PreparedBoth<P, Q> {
 
 impl<K, S: Sink<T>, T: Send + 'static> WithSide<K, S, T> {
     pub(in crate::pipeline) fn new(main: K, records: SideRecords<T>, side: S) -> Self {
-        records.attach();
         Self {
             main,
             side: Some(side),
@@ -146,7 +145,7 @@ where
         host: &Host,
         restored: Option<&Self::Prepared>,
     ) -> Result<(), BoxError> {
-        if !self.records.are_of(host) {
+        if !self.records.are_given() {
             let item = name_of::<T>();
             return Err(format!(
                 "no operator of this pipeline gives to the side output of {item}: `side_sink` takes the other end of \
