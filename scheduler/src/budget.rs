@@ -35,6 +35,7 @@ thread_local! {
 /// }
 /// # poll_next(&mut Context::from_waker(std::task::Waker::noop()));
 /// ```
+#[inline]
 pub fn spend() -> bool {
     LEFT.with(|left| match left.get() {
         UNLIMITED => true,

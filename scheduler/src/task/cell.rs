@@ -111,6 +111,7 @@ pub(super) unsafe fn scheduler<'a, F: Future + 'a, S: Schedule>(
 /// # Safety
 ///
 /// They are the caller's, and it doesn't touch the task again.
+#[inline]
 pub(super) unsafe fn release(task: NonNull<Header>, references: usize) {
     // SAFETY: the caller's references keep the task alive up to here, and the last one up to the deallocation.
     unsafe {
@@ -338,6 +339,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 }
 
 /// Wakes who waits for a task. The waker may be of a foreign runtime and may panic; that is not this task's business.
+#[inline]
 fn discard_wake(waker: Waker) {
     let woken: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     if let Err(payload) = woken {

@@ -60,6 +60,7 @@ thread_local! {
 
 /// Makes `id` the current task until the guard is dropped, which puts back the one before: tasks nest when one drops
 /// another, or runs a local runtime.
+#[inline]
 pub(super) fn enter(id: Id) -> Entered {
     Entered {
         before: CURRENT
@@ -74,6 +75,7 @@ pub(super) struct Entered {
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         // Gone on an ending thread: see `try_id`.
         let _ = CURRENT.try_with(|current| current.set(self.before));

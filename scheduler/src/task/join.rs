@@ -32,7 +32,8 @@ use std::task::{Context, Poll, Waker};
 /// # Cost
 ///
 /// One word and a flag. Waiting for a task that is not complete is one atomic read-modify-write, taking the result of one
-/// that is needs a load, and dropping the handle is another read-modify-write.
+/// that is needs a load, and so does dropping the handle after it, if it was the last that knew the task; else that is another
+/// read-modify-write.
 pub struct JoinHandle<T> {
     task: NonNull<Header>,
     /// The result was returned: nothing is left to drop in the task.

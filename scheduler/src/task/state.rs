@@ -175,14 +175,17 @@ impl Snapshot {
         self.0 / REFERENCE
     }
 
+    #[inline]
     pub(super) fn is_complete(self) -> bool {
         self.is(COMPLETE)
     }
 
+    #[inline]
     pub(super) fn has_join_handle(self) -> bool {
         self.is(JOIN_HANDLE)
     }
 
+    #[inline]
     pub(super) fn has_join_waker(self) -> bool {
         self.is(JOIN_WAKER)
     }
@@ -194,6 +197,7 @@ impl State {
         State(AtomicUsize::new(SCHEDULED | JOIN_HANDLE | FIRST_REFERENCES))
     }
 
+    #[inline]
     pub(super) fn load(&self) -> Snapshot {
         // ORDERING: Acquire pairs with the Release of the transition to COMPLETE, so that who sees it may read the
         // result; and with that of `publish_waker`, so that the slot's content is visible with its bit.
@@ -201,6 +205,7 @@ impl State {
     }
 
     /// A `Runnable` has its turn. `SCHEDULED` goes, `RUNNING` comes: any wake from here on asks for another poll.
+    #[inline]
     pub(super) fn start(&self) -> Start {
         self.update(|now| {
             if now.is(RUNNING | COMPLETE) {
@@ -222,6 +227,7 @@ impl State {
     }
 
     /// The poll returned `Pending`.
+    #[inline]
     pub(super) fn pause(&self) -> Pause {
         self.update(|now| {
             if now.is(CANCELLED) {
@@ -238,6 +244,7 @@ impl State {
 
     /// The future is gone. `kept` says that its result was stored (because `JOIN_HANDLE` was seen); `references` are
     /// those of the caller, given back in the same step when nothing more is owed.
+    #[inline]
     pub(super) fn complete(&self, kept: bool, references: usize) -> Complete {
         self.update(|now| {
             debug_assert!(now.is(RUNNING) && !now.is(COMPLETE));
@@ -262,6 +269,7 @@ impl State {
     }
 
     /// A waker is used up: its reference becomes the `Runnable`'s, or is given back, in the same step.
+    #[inline]
     pub(super) fn wake(&self) -> Wake {
         self.update(|now| {
             if now.is(RUNNING | COMPLETE | SCHEDULED) {
@@ -288,6 +296,7 @@ impl State {
     /// A task that is already scheduled is "changed" to the same value. A load would not do: what the waker wrote before
     /// it woke must be visible to the poll that follows, and only a write that the poll's start reads can carry it there.
     /// A complete task is never polled again, so there the load is enough.
+    #[inline]
     pub(super) fn wake_by_ref(&self) -> Wake {
         let now = self.load();
         if now.is(COMPLETE) || (now.is(SCHEDULED) && twin("task-wake-scheduled-by-load")) {
@@ -338,6 +347,7 @@ impl State {
     }
 
     /// The handle has filled the slot and gives it to the completing side, unless that has passed already.
+    #[inline]
     pub(super) fn publish_waker(&self) -> JoinSlot {
         self.update(|now| {
             debug_assert!(now.is(JOIN_HANDLE) && !now.is(JOIN_WAKER));
@@ -360,6 +370,7 @@ impl State {
     }
 
     /// The handle, which has not taken the result, is dropped.
+    #[inline]
     pub(super) fn leave(&self) -> Leave {
         self.update(|now| {
             if now.is(COMPLETE) {
@@ -375,6 +386,7 @@ impl State {
     }
 
     /// One more reference.
+    #[inline]
     pub(super) fn acquire(&self) {
         // ORDERING: Relaxed, as for Arc: the new reference comes from one that exists, and whatever hands it to
         // another thread orders it.
@@ -382,8 +394,14 @@ impl State {
     }
 
     /// So many references fewer; true if they were the last and the caller must deallocate.
+    #[inline]
     #[must_use]
     pub(super) fn release(&self, references: usize) -> bool {
+        // They are all there are, so nobody else can take or give one, and nothing is left to be counted. The load's Acquire is what the
+        // subtraction's would be: it reads what the last of the others' read-modify-writes wrote.
+        if self.load().references() == references {
+            return true;
+        }
         // ORDERING: Release hands this holder's accesses to whoever deallocates; Acquire makes the deallocating
         // one see those of all the others, whose releases precede in the same chain of read-modify-writes.
         let before = self.0.fetch_sub(references * REFERENCE, Ordering::AcqRel);
@@ -393,6 +411,7 @@ impl State {
     /// Replaces the word by what `change` makes of it, and returns what that says is owed.
     ///
     /// `change` may return the word as it is. It is written all the same: see [`wake_by_ref`](State::wake_by_ref).
+    #[inline]
     fn update<R>(&self, mut change: impl FnMut(Snapshot) -> (Snapshot, R)) -> R {
         let mut now = self.load();
         loop {
