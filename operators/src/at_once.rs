@@ -59,6 +59,8 @@ enum At {
     Call,
     /// A record has passed, and is dropped with its future. Should that panic, it changes nothing any more.
     Drop,
+    /// The stage's books: a record whose request is waited for is entered.
+    Entry,
 }
 
 /// A record whose request has begun.
@@ -118,12 +120,17 @@ where
             let outcome = match (end, run.at) {
                 (Ok(End::Came(polled)), _) => return self.came_of(Ok(polled)),
                 (Err(message), At::Input) => return self.came_of(Err(message)),
+                (Err(message), At::Entry) => {
+                    self.fail(message);
+                    return None;
+                }
                 (Err(message), At::Call) => Outcome::Failed(Cause::Panicked(message)),
                 (Ok(End::Stays(outcome)), _) => outcome,
                 (Err(_), At::Drop) | (Ok(End::Limit), _) => continue,
             };
             if let Some(begun) = run.begun {
-                self.enter(begun, outcome);
+                let request = self.enter(begun);
+                self.update(request, outcome);
             }
             if !self.may_pass() {
                 break;
@@ -138,8 +145,36 @@ where
         self.came(polled)
     }
 
-    /// Takes records, one by one, until one does not pass. What is not ready stays in the next slot, and so does what panicked.
+    /// Takes records until one does neither pass nor wait for its request.
     fn run(&mut self, run: &mut Run<T, Time>) -> End<T, Time, M, Out> {
+        loop {
+            let end = self.stretch(run);
+            let waits = matches!(end, End::Stays(Outcome::Unfinished));
+            if !waits || !self.goes_on_behind(run) {
+                return end;
+            }
+        }
+    }
+
+    /// The request that the run is at is waited for: its record is entered. False: the run ends with it.
+    fn goes_on_behind(&mut self, run: &mut Run<T, Time>) -> bool {
+        run.at = At::Entry;
+        if run.passed > 0 {
+            self.count(std::mem::take(&mut run.passed));
+        }
+        if let Some(begun) = run.begun.take() {
+            let request = self.enter(begun);
+            self.wait_for(request);
+        }
+        run.limit = self.turns_left.min(self.room.records);
+        run.at = At::Input;
+        // Of what `may_pass` asks for, a record that is waited for changes this and nothing else.
+        let may_pass = self.order.is_open() && self.requests.running() < self.bounds.capacity;
+        run.limit > 0 && may_pass
+    }
+
+    /// Takes records, one by one, until one does not pass. What is not ready stays in the next slot, and so does what panicked.
+    fn stretch(&mut self, run: &mut Run<T, Time>) -> End<T, Time, M, Out> {
         let slot = FIRST_REQUEST + self.requests.next_slot();
         let [of_input, of_request] = self.signals.wakers([INPUT, slot]);
         let Some(stream) = self.input.stream() else {
@@ -193,7 +228,7 @@ where
     }
 
     /// A record could not pass: it is entered.
-    fn enter(&mut self, begun: Begun<T, Time>, outcome: Outcome<Out>) {
+    fn enter(&mut self, begun: Begun<T, Time>) -> usize {
         self.turns_left -= 1;
         self.room.records -= 1;
         self.metrics.accepted += 1;
@@ -204,8 +239,7 @@ where
             place: self.order.enter(),
         };
         let number = self.metrics.accepted;
-        let request = self.requests.insert_begun(entered, number, begun.deadline);
-        self.update(request, outcome);
+        self.requests.insert_begun(entered, number, begun.deadline)
     }
 }
 

@@ -249,6 +249,14 @@ where
         self.stop();
     }
 
+    /// Ends the stage because of a panic. What is called for a record is caught there; this was a guard, a policy, a timer, or what writes a
+    /// checkpoint.
+    #[cold]
+    pub(crate) fn fail(&mut self, message: String) {
+        let cause = Cause::Panicked(message);
+        self.finish(Err(StageError::of_stage(Arc::clone(&self.name), cause)));
+    }
+
     /// Drops the input, what waits, and every request.
     fn stop(&mut self) {
         self.over = true;
@@ -289,9 +297,7 @@ where
             return Poll::Pending;
         }
         if let Err(message) = caught(|| stage.turns()) {
-            // What is called for a record is caught there; this was a guard, a policy, or what writes a checkpoint.
-            let cause = Cause::Panicked(message);
-            stage.finish(Err(StageError::of_stage(Arc::clone(&stage.name), cause)));
+            stage.fail(message);
         }
         stage.exchange();
         if stage.over {

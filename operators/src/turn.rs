@@ -380,7 +380,7 @@ where
     }
 
     /// The request goes on: its time is measured.
-    fn wait_for(&mut self, request: usize) {
+    pub(crate) fn wait_for(&mut self, request: usize) {
         if self.requests.accepted(request).is_none() {
             let now = self.alarm.now();
             self.requests.set_accepted(request, now);

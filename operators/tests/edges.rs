@@ -3,12 +3,13 @@
 mod kit;
 
 use kit::{Answer, Bench, Calls, Feed, Tap, World, ms};
-use peu_operators::{AsyncOptions, Cause, OnError, StreamExt as _};
+use peu_operators::{AsyncOptions, Cause, OnError, Spawn, StreamExt as _, Timer};
 use std::convert::Infallible;
-use std::future::{Future, pending, ready};
+use std::future::{Future, Pending, pending, ready};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 #[test]
 fn an_input_that_panics_ends_the_stage_behind_what_it_gave() {
@@ -187,6 +188,44 @@ fn a_panic_among_requests_that_are_ready_at_once_is_of_whom_it_is() {
         assert_eq!((metrics.accepted, metrics.attempts), (came, came));
         assert_eq!((metrics.completed, metrics.skipped), (3, 1));
     }
+}
+
+/// A world without a clock.
+#[derive(Clone)]
+struct Clockless(World);
+
+impl Spawn for Clockless {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+impl Timer for Clockless {
+    type Sleep = Pending<()>;
+
+    fn now(&self) -> Instant {
+        panic!("no clock")
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pending<()> {
+        pending()
+    }
+}
+
+/// The clock is asked when a request has to be waited for, among records that are taken in together.
+#[test]
+fn a_clock_that_panics_ends_the_stage_and_is_nobody_elses_panic() {
+    let world = World::new();
+    let wait = |_| pending::<Result<u64, Infallible>>();
+    let records = futures_lite::stream::iter(0_u64..3);
+    let options = AsyncOptions::unordered();
+    let stage = records.async_map(&Clockless(world.clone()), "wait", wait, options);
+    let mut out = Tap::new(stage);
+    world.run();
+    let error = out.next_now().unwrap().unwrap_err();
+    assert_eq!(error.record(), None);
+    assert!(matches!(error.cause(), Cause::Panicked(_)), "{error}");
+    assert!(out.is_over());
 }
 
 #[test]
