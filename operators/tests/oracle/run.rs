@@ -312,36 +312,75 @@ fn same<T: PartialEq + Debug>(what: &str, is: T, should_be: T) -> Result<(), Bro
 #[cfg(test)]
 mod tests {
     use super::super::guards::GuardBy;
-    use super::super::setting::{Mode, Policy};
+    use super::super::setting::{Limit, Mode, Policy, TIMEOUT};
     use super::{Answer, Broken, First, Run, Setting};
+
+    const UNWELCOME: Answer = Answer::Output(3);
+
+    fn setting(capacity: usize, timeout: Option<Limit>) -> Setting {
+        Setting {
+            mode: Mode::Ordered,
+            marks: false,
+            capacity,
+            timeout,
+            retries: Some(1),
+            without_place: 3,
+            budget: None,
+            on_error: Policy::Output,
+            guard: GuardBy::None,
+            hedges: false,
+        }
+    }
+
+    /// Takes a step in which the stage may go either way.
+    fn forks(mut run: Run, step: impl FnOnce(&mut Run)) -> Result<(), Broken> {
+        run.look()?;
+        assert!(run.model.is_some());
+        step(&mut run);
+        run.look()?;
+        assert!(run.model.is_none());
+        run.run_down()
+    }
 
     /// Two retries wait for the place that the last record has. Then that gives it up: the stage may see first that no more comes.
     #[test]
     fn a_place_may_show_the_end_before_it_goes_to_a_retry() -> Result<(), Broken> {
-        let mut run = Run::new(Setting {
-            mode: Mode::Ordered,
-            marks: false,
-            capacity: 1,
-            timeout: None,
-            retries: Some(1),
-            without_place: 3,
-            budget: None,
-            on_error: Policy::Skip,
-            guard: GuardBy::None,
-            hedges: false,
-        });
-        let unwelcome = Answer::Output(3);
-        run.push(&[Some(unwelcome)]);
+        let mut run = Run::new(setting(1, None));
+        run.push(&[Some(UNWELCOME)]);
         run.push(&[]);
         run.push(&[]);
         run.end();
         run.progress(&[(1, Answer::Refused)], 0, First::Answers);
         run.progress(&[], 2, First::Answers);
-        run.look()?;
-        assert!(run.model.is_some());
-        run.progress(&[(2, unwelcome)], 0, First::Answers);
-        run.look()?;
-        assert!(run.model.is_none());
-        run.run_down()
+        forks(run, |run| {
+            run.progress(&[(2, UNWELCOME)], 0, First::Answers)
+        })
+    }
+
+    /// A record gives its place up as its time ends: the stage may see first that no more comes.
+    #[test]
+    fn a_place_may_show_the_end_before_it_goes_back_to_what_timed_out() -> Result<(), Broken> {
+        let mut run = Run::new(setting(2, Some(Limit::Fail)));
+        run.push(&[]);
+        run.push(&[]);
+        run.end();
+        forks(run, |run| {
+            run.progress(&[(1, UNWELCOME)], TIMEOUT, First::Answers);
+        })
+    }
+
+    /// A record gives its place up as the time of all ends: the stage may take another in first, whose failure ends them.
+    #[test]
+    fn a_place_may_go_to_a_record_before_the_others_time_out() -> Result<(), Broken> {
+        let mut run = Run::new(Setting {
+            on_error: Policy::Fail,
+            ..setting(2, Some(Limit::Skip))
+        });
+        run.push(&[]);
+        run.push(&[]);
+        run.push(&[Some(Answer::PanicInCall)]);
+        forks(run, |run| {
+            run.progress(&[(0, UNWELCOME)], TIMEOUT, First::Answers);
+        })
     }
 }

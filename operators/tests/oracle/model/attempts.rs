@@ -31,9 +31,7 @@ impl Model {
     /// calls; of each the earliest first.
     fn due(&mut self) -> Option<Due> {
         let now = self.now;
-        let times = self.setting.timeout.is_some();
-        let deadline = |e: &Entry| (times && e.has_a_deadline()).then_some(e.deadline);
-        if let Some(record) = self.first(now, deadline) {
+        if let Some(record) = self.first(now, |entry| self.deadline_of(entry)) {
             return Some(Due::Timeout(record));
         }
         if let Some(record) = self.first(now, Entry::falls_back_until) {
@@ -45,6 +43,21 @@ impl Model {
         }
         let record = self.first(now, |entry| entry.hedge_at)?;
         self.may_call().then_some(Due::Hedge(record))
+    }
+
+    /// Whether anything is due, whatever the guard says.
+    fn is_anything_due(&self) -> bool {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= self.now);
+        let mut times = self.entries.iter().flat_map(|entry| {
+            let deadline = self.deadline_of(entry);
+            [deadline, entry.falls_back_until(), entry.rests_until()]
+        });
+        times.any(is_due)
+    }
+
+    fn deadline_of(&self, entry: &Entry) -> Option<u64> {
+        let is_timed = self.setting.timeout.is_some() && entry.has_a_deadline();
+        is_timed.then_some(entry.deadline)
     }
 
     pub(super) fn look_at_the_clock(&mut self) {
@@ -215,10 +228,8 @@ impl Model {
         let at = self.now + delay;
         let away = self.entries.iter().filter(|e| e.without_place).count();
         let may_leave = away < self.setting.without_place;
-        // The place may be taken by a retry that is due, or first show that the input is over, which ends all back-offs.
-        let shows_the_end = self.input_over && !self.end_seen && self.input.is_empty();
-        let is_contended = self.first(self.now, Entry::rests_until).is_some();
-        self.is_at_a_loss |= may_leave && shows_the_end && is_contended;
+        // The place may go to what is due by the clock or to what comes in, or first show that nothing does, which ends all back-offs.
+        self.is_at_a_loss |= may_leave && self.is_anything_due();
         let entry = self.entry(record);
         entry.state = State::BackOff(at);
         entry.hedge_at = None;
