@@ -3,7 +3,11 @@
 use crate::batch::{BatchMetrics, Batcher};
 #[cfg(feature = "cache")]
 use crate::cache::{Cache, CacheMetrics};
+#[cfg(feature = "pipeline")]
+use crate::element::EventTime;
 use crate::metrics::{Circuit, Metrics, Monitor};
+#[cfg(feature = "pipeline")]
+use crate::pipeline::{OperatorMetrics, OperatorMonitor};
 use crate::table::{Table, TableMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -14,8 +18,9 @@ use std::fmt::{self, Debug, Formatter};
 use std::hash::Hash;
 use std::time::Duration;
 
-/// Collects the metrics of stages, caches, batchers and tables for a registry of `prometheus-client`, each with its name as a label:
-/// `peu_stage_…{stage="…"}`, `peu_cache_…{cache="…"}`, `peu_batcher_…{batcher="…"}`, `peu_table_…{table="…"}`.
+/// Collects the metrics of stages, other operators of pipelines, caches, batchers and tables for a registry of `prometheus-client`,
+/// each with its name as a label: `peu_stage_…{stage="…"}`, `peu_operator_…{operator="…"}`, `peu_cache_…{cache="…"}`,
+/// `peu_batcher_…{batcher="…"}`, `peu_table_…{table="…"}`.
 ///
 /// It keeps what it collects from alive. Each scrape takes a short lock for each batcher and table, and two for each stage. The histogram of
 /// latencies has a bucket for each doubling of time from 64 µs to 67 s.
@@ -37,7 +42,7 @@ use std::time::Duration;
 ///     AsyncOptions::unordered(),
 /// );
 /// let mut registry = Registry::default();
-/// // Of a job: `.stages(running.monitors())`.
+/// // Of a job: `.stages(running.monitors()).operators(running.operators())`.
 /// let metrics = MetricsCollector::new().stages(&[("double", doubled.monitor())]);
 /// registry.register_collector(Box::new(metrics));
 ///
@@ -49,6 +54,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct MetricsCollector {
     stages: Vec<(String, Monitor)>,
+    #[cfg(feature = "pipeline")]
+    operators: Vec<(String, OperatorMonitor)>,
     #[cfg(feature = "cache")]
     caches: Read<CacheMetrics>,
     batchers: Read<BatchMetrics>,
@@ -70,6 +77,16 @@ impl MetricsCollector {
     pub fn stages<N: AsRef<str>>(mut self, stages: &[(N, Monitor)]) -> Self {
         let named = |(name, stage): &(N, Monitor)| (name.as_ref().to_owned(), stage.clone());
         self.stages.extend(stages.iter().map(named));
+        self
+    }
+
+    /// Collects from these operators of a pipeline, by name. Which counters mean what of which operator is told at [`OperatorMetrics`]; a
+    /// watermark is in seconds, and not there before the first has come.
+    #[cfg(feature = "pipeline")]
+    #[must_use]
+    pub fn operators<N: AsRef<str>>(mut self, operators: &[(N, OperatorMonitor)]) -> Self {
+        let named = |(name, one): &(N, OperatorMonitor)| (name.as_ref().to_owned(), one.clone());
+        self.operators.extend(operators.iter().map(named));
         self
     }
 
@@ -204,6 +221,29 @@ const GAUGES: &[Entry<Metrics>] = &[
     ),
 ];
 
+#[cfg(feature = "pipeline")]
+const OPERATOR_COUNTERS: &[Entry<OperatorMetrics>] = &[
+    ("records_in", "Records that it was given", |m| m.records_in),
+    ("records_out", "Records that it gave", |m| m.records_out),
+    ("late_records", "Records that came too late", |m| {
+        m.late_records
+    }),
+];
+
+#[cfg(feature = "pipeline")]
+const OPERATOR_GAUGES: &[Entry<OperatorMetrics>] =
+    &[("held", "What it keeps for records to come", |m| {
+        m.held as u64
+    })];
+
+#[cfg(feature = "pipeline")]
+const OPERATOR_WATERMARKS: &[Entry<EventTime, f64>] = &[(
+    "watermark_seconds",
+    "The last watermark",
+    // What is lost of times that far away is less than anyone looks at.
+    |watermark| watermark.as_millis() as f64 / 1_000.0,
+)];
+
 #[cfg(feature = "cache")]
 const CACHE_COUNTERS: &[Entry<CacheMetrics>] = &[
     ("hits", "Look-ups that found a fresh entry", |m| m.hits),
@@ -268,6 +308,19 @@ impl Collector for MetricsCollector {
         stages.encode(&mut encoder, COUNTERS, ConstCounter::new)?;
         stages.encode(&mut encoder, GAUGES, ConstGauge::new)?;
         self.encode_latencies(&mut encoder)?;
+
+        #[cfg(feature = "pipeline")]
+        {
+            let operators = self.operators.iter();
+            let operators = operators.map(|(name, one)| (name.as_str(), one.metrics()));
+            let operators = Family::new("operator", operators.collect());
+            operators.encode(&mut encoder, OPERATOR_COUNTERS, ConstCounter::new)?;
+            operators.encode(&mut encoder, OPERATOR_GAUGES, ConstGauge::new)?;
+            let watermarks = operators.members.iter();
+            let watermarks = watermarks.filter_map(|(name, m)| Some((*name, m.watermark?)));
+            let watermarks = Family::new("operator", watermarks.collect());
+            watermarks.encode(&mut encoder, OPERATOR_WATERMARKS, ConstGauge::new)?;
+        }
 
         #[cfg(feature = "cache")]
         {

@@ -9,10 +9,11 @@ use super::budget::Budget;
 use super::checkpoint::{Checkpoint, CheckpointError, Part, Requests, Store};
 use super::error::PipelineError;
 use super::host::Host;
+use super::metrics::Tally;
 use super::operator::{Ask, Operator, Step};
 use super::sink::Sink;
 use crate::barrier::{CheckpointBarrier, States};
-use crate::element::{Element, Mark};
+use crate::element::{Element, EventTime, Mark};
 use crate::error::{Cause, StageError};
 use crate::panics::caught;
 use crate::runtime::Timer;
@@ -38,12 +39,13 @@ pub(super) struct Drive<O, K> {
     pub(super) parts: Vec<Part>,
     /// The names of the sources.
     pub(super) sources: Vec<Arc<str>>,
-    pub(super) counts: Counts,
+    pub(super) checkpoints: u64,
+    pub(super) tally: Tally,
     /// The operators are being asked: what panics now is theirs.
     pub(super) is_asking: bool,
 }
 
-/// What the sink's task counts.
+/// What the sink's task has done.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) written: u64,
@@ -78,8 +80,12 @@ where
             let _ = Unwinding(pin!(self.sink.abort())).await;
         }
         drop((self.sink, self.store));
+        let counts = Counts {
+            written: self.tally.monitor().metrics().records_in,
+            checkpoints: self.checkpoints,
+        };
         // An error means that nobody waits.
-        let _ = waits.send(outcome.map(|()| self.counts));
+        let _ = waits.send(outcome.map(|()| counts));
     }
 
     fn panicked(&self, message: String) -> PipelineError {
@@ -100,7 +106,7 @@ where
             match coming.await {
                 Next::Record(record) => {
                     self.sink.write(record).await.map_err(sink_error)?;
-                    self.counts.written += 1;
+                    self.tally.records_in(1);
                 }
                 Next::Checkpoint(barrier) => {
                     self.passed = barrier.number;
@@ -108,6 +114,7 @@ where
                     self.checkpoint(barrier.number, states, false).await?;
                     self.requests.complete();
                 }
+                Next::Watermark(time) => self.tally.watermark(time),
                 Next::OtherMark => {}
                 Next::End => return self.checkpoint_at_end().await,
                 Next::Failed(error) => return Err(*error),
@@ -167,7 +174,7 @@ where
             };
             let written = self.host.offload(move || store.write(&checkpoint)).await;
             written.map_err(|_| PipelineError::Cancelled)??;
-            self.counts.checkpoints += 1;
+            self.checkpoints += 1;
         }
         self.sink.commit(&prepared).await.map_err(sink_error)
     }
@@ -199,6 +206,7 @@ fn sink_error(error: impl Into<crate::error::BoxError>) -> PipelineError {
 enum Next<T> {
     Record(T),
     Checkpoint(CheckpointBarrier),
+    Watermark(EventTime),
     OtherMark,
     End,
     Failed(Box<PipelineError>),
@@ -209,6 +217,7 @@ impl<T> Next<T> {
         match step {
             Some(Ok(Element::Record(record, _))) => Self::Record(record),
             Some(Ok(Element::Mark(Mark::Checkpoint(barrier)))) => Self::Checkpoint(barrier),
+            Some(Ok(Element::Mark(Mark::Watermark(time)))) => Self::Watermark(time),
             Some(Ok(Element::Mark(_))) => Self::OtherMark,
             Some(Err(error)) => Self::Failed(Box::new(error.into())),
             None => Self::End,

@@ -5,6 +5,7 @@
 //! stage, so there is not one behind each record: one now and then will do.
 
 use super::host::Host;
+use super::metrics::Tally;
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use crate::alarm::Alarm;
@@ -84,6 +85,7 @@ pub struct EventTimes<O: Operator, F> {
     /// To be sent before the input is asked again.
     held: Option<Element<O::Item>>,
     records: u32,
+    tally: Tally,
     is_over: bool,
 }
 
@@ -108,6 +110,7 @@ impl<O: Operator, F> EventTimes<O, F> {
             is_idle: false,
             held: None,
             records: 0,
+            tally: Tally::new(),
             is_over: false,
         }
     }
@@ -125,6 +128,7 @@ impl<O: Operator, F> EventTimes<O, F> {
         }
         *since = now;
         self.sent = Some(next);
+        self.tally.watermark(next);
         Some(Mark::Watermark(next))
     }
 
@@ -146,6 +150,7 @@ impl<O: Operator, F> EventTimes<O, F> {
         if let Some(clock) = &mut self.clock
             && (self.records > 0 || clock.heard_at.is_none())
         {
+            self.tally.through(u64::from(self.records));
             self.records = 0;
             clock.heard_at = clock.alarm.after(Duration::ZERO);
         }
@@ -162,6 +167,8 @@ impl<O: Operator, F> EventTimes<O, F> {
     #[cold]
     fn end(&mut self) -> Mark {
         self.is_over = true;
+        self.note_records();
+        self.tally.watermark(EventTime::MAX);
         let last = Mark::Watermark(EventTime::MAX);
         match std::mem::take(&mut self.is_idle) {
             true => {
@@ -311,6 +318,10 @@ where
         let name = opening.enter_unnamed("event time", what);
         let told = opening.state(&name).unwrap_or_default();
         (self.highest, self.sent, self.is_idle) = told;
+        opening.tally(&name, &self.tally);
+        if let Some(sent) = self.sent {
+            self.tally.watermark(sent);
+        }
         self.clock = Some(Clock {
             name,
             alarm: Alarm::new(opening.host.clone()),

@@ -9,7 +9,7 @@ use super::merge::{Either, Merge};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use super::side_output::LateRecords;
-use super::state::{Ready, Timed};
+use super::state::{Holding, Ready, Timed};
 use super::stateless::Map;
 use super::{Keyed, Pipeline};
 use crate::element::{EventTime, Mark};
@@ -169,9 +169,9 @@ where
         (&self.kept, &mut self.ready)
     }
 
-    fn take(&mut self, record: SideOf<A, B>, time: EventTime) {
+    fn take(&mut self, record: SideOf<A, B>, time: EventTime) -> Option<SideOf<A, B>> {
         if time < self.kept.watermark {
-            return self.late.take(record);
+            return Some(record);
         }
         let Kept { left, right, .. } = &mut self.kept;
         let pair = |out, other: EventTime| (out, time.max(other));
@@ -191,6 +191,7 @@ where
                 right.keep(key, time, record);
             }
         }
+        None
     }
 
     fn pass(&mut self, mark: Mark) {
@@ -233,6 +234,7 @@ where
                 right: kept.right.restored(),
                 watermark: kept.watermark,
             };
+            self.tell();
         }
     }
 
@@ -259,6 +261,16 @@ impl<K: Ord + Clone, L, R> Kept<K, L, R> {
     }
 }
 
+impl<K: Ord, L, R> Holding for Kept<K, L, R> {
+    fn held(&self) -> usize {
+        self.left.len + self.right.len
+    }
+
+    fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+}
+
 /// The records of one stream, by key and time; those of one time as they came.
 #[derive(Serialize, Deserialize)]
 struct Buffer<K: Ord, T> {
@@ -266,6 +278,9 @@ struct Buffer<K: Ord, T> {
     /// The same, by time, to be dropped in this order. Follows from `records`.
     #[serde(skip, default = "BTreeSet::new")]
     times: BTreeSet<(EventTime, K)>,
+    /// How many records there are. Follows from `records` too.
+    #[serde(skip)]
+    len: usize,
 }
 
 impl<K: Ord + Clone, T> Buffer<K, T> {
@@ -273,6 +288,7 @@ impl<K: Ord + Clone, T> Buffer<K, T> {
         Self {
             records: BTreeMap::new(),
             times: BTreeSet::new(),
+            len: 0,
         }
     }
 
@@ -281,6 +297,7 @@ impl<K: Ord + Clone, T> Buffer<K, T> {
         for (key, of_key) in &self.records {
             let times = of_key.keys().map(|time| (*time, key.clone()));
             self.times.extend(times);
+            self.len += of_key.values().map(Vec::len).sum::<usize>();
         }
         self
     }
@@ -289,6 +306,7 @@ impl<K: Ord + Clone, T> Buffer<K, T> {
         self.times.insert((time, key.clone()));
         let of_key = self.records.entry(key).or_default();
         of_key.entry(time).or_default().push(record);
+        self.len += 1;
     }
 
     fn within(
@@ -309,7 +327,7 @@ impl<K: Ord + Clone, T> Buffer<K, T> {
             && let Some((first, key)) = self.times.pop_first()
             && let Some(of_key) = self.records.get_mut(&key)
         {
-            of_key.remove(&first);
+            self.len -= of_key.remove(&first).map_or(0, |records| records.len());
             if of_key.is_empty() {
                 self.records.remove(&key);
             }

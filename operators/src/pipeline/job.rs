@@ -4,6 +4,7 @@ use super::checkpoint::{Checkpoint, CheckpointError, Requests, Store, difference
 use super::drive::{Counts, Drive, ask_every};
 use super::error::PipelineError;
 use super::host::{Host, Runtime};
+use super::metrics::{OperatorMonitor, Tally};
 use super::opening::{Opening, Trouble, name_of};
 use super::operator::Operator;
 use super::report::{Report, Restored};
@@ -177,6 +178,8 @@ where
         self.operator.open(&mut opening);
         let name = opening.enter_unnamed("sink", what_sink::<O::Item, K>(&self.sink));
         let prepared: Option<K::Prepared> = opening.state(&name);
+        let tally = Tally::new();
+        opening.tally(&name, &tally);
         for (name, monitor) in self.sink.monitors() {
             opening.sink_monitor(name, monitor);
         }
@@ -187,6 +190,7 @@ where
             end: None,
             restored: restored.take(),
             monitors: std::mem::take(&mut opening.monitors),
+            operators: std::mem::take(&mut opening.operators),
         };
         if running
             .restored
@@ -206,7 +210,8 @@ where
             store,
             parts: opening.parts,
             sources: opening.sources,
-            counts: Counts::default(),
+            checkpoints: 0,
+            tally,
             is_asking: false,
         };
         host.spawn(Box::pin(drive.run(waits)));
@@ -334,6 +339,7 @@ pub struct Running {
     end: Option<oneshot::Receiver<Result<Counts, PipelineError>>>,
     restored: Option<Restored>,
     monitors: Vec<(Arc<str>, Monitor)>,
+    operators: Vec<(Arc<str>, OperatorMonitor)>,
 }
 
 impl Running {
@@ -349,13 +355,24 @@ impl Running {
         &self.monitors
     }
 
+    /// The counters of all other operators that count, by name, from the sources to the sink: to be read while the job runs. Names are those in
+    /// errors and checkpoints: `source`, `event time`, `windows`, `sessions`, `interval join`, `reduce`, `sink`; the second of a kind has
+    /// a 2 behind it, and those in parallel lanes `lane 0: ` in front.
+    #[must_use]
+    pub fn operators(&self) -> &[(Arc<str>, OperatorMonitor)] {
+        &self.operators
+    }
+
     fn report(&mut self, counts: Counts) -> Report {
-        let stages = self.monitors.iter();
+        let (stages, operators) = (self.monitors.iter(), self.operators.iter());
         Report {
             written: counts.written,
             checkpoints: counts.checkpoints,
             restored: self.restored.clone(),
             stages: stages
+                .map(|(name, monitor)| (Arc::clone(name), monitor.metrics()))
+                .collect(),
+            operators: operators
                 .map(|(name, monitor)| (Arc::clone(name), monitor.metrics()))
                 .collect(),
         }

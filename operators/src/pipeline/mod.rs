@@ -106,6 +106,7 @@ mod job;
 mod lane_queue;
 mod lanes;
 mod merge;
+mod metrics;
 #[cfg(loom)]
 pub(crate) mod modelling;
 mod opening;
@@ -134,6 +135,7 @@ pub use interval_join::{IntervalJoin, Side};
 pub use job::{Checkpoints, Job, Running, every};
 pub use lanes::{Lane, Parallel};
 pub use merge::{Either, Merge};
+pub use metrics::{OperatorMetrics, OperatorMonitor};
 pub use operator::Operator;
 pub use reduce::Reduce;
 pub use report::{Report, Restored};

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Part, Requests, read};
 use super::host::Host;
+use super::metrics::{OperatorMonitor, Tally};
 use crate::error::BoxError;
 use crate::metrics::Monitor;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,8 @@ pub struct Opening {
     /// Upstream first.
     pub(super) tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) monitors: Vec<(Arc<str>, Monitor)>,
+    /// Of all but async stages, upstream first.
+    pub(super) operators: Vec<(Arc<str>, OperatorMonitor)>,
     pub(super) trouble: Vec<Trouble>,
 }
 
@@ -52,6 +55,7 @@ impl Opening {
             sources: Vec::new(),
             tasks: Vec::new(),
             monitors: Vec::new(),
+            operators: Vec::new(),
             trouble: Vec::new(),
         }
     }
@@ -91,6 +95,11 @@ impl Opening {
                 None
             }
         }
+    }
+
+    /// Enters the counters of an operator.
+    pub(super) fn tally(&mut self, name: &Arc<str>, tally: &Tally) {
+        self.operators.push((Arc::clone(name), tally.monitor()));
     }
 
     /// Enters the counters of a sink, which has no part in the stages' names, but must not share one.

@@ -1,10 +1,11 @@
 //! Keyed reduce: what the records of a key come to so far, anew with each of them.
 
+use super::metrics::Tally;
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use super::state::save;
 use super::{Keyed, Pipeline};
-use crate::element::Element;
+use crate::element::{Element, Mark};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ impl<O: Operator, F> Keyed<O, F> {
             function,
             name: None,
             so_far: BTreeMap::new(),
+            tally: Tally::new(),
         })
     }
 }
@@ -62,6 +64,7 @@ pub struct Reduce<O: Operator, F, K, G> {
     function: G,
     name: Option<Arc<str>>,
     so_far: BTreeMap<K, O::Item>,
+    tally: Tally,
 }
 
 impl<O, F, K, G> Reduce<O, F, K, G>
@@ -72,14 +75,17 @@ where
     G: FnMut(&mut O::Item, O::Item),
 {
     fn add(&mut self, record: O::Item) -> O::Item {
-        match self.so_far.entry((self.key)(&record)) {
+        let outcome = match self.so_far.entry((self.key)(&record)) {
             Entry::Vacant(first) => first.insert(record).clone(),
             Entry::Occupied(so_far) => {
                 let so_far = so_far.into_mut();
                 (self.function)(so_far, record);
                 so_far.clone()
             }
-        }
+        };
+        self.tally.through(1);
+        self.tally.holds(self.so_far.len());
+        outcome
     }
 }
 
@@ -97,6 +103,8 @@ where
         let what = format!("{} by {}, reduced", name_of::<O::Item>(), name_of::<K>());
         let name = opening.enter_unnamed("reduce", what);
         self.so_far = opening.state(&name).unwrap_or_default();
+        opening.tally(&name, &self.tally);
+        self.tally.holds(self.so_far.len());
         self.name = Some(name);
     }
 
@@ -106,6 +114,9 @@ where
             Element::Record(record, time) => Ok(Element::Record(self.add(record), time)),
             Element::Mark(mark) => {
                 save(&mark, self.name.as_ref(), &self.so_far)?;
+                if let Mark::Watermark(time) = mark {
+                    self.tally.watermark(time);
+                }
                 Ok(Element::Mark(mark))
             }
         }))

@@ -1,6 +1,7 @@
 //! What a pipeline tells about itself.
 
 use super::checkpoint::Refused;
+use super::metrics::OperatorMetrics;
 use crate::metrics::Metrics;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Report {
     pub restored: Option<Restored>,
     /// The counters of each async stage, by name, from the source on.
     pub stages: Vec<(Arc<str>, Metrics)>,
+    /// Those of all other operators that count, as [`Running::operators`](super::Running::operators) names them.
+    pub operators: Vec<(Arc<str>, OperatorMetrics)>,
 }
 
 /// The checkpoint that a job went on from.

@@ -10,7 +10,7 @@
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use super::side_output::LateRecords;
-use super::state::{Ready, Timed};
+use super::state::{Holding, Ready, Timed};
 use super::windows::Windowed;
 use super::{Keyed, Pipeline};
 use crate::element::{EventTime, Mark};
@@ -141,18 +141,19 @@ where
         (&self.open, &mut self.ready)
     }
 
-    fn take(&mut self, record: O::Item, time: EventTime) {
+    fn take(&mut self, record: O::Item, time: EventTime) -> Option<O::Item> {
         let key = (self.key)(&record);
         let mut window = time..time + self.gap;
         let so_far = self.open.remove(&key, &mut window, &mut self.merge);
         let is_complete = window.end <= self.open.watermark;
         // Behind the end of time there is no gap. A window without length would overlap none, not even its like.
         if so_far.is_none() && (is_complete || window.is_empty()) {
-            return self.late.take(record);
+            return Some(record);
         }
         let mut value = so_far.unwrap_or_default();
         (self.add)(&mut value, record);
         self.open.insert(key, window, value);
+        None
     }
 
     fn pass(&mut self, mark: Mark) {
@@ -180,7 +181,8 @@ where
         let (key, value, gap) = (name_of::<K>(), name_of::<A>(), self.gap.as_millis());
         let what = format!("{value} by {key} in sessions with gaps of {gap} ms");
         if let Some(open) = self.enter(opening, what) {
-            self.open = Open::restored(open);
+            self.open = open.restored();
+            self.tell();
         }
     }
 
@@ -198,6 +200,16 @@ pub(super) struct Open<K: Ord, A> {
     /// The end of each session, and whose it is. Follows from `sessions`.
     #[serde(skip, default = "BTreeSet::new")]
     ends: BTreeSet<(EventTime, K)>,
+}
+
+impl<K: Ord, A> Holding for Open<K, A> {
+    fn held(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn watermark(&self) -> EventTime {
+        self.watermark
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::checkpoint::Requests;
 use super::host::Host;
+use super::metrics::Tally;
 use super::opening::{Opening, Trouble, name_of};
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
@@ -88,6 +89,7 @@ struct Opened {
     requests: Arc<Requests>,
     /// The number of the last barrier that was sent.
     sent: u64,
+    tally: Tally,
 }
 
 /// What a checkpoint holds of a source: whether it had ended, and its position.
@@ -123,13 +125,16 @@ impl Opened {
 
     /// What the answer of the source is to the operator behind it; none if the source is to be asked again, behind a barrier.
     fn step<S: Source>(
-        &self,
+        &mut self,
         source: &S,
         polled: Poll<Option<Result<S::Item, S::Error>>>,
         cx: &Context<'_>,
     ) -> Option<Poll<Step<S::Item>>> {
         let step = match polled {
-            Poll::Ready(Some(Ok(record))) => Some(Ok(Element::Record(record, None))),
+            Poll::Ready(Some(Ok(record))) => {
+                self.tally.record_out();
+                Some(Ok(Element::Record(record, None)))
+            }
             Poll::Ready(Some(Err(error))) => Some(Err(self.error(Cause::Input(error.into())))),
             Poll::Ready(None) => self.end(source.position()).err().map(Err),
             Poll::Pending if self.requests.wait(self.sent, cx.waker()) => {
@@ -164,8 +169,10 @@ impl<S: Source> Operator for FromSource<S> {
         let opened = Opened {
             name,
             sent: opening.requests.newest(),
+            tally: Tally::new(),
             requests: Arc::clone(&opening.requests),
         };
+        opening.tally(&opened.name, &opened.tally);
         match from {
             Some((true, position)) => {
                 if let Err(error) = opened.end(position) {
@@ -212,6 +219,7 @@ impl<S: Source> Operator for FromSource<S> {
         while opened.requests.newest() == opened.sent {
             match self.source.poll_next(cx) {
                 Poll::Ready(Some(Ok(record))) => {
+                    opened.tally.record_out();
                     if !take(record, None) {
                         return None;
                     }

@@ -2,6 +2,7 @@
 
 use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::checkpoint::Requests;
+use super::metrics::Tally;
 use super::opening::Opening;
 use super::operator::{Ask, Operator, Step};
 use super::side_output::LateRecords;
@@ -35,7 +36,7 @@ pub(super) trait Timed {
     type Input: Operator;
     type Out: Serialize;
     /// What it keeps, besides what is ready.
-    type State: Serialize;
+    type State: Serialize + Holding;
 
     /// What it is, in front of which event times have to be given.
     const WHAT: &'static str;
@@ -47,7 +48,12 @@ pub(super) trait Timed {
     /// What is given the records that come too late.
     fn late(&mut self) -> &mut impl LateRecords<<Self::Input as Operator>::Item>;
 
-    fn take(&mut self, record: <Self::Input as Operator>::Item, time: EventTime);
+    /// Works on a record, or gives it back: it is too late.
+    fn take(
+        &mut self,
+        record: <Self::Input as Operator>::Item,
+        time: EventTime,
+    ) -> Option<<Self::Input as Operator>::Item>;
 
     /// Any mark but a barrier.
     fn pass(&mut self, mark: Mark);
@@ -75,7 +81,7 @@ pub(super) trait Timed {
                 return self.poll_rest(cx, ask);
             }
             if ask == Ask::Next
-                && let Some(element) = self.ready().elements.pop_front()
+                && let Some(element) = self.ready().next()
             {
                 return Poll::Ready(Some(Ok(element)));
             }
@@ -86,19 +92,40 @@ pub(super) trait Timed {
             }
             let ask = if has_room { ask } else { Ask::OnlyBarrier };
             match ready!(self.input().poll_next(cx, ask)) {
-                Some(Ok(Element::Record(record, Some(time)))) => self.take(record, time),
+                Some(Ok(Element::Record(record, Some(time)))) => self.take_in(record, time),
                 Some(Ok(Element::Record(_, None))) => {
                     return Poll::Ready(Some(Err(self.without_time())));
                 }
                 Some(Ok(Element::Mark(Mark::Checkpoint(barrier)))) => {
                     return Poll::Ready(Some(self.pass_barrier(barrier)));
                 }
-                Some(Ok(Element::Mark(mark))) => self.pass(mark),
+                Some(Ok(Element::Mark(mark))) => {
+                    self.pass(mark);
+                    self.tell();
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => self.ready().input_is_over = true,
             }
         }
         rest(cx)
+    }
+
+    fn take_in(&mut self, record: <Self::Input as Operator>::Item, time: EventTime) {
+        self.ready().tally.records_in(1);
+        match self.take(record, time) {
+            Some(late) => {
+                self.ready().tally.late_record();
+                self.late().take(late);
+            }
+            None => self.tell(),
+        }
+    }
+
+    /// Tells whoever watches what is held now.
+    fn tell(&mut self) {
+        let (state, ready) = self.state();
+        ready.tally.holds(state.held());
+        ready.tally.watermark(state.watermark());
     }
 
     /// The input is over. What is ready leaves, and until it all has, this operator makes the barriers itself: for the sources
@@ -113,7 +140,7 @@ pub(super) trait Timed {
                 return Poll::Ready(Some(self.pass_barrier(barrier)));
             }
             if ask == Ask::Next {
-                return Poll::Ready(ready.elements.pop_front().map(Ok));
+                return Poll::Ready(ready.next().map(Ok));
             }
             if ready.waits_for_barrier(cx) {
                 return Poll::Pending;
@@ -148,11 +175,19 @@ pub(super) trait Timed {
     }
 }
 
+/// What an operator keeps, as far as it is counted.
+pub(super) trait Holding {
+    fn held(&self) -> usize;
+
+    fn watermark(&self) -> EventTime;
+}
+
 /// What an operator is to give out, before it takes the next element.
 pub(super) struct Ready<Out> {
     elements: VecDeque<Element<Out>>,
     opened: Option<Opened>,
     input_is_over: bool,
+    tally: Tally,
 }
 
 struct Opened {
@@ -168,6 +203,7 @@ impl<Out> Ready<Out> {
             elements: VecDeque::new(),
             opened: None,
             input_is_over: false,
+            tally: Tally::new(),
         }
     }
 
@@ -178,6 +214,7 @@ impl<Out> Ready<Out> {
         Out: DeserializeOwned,
     {
         let name = opening.enter_unnamed(kind, what);
+        opening.tally(&name, &self.tally);
         let restored: Option<(S, Vec<Saved<(), Out>>)> = opening.state(&name);
         self.opened = Some(Opened {
             name: Arc::clone(&name),
@@ -199,6 +236,15 @@ impl<Out> Ready<Out> {
 
     pub(super) fn mark(&mut self, mark: Mark) {
         self.elements.push_back(Element::Mark(mark));
+    }
+
+    /// The next element, to be given to the operator behind this one.
+    fn next(&mut self) -> Option<Element<Out>> {
+        let element = self.elements.pop_front()?;
+        if let Element::Record(..) = element {
+            self.tally.record_out();
+        }
+        Some(element)
     }
 
     /// The operator's name, once it is open.

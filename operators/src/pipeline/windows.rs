@@ -9,7 +9,7 @@
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use super::side_output::LateRecords;
-use super::state::{Ready, Timed};
+use super::state::{Holding, Ready, Timed};
 use super::{Keyed, Pipeline};
 use crate::element::{EventTime, Mark};
 use serde::de::DeserializeOwned;
@@ -170,6 +170,9 @@ pub struct Aggregate<O: Operator, F, K: Ord, A, G, L> {
 pub(super) struct Open<K: Ord, A> {
     windows: BTreeMap<i64, BTreeMap<K, A>>,
     watermark: EventTime,
+    /// How many values all windows have. Follows from `windows`.
+    #[serde(skip)]
+    held: usize,
 }
 
 impl<K: Ord, A> Open<K, A> {
@@ -177,7 +180,24 @@ impl<K: Ord, A> Open<K, A> {
         Self {
             windows: BTreeMap::new(),
             watermark: EventTime::MIN,
+            held: 0,
         }
+    }
+
+    /// As a checkpoint had it.
+    fn restored(mut self) -> Self {
+        self.held = self.windows.values().map(BTreeMap::len).sum();
+        self
+    }
+}
+
+impl<K: Ord, A> Holding for Open<K, A> {
+    fn held(&self) -> usize {
+        self.held
+    }
+
+    fn watermark(&self) -> EventTime {
+        self.watermark
     }
 }
 
@@ -201,7 +221,9 @@ where
             }
             let time = end - Duration::from_millis(1);
             let start = EventTime::from_millis(start);
-            let results = window.remove().into_iter().map(|(key, value)| {
+            let of_window = window.remove();
+            self.open.held -= of_window.len();
+            let results = of_window.into_iter().map(|(key, value)| {
                 let result = Windowed {
                     key,
                     start,
@@ -244,19 +266,22 @@ where
     }
 
     /// Adds a record to the windows that it is in and that are open. In none: it is late.
-    fn take(&mut self, record: O::Item, time: EventTime) {
+    fn take(&mut self, record: O::Item, time: EventTime) -> Option<O::Item> {
         let end = |start: i64| EventTime::from_millis(start.saturating_add(self.windows.length));
         let watermark = self.open.watermark;
         let is_open = |start: &i64| end(*start) > watermark;
         let mut starts = self.windows.starts(time).filter(is_open).peekable();
         if starts.peek().is_none() {
-            return self.late.take(record);
+            return Some(record);
         }
         let key = (self.key)(&record);
         for start in starts {
             let of_window = self.open.windows.entry(start).or_default();
+            let before = of_window.len();
             (self.add)(of_window.entry(key.clone()).or_default(), record.clone());
+            self.open.held += of_window.len() - before;
         }
+        None
     }
 
     fn pass(&mut self, mark: Mark) {
@@ -283,7 +308,8 @@ where
         let (key, value, Windows { length, step }) = (name_of::<K>(), name_of::<A>(), self.windows);
         let what = format!("{value} by {key} in windows of {length} ms every {step} ms");
         if let Some(open) = self.enter(opening, what) {
-            self.open = open;
+            self.open = open.restored();
+            self.tell();
         }
     }
 
