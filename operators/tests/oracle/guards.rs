@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Milliseconds.
 const INTERVAL: u64 = 4;
 const BURST: u64 = 2;
-const OPEN: u64 = 12;
+pub(super) const OPEN: u64 = 12;
 
 /// Of two calls one may fail.
 const MINIMUM: u32 = 2;

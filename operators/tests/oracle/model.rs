@@ -2,11 +2,12 @@
 
 mod attempts;
 
-use super::guards::{PlainGuard, Says};
+use super::guards::{Ended, PlainGuard, Says};
 use super::service::Answer;
 use super::setting::{Mode, Setting, TIMEOUT, key};
 use super::{First, Item, Kept, Left, Reason, record_of};
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 
 /// A list of entries that is looked through from the start whenever anything happens.
 pub(super) struct Model {
@@ -296,9 +297,15 @@ impl Model {
         self.input.clear();
         let this = self.entries.iter().position(|entry| entry.is(record));
         let this = this.expect("it has not left");
-        match self.setting.mode {
-            Mode::Ordered => self.entries.truncate(this + 1),
-            _ => self.entries.retain(|entry| entry.is(record)),
+        let is_ordered = self.setting.mode == Mode::Ordered;
+        let ends = |index| index != this && (index > this || !is_ordered);
+        let (ended, stay) = mem::take(&mut self.entries)
+            .into_iter()
+            .enumerate()
+            .partition::<Vec<_>, _>(|(index, _)| ends(*index));
+        self.entries = stay.into_iter().map(|(_, entry)| entry).collect();
+        for call in ended.into_iter().flat_map(|(_, entry)| entry.calls) {
+            self.guard.end(self.began[call], self.now, Ended::Dropped);
         }
     }
 

@@ -311,7 +311,7 @@ fn same<T: PartialEq + Debug>(what: &str, is: T, should_be: T) -> Result<(), Bro
 
 #[cfg(test)]
 mod tests {
-    use super::super::guards::GuardBy;
+    use super::super::guards::{GuardBy, OPEN};
     use super::super::setting::{Limit, Mode, Policy, TIMEOUT};
     use super::{Answer, Broken, First, Run, Setting};
 
@@ -382,5 +382,26 @@ mod tests {
         forks(run, |run| {
             run.progress(&[(0, UNWELCOME)], TIMEOUT, First::Answers);
         })
+    }
+
+    /// A breaker that lets two calls probe. One of them is dropped because an earlier record fails, so another may take its turn.
+    #[test]
+    fn a_probe_that_is_dropped_leaves_its_turn_to_another() -> Result<(), Broken> {
+        let mut run = Run::new(Setting {
+            without_place: 0,
+            on_error: Policy::Fail,
+            guard: GuardBy::Breaker { waits: false },
+            ..setting(4, None)
+        });
+        (0..4).for_each(|_| run.push(&[]));
+        run.progress(&[(3, UNWELCOME)], 0, First::Answers);
+        // Two of three: it opens.
+        let refused = [(0, Answer::Refused), (1, Answer::Refused)];
+        run.progress(&refused, 1, First::Answers);
+        run.look()?;
+        run.progress(&[(2, Answer::Panic)], OPEN, First::Clock);
+        run.look()?;
+        assert_eq!(run.subject.service.made(), [1, 2, 3, 4, 4, 1, 2]);
+        run.run_down()
     }
 }
