@@ -66,7 +66,8 @@ impl Case {
     }
 }
 
-/// What the cases work on; made once and kept for the next run.
+/// What the cases work on; made once and kept for the next run. A run may be interrupted at any time: what it has made by halves the
+/// next one makes again.
 pub(crate) struct Files {
     random: PathBuf,
     sequential: PathBuf,
@@ -101,7 +102,7 @@ impl Files {
         fill(&files.random, 256)?;
         fill(&files.sequential, size)?;
         for path in &files.whole {
-            if !path.exists() {
+            if !has_length(path, 4096) {
                 fs::write(path, [7; 4096])?;
             }
         }
@@ -114,10 +115,13 @@ impl Files {
             if folder.exists() {
                 continue;
             }
-            fs::create_dir_all(folder)?;
+            // Its name says that it is complete.
+            let unfinished = folder.with_extension("unfinished");
+            fs::create_dir_all(&unfinished)?;
             for entry in (number * 500)..(number * 500 + 500).min(self.entries) {
-                fs::write(folder.join(entry.to_string()), "")?;
+                fs::write(unfinished.join(entry.to_string()), "")?;
             }
+            fs::rename(unfinished, folder)?;
         }
         Ok(())
     }
@@ -196,7 +200,7 @@ impl Files {
 }
 
 fn fill(path: &Path, mib: u64) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|about| about.len() == mib << 20) {
+    if has_length(path, mib << 20) {
         return Ok(());
     }
     let mut file = fs::File::create(path)?;
@@ -204,6 +208,10 @@ fn fill(path: &Path, mib: u64) -> io::Result<()> {
         file.write_all(&vec![number as u8; 1 << 20])?;
     }
     file.sync_all()
+}
+
+fn has_length(path: &Path, length: u64) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.len() == length)
 }
 
 /// The same for every candidate.
