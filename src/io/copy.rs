@@ -1,7 +1,7 @@
 //! From one stream to another.
 //!
-//! Both functions move the bytes through a buffer in this process. A kernel's `splice` would need a pipe for each direction,
-//! and twice the system calls of a copy that fits into the buffer.
+//! Both functions move the bytes through a buffer in this process, also from socket to socket. A kernel's `splice` would need a pipe for
+//! each direction, and pays only with pipes of a mebibyte, of which a user may have 64: the figures are in `ARCHITECTURE.md`.
 
 use futures_io::{AsyncRead, AsyncWrite};
 use std::future::poll_fn;
@@ -12,7 +12,16 @@ use std::task::{Context, Poll, ready};
 /// What is read at once: what a socket mostly has.
 const BUFFER: usize = 64 * 1024;
 
+/// And of who has more, again and again. Measured: a stream of 1 MiB pieces over TCP took two thirds of the CPU time, one of 16 KiB pieces as
+/// much.
+const LARGE_BUFFER: usize = 256 * 1024;
+
+/// So many full buffers, one after the other, tell of such a one: a mebibyte, beside which the new buffer costs little.
+const FULL_READS: u32 = 16;
+
 /// Copies until the reader ends, and flushes. Returns how many bytes it was.
+///
+/// It has a buffer of 64 KiB; one of 256 KiB when the reader keeps filling that.
 ///
 /// # Errors
 ///
@@ -97,6 +106,8 @@ struct Way {
     /// There is something that was written and not flushed.
     unflushed: bool,
     moved: u64,
+    /// How many reads have filled the buffer since the last that did not.
+    full: u32,
     ended: bool,
     closed: bool,
 }
@@ -109,6 +120,7 @@ impl Way {
             read: 0,
             unflushed: false,
             moved: 0,
+            full: 0,
             ended: false,
             closed: false,
         }
@@ -137,11 +149,19 @@ impl Way {
             if self.ended {
                 return Poll::Ready(Ok(()));
             }
+            if self.full == FULL_READS && self.buffer.len() < LARGE_BUFFER {
+                self.buffer = vec![0; LARGE_BUFFER];
+            }
             match Pin::new(&mut *reader).poll_read(cx, &mut self.buffer)? {
                 Poll::Ready(0) => self.ended = true,
                 Poll::Ready(count) => {
                     (self.written, self.read) = (0, count);
                     self.moved += count as u64;
+                    self.full = if count < self.buffer.len() {
+                        0
+                    } else {
+                        self.full + 1
+                    };
                 }
                 Poll::Pending => {
                     // Whoever is on the other side may wait for what lies in the writer's buffer.
@@ -176,5 +196,66 @@ impl Way {
         }
         self.closed = true;
         Ok(Poll::Ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::block_on;
+
+    /// Fills buffers, but for every so many, and notes how long they were.
+    struct Source {
+        left: usize,
+        short: usize,
+        asked: Vec<usize>,
+    }
+
+    impl AsyncRead for Source {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.asked.push(buffer.len());
+            let is_short = self.asked.len().is_multiple_of(self.short);
+            let count = self.left.min(buffer.len() - usize::from(is_short));
+            self.left -= count;
+            buffer[..count].fill(self.asked.len() as u8);
+            Poll::Ready(Ok(count))
+        }
+    }
+
+    fn copied(short: usize) -> Vec<usize> {
+        let (mut source, mut all) = (
+            Source {
+                left: 4 << 20,
+                short,
+                asked: Vec::new(),
+            },
+            Vec::new(),
+        );
+        assert_eq!(block_on(copy(&mut source, &mut all)).unwrap(), 4 << 20);
+        let reads = source
+            .asked
+            .iter()
+            .enumerate()
+            .map(|(number, length)| (number + 1, *length));
+        let mut rest = &all[..];
+        for (number, length) in reads {
+            let count = rest.len().min(length - usize::from(number % short == 0));
+            assert!(rest[..count].iter().all(|byte| *byte == number as u8));
+            rest = &rest[count..];
+        }
+        assert!(rest.is_empty());
+        source.asked
+    }
+
+    #[test]
+    fn who_keeps_filling_the_buffer_gets_a_larger_one() {
+        let asked = copied(usize::MAX);
+        assert!(asked[..16].iter().all(|length| *length == BUFFER));
+        assert!(asked[16..].iter().all(|length| *length == LARGE_BUFFER));
+        assert!(copied(16).iter().all(|length| *length == BUFFER));
     }
 }
