@@ -162,7 +162,7 @@ pub mod internals {
     pub use crate::modelling::ModelSignals;
     #[cfg(feature = "pipeline")]
     pub use crate::pipeline::modelling::{
-        ModelEntry, ModelExit, ModelOutlet, ModelOutputs, ModelRequests,
+        ModelEntry, ModelExit, ModelOutlet, ModelOutputs, ModelPlace, ModelRequests, ModelShelf,
     };
 }
 

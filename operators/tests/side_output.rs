@@ -195,20 +195,55 @@ fn c01_late_records_that_the_side_sink_has_no_room_for_are_part_of_the_checkpoin
     assert_eq!(lasting.late.visible(), records);
 }
 
-#[test]
-fn s01_a_side_sink_without_room_holds_the_pipeline_up_and_no_checkpoint() {
+/// However many checkpoints are made, and each takes along what the side sink has no room for.
+fn side_sink_without_room(lanes: usize) {
     let lasting = Lasting::new();
-    let life = lasting.live(1);
+    let life = lasting.live(lanes);
     lasting.pass(&life, 10_000);
     lasting.gate.set(false);
+    (0..5_000).for_each(|number| lasting.log.add((number, number as u64)));
+    life.world.run();
+    (0..100).for_each(|_| life.checkpoint());
+    assert_eq!(lasting.late.commits(), 100);
+    let (position, most) = (lasting.log.position(), 300 + 70 * lanes);
+    assert!(position < most, "{position} were read");
+    lasting.gate.set(true);
+    lasting.log.end();
+    life.end();
+    assert_eq!(lasting.late.visible().len(), 5_000);
+}
+
+#[test]
+fn s01_a_side_sink_without_room_holds_the_pipeline_up_and_no_checkpoint() {
+    side_sink_without_room(1);
+    side_sink_without_room(3);
+}
+
+#[test]
+fn s01_what_a_checkpoint_had_for_a_side_sink_without_room_leaves_none_either_when_it_is_restored() {
+    let lasting = Lasting::new();
+    lasting.gate.set(false);
+    let live = || {
+        let (late, late_records) = side_output();
+        let job = keyed(&lasting.log)
+            .aggregate(Windows::tumbling(ms(10)), Vec::push, late)
+            .map(|window| window.value)
+            .sink(lasting.disk.sink())
+            .side_sink(late_records, lasting.gate.sink(&lasting.late))
+            .checkpoint(Life::checkpoints(), lasting.folder.path());
+        Life::begin(job)
+    };
+    let mut life = live();
+    lasting.pass(&life, 10_000);
     (0..5_000).for_each(|number| lasting.log.add((number, 1)));
+    for _ in 0..20 {
+        life.world.run();
+        life.checkpoint();
+        life.crash();
+        life = live();
+    }
     life.world.run();
-    let position = lasting.log.position();
-    assert!(position < 3_000, "{position} were read");
-    life.checkpoint();
-    life.checkpoint();
-    assert_eq!(lasting.late.commits(), 2);
-    life.world.run();
+    assert_eq!(lasting.log.position(), 1 + 256);
     lasting.gate.set(true);
     lasting.log.end();
     life.end();

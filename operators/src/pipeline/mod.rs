@@ -117,6 +117,7 @@ mod oracle;
 mod reduce;
 mod report;
 mod sessions;
+mod shelf;
 mod side_output;
 mod sink;
 mod sinks;

@@ -9,6 +9,7 @@
 use super::checkpoint::Requests;
 use super::lane_queue::{Entry, Exit, lane_queue};
 use super::operator::Ask;
+use super::shelf::{Place, Shelf};
 use crate::barrier::CheckpointBarrier;
 use crate::element::{Element, EventTime, Mark};
 use crate::error::StageError;
@@ -72,6 +73,54 @@ impl ModelExit {
         };
         let polled = self.0.poll_take(cx, ask);
         polled.map(|step| step.map(|taken| taken.map(number)))
+    }
+}
+
+/// The shelf of a side output, which carries numbers: the sink's end.
+pub struct ModelShelf(Arc<Shelf<usize>>);
+
+/// An operator's part of it.
+pub struct ModelPlace(Place<usize>);
+
+impl ModelShelf {
+    /// As soon as so many records are unwritten, operators have no room.
+    pub fn new(places: usize) -> ModelShelf {
+        ModelShelf(Arc::new(Shelf::new(places)))
+    }
+
+    pub fn place(&self) -> ModelPlace {
+        ModelPlace(Place::on(&self.0))
+    }
+
+    pub fn take(&self, cx: &Context<'_>) -> VecDeque<usize> {
+        self.0.take(cx)
+    }
+
+    pub fn take_to_barrier(&self) -> VecDeque<usize> {
+        self.0.take_to_barrier()
+    }
+
+    pub fn hold(&self, count: usize) {
+        self.0.hold(count);
+    }
+
+    pub fn leave(&self) {
+        self.0.leave();
+    }
+}
+
+impl ModelPlace {
+    pub fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.0.poll_room(cx)
+    }
+
+    /// As an operator that may give: whether or not there is room.
+    pub fn give(&mut self, number: usize) {
+        self.0.give(number);
+    }
+
+    pub fn pass_barrier(&self) {
+        self.0.pass_barrier();
     }
 }
 

@@ -1,23 +1,22 @@
 //! Side outputs: a second way out of a pipeline, for records that are not results, such as late ones.
 //!
-//! An operator puts such records on a shelf, and a sink of their own takes them from there. They skip the operators in between, so one thing has
-//! to be seen to: what the sink has taken when a checkpoint is made must be what the operator has given before the barrier. The barrier
-//! goes the other way, through the pipeline to the main sink. So an operator that lets a barrier pass marks the place on its
-//! part of the shelf; nothing behind the mark is taken before the sink has prepared, and that takes all in front of it. At most one
-//! barrier is on its way at a time, so there is at most one mark.
+//! An operator puts such records on a shelf, and a sink of their own takes them from there. They skip the operators in between, so two things have
+//! to be seen to: what the sink has taken when a checkpoint is made must be what the operator has given before the barrier, which goes
+//! the other way, through the pipeline to the main sink; and a sink without room must hold the operators up. `shelf.rs` tells how.
 //!
 //! The name, and the use for late records, are Flink's (`sideOutputLateData`).
 
 use super::host::Host;
 use super::opening::{Opening, Trouble};
+use super::shelf::{Place, Shelf};
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-/// Records of one operator that may wait for the sink before the operator takes no more input. As many as a batch of work on a
-/// file: fewer would make the operator and the sink wait for each other, more would only take memory.
-const WAITING: usize = 256;
+/// Records that may wait for the sink before the operators take no more input. As many as a batch of work on a
+/// file: fewer would make operators and sink wait for each other, more would only take memory, and room in each checkpoint.
+const PLACES: usize = 256;
 
 /// What is given the records that come too late: any function of a record, or a [`SideOutput`], which brings them to a sink of their own.
 ///
@@ -57,7 +56,7 @@ impl<T, F: FnMut(T) + Send + 'static> LateRecords<T> for F {
 /// [`Job::side_sink`](super::Job::side_sink) brings to a sink.
 ///
 /// The side sink is part of the job: it is opened, prepared, committed and restored together with the main sink, so with checkpoints each record is in
-/// its output exactly once. When it has no room, the operator waits after some 256 records, and the pipeline with it.
+/// its output exactly once. When it has no room, the operators wait after some 256 records, and the pipeline with them, however many checkpoints are made meanwhile.
 ///
 /// # Examples
 ///
@@ -91,220 +90,121 @@ impl<T, F: FnMut(T) + Send + 'static> LateRecords<T> for F {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn side_output<T>() -> (SideOutput<T>, SideRecords<T>) {
-    let shelf = Arc::new(Shelf(Mutex::new(State {
-        lines: Vec::new(),
-        reader: None,
-    })));
-    let records = SideRecords {
-        shelf: Arc::clone(&shelf),
+    let ends = Ends {
+        shelf: Arc::new(Shelf::new(PLACES)),
+        job: Arc::new(Mutex::new(None)),
     };
-    (SideOutput { shelf, line: None }, records)
+    let output = SideOutput {
+        ends: ends.clone(),
+        place: None,
+    };
+    (output, SideRecords(ends))
+}
+
+/// What both ends know.
+struct Ends<T> {
+    shelf: Arc<Shelf<T>>,
+    /// The job with the sink, while it opens and runs.
+    job: Arc<Mutex<Option<Host>>>,
+}
+
+impl<T> Clone for Ends<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shelf: Arc::clone(&self.shelf),
+            job: Arc::clone(&self.job),
+        }
+    }
 }
 
 /// The operators' end of a [`side_output`]. Each operator needs its own: clones lead to the same sink, from parallel lanes as well.
 /// They must be in one job, the one that the sink is in: any other does not begin
 /// ([`PipelineError::NoSideSink`](super::PipelineError::NoSideSink)), rather than lose what is late.
 pub struct SideOutput<T> {
-    shelf: Arc<Shelf<T>>,
-    /// Its part of the shelf, once the operator is open.
-    line: Option<Line>,
-}
-
-struct Line {
-    index: usize,
-    /// As far as this end knows: who takes records makes room in silence.
-    is_full: bool,
+    ends: Ends<T>,
+    /// Once the operator is open.
+    place: Option<Place<T>>,
 }
 
 impl<T> Clone for SideOutput<T> {
     fn clone(&self) -> Self {
         Self {
-            shelf: Arc::clone(&self.shelf),
-            line: None,
+            ends: self.ends.clone(),
+            place: None,
         }
     }
 }
 
 impl<T: Send + 'static> LateRecords<T> for SideOutput<T> {
     fn take(&mut self, record: T) {
-        let Some(line) = &mut self.line else { return };
-        let mut state = self.shelf.0.lock();
-        let Some(reader) = &mut state.reader else {
-            return;
-        };
-        let reader = reader.waker.take();
-        let waiting = &mut state.lines[line.index].waiting;
-        waiting.push_back(record);
-        line.is_full = waiting.len() >= WAITING;
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
+        if let Some(place) = &mut self.place {
+            place.give(record);
         }
     }
 
     fn open(&mut self, name: &Arc<str>, opening: &mut Opening) {
-        let mut state = self.shelf.0.lock();
-        let reader = state.reader.as_ref();
-        if !reader.is_some_and(|reader| reader.host.is_same_job(&opening.host)) {
-            opening.trouble.push(Trouble::NoSideSink(Arc::clone(name)));
-            return;
+        let job = self.ends.job.lock();
+        match &*job {
+            Some(job) if job.is_same_job(&opening.host) => {
+                self.place = Some(Place::on(&self.ends.shelf));
+            }
+            _ => opening.trouble.push(Trouble::NoSideSink(Arc::clone(name))),
         }
-        self.line = Some(Line {
-            index: state.lines.len(),
-            is_full: false,
-        });
-        state.lines.push(Waiting::default());
     }
 
     #[inline]
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
-        match &mut self.line {
-            Some(line) if line.is_full => line.poll_room(&self.shelf, cx),
-            _ => Poll::Ready(()),
+        match &mut self.place {
+            Some(place) => place.poll_room(cx),
+            None => Poll::Ready(()),
         }
     }
 
     fn pass_barrier(&mut self) {
-        let Some(line) = &self.line else { return };
-        let mut state = self.shelf.0.lock();
-        let waiting = &mut state.lines[line.index];
-        waiting.before_barrier = Some(waiting.waiting.len());
-    }
-}
-
-impl Line {
-    #[cold]
-    fn poll_room<T>(&mut self, shelf: &Shelf<T>, cx: &Context<'_>) -> Poll<()> {
-        let mut state = shelf.0.lock();
-        let is_gone = state.reader.is_none();
-        let line = &mut state.lines[self.index];
-        if line.waiting.len() < WAITING || is_gone {
-            self.is_full = false;
-            return Poll::Ready(());
+        if let Some(place) = &self.place {
+            place.pass_barrier();
         }
-        line.writer = Some(cx.waker().clone());
-        Poll::Pending
     }
 }
 
 /// The sink's end of a [`side_output`]: for [`Job::side_sink`](super::Job::side_sink).
-pub struct SideRecords<T> {
-    shelf: Arc<Shelf<T>>,
-}
+pub struct SideRecords<T>(Ends<T>);
 
 /// Tells a side output which job it is that has a sink for it.
 pub(super) type Attach = Box<dyn FnOnce(&Host) + Send>;
 
-impl<T: Send + 'static> SideRecords<T> {
+impl<T> SideRecords<T> {
     /// To be called when the job begins, before its operators open: they find out whether the sink is in the same job.
     pub(super) fn attach(&self) -> Attach {
-        let shelf = Arc::clone(&self.shelf);
-        Box::new(move |host| {
-            shelf.0.lock().reader = Some(Reader {
-                host: host.clone(),
-                waker: None,
-            });
-        })
+        let job = Arc::clone(&self.0.job);
+        Box::new(move |host| *job.lock() = Some(host.clone()))
     }
-}
 
-impl<T> SideRecords<T> {
     /// Whether an operator gives any: one of this job, for others are refused.
     pub(super) fn are_given(&self) -> bool {
-        !self.shelf.0.lock().lines.is_empty()
+        self.0.shelf.has_parts()
     }
 
-    /// Takes what waits in front of a barrier, or all of it if none has passed. Wakes the task when there is more.
+    /// Takes what there is that no barrier stands in front of. If that is nothing, the task is woken when there is something.
     pub(super) fn take(&self, cx: &Context<'_>) -> VecDeque<T> {
-        let mut state = self.shelf.0.lock();
-        let (taken, writers) = state.take();
-        if taken.is_empty()
-            && let Some(reader) = &mut state.reader
-        {
-            reader.waker = Some(cx.waker().clone());
-        }
-        drop(state);
-        writers.into_iter().for_each(Waker::wake);
-        taken
+        self.0.shelf.take(cx)
     }
 
-    /// The sink prepares: takes what is in front of the barrier, and behind it may be taken from now on. Wakes nobody for that: a sink is asked
-    /// again when it has prepared.
+    /// The sink prepares: takes all that was given before the barrier.
     pub(super) fn take_to_barrier(&self) -> VecDeque<T> {
-        let mut state = self.shelf.0.lock();
-        let (taken, writers) = state.take();
-        let lines = state.lines.iter_mut();
-        lines.for_each(|line| line.before_barrier = None);
-        drop(state);
-        writers.into_iter().for_each(Waker::wake);
-        taken
+        self.0.shelf.take_to_barrier()
+    }
+
+    /// Of all that was taken, so many are not written: they leave no room for others.
+    pub(super) fn hold(&self, count: usize) {
+        self.0.shelf.hold(count);
     }
 }
 
 impl<T> Drop for SideRecords<T> {
-    /// The job has ended: what its operators do until they are told is of no use.
     fn drop(&mut self) {
-        let mut state = self.shelf.0.lock();
-        let reader = state.reader.take();
-        let lines = std::mem::take(&mut state.lines);
-        // Operators know their lines by number.
-        state.lines.resize_with(lines.len(), Waiting::default);
-        drop(state);
-        drop(reader);
-        let writers = lines.into_iter().filter_map(|line| line.writer);
-        writers.for_each(Waker::wake);
-    }
-}
-
-/// What waits between operators and their side sink.
-struct Shelf<T>(Mutex<State<T>>);
-
-struct State<T> {
-    /// One for each operator.
-    lines: Vec<Waiting<T>>,
-    /// None: the job with the sink has not begun, or has ended.
-    reader: Option<Reader>,
-}
-
-/// The sink that takes the records.
-struct Reader {
-    /// The job that it is in, and all the operators.
-    host: Host,
-    /// While it waits for records.
-    waker: Option<Waker>,
-}
-
-/// The records of one operator.
-struct Waiting<T> {
-    waiting: VecDeque<T>,
-    /// A barrier passed behind so many of them.
-    before_barrier: Option<usize>,
-    /// The operator, if it waits for room.
-    writer: Option<Waker>,
-}
-
-impl<T> Default for Waiting<T> {
-    fn default() -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            before_barrier: None,
-            writer: None,
-        }
-    }
-}
-
-impl<T> State<T> {
-    /// Whatever may be taken, and who has room now.
-    fn take(&mut self) -> (VecDeque<T>, Vec<Waker>) {
-        let (mut taken, mut writers) = (VecDeque::new(), Vec::new());
-        for line in &mut self.lines {
-            let count = line.before_barrier.unwrap_or(line.waiting.len());
-            line.before_barrier = line.before_barrier.map(|_| 0);
-            taken.extend(line.waiting.drain(..count));
-            if line.waiting.len() < WAITING {
-                writers.extend(line.writer.take());
-            }
-        }
-        (taken, writers)
+        let job = self.0.job.lock().take();
+        drop(job);
+        self.0.shelf.leave();
     }
 }

@@ -24,7 +24,7 @@ pub struct WithSide<K, S, T> {
     side: Option<S>,
     writing: Option<Writing<S, T>>,
     records: SideRecords<T>,
-    /// Taken off the shelf, and not yet written.
+    /// Taken off the shelf, and not yet written. The shelf is told of it, for they leave no room there.
     waiting: VecDeque<T>,
 }
 
@@ -65,15 +65,16 @@ impl<K, S: Sink<T>, T: Send + 'static> WithSide<K, S, T> {
             if let Err(error) = ready!(self.poll_written(cx)) {
                 return Poll::Ready(error);
             }
-            let room = self.side().poll_ready(cx);
+            if let Err(error) = ready!(self.side().poll_ready(cx)) {
+                return Poll::Ready(error.into());
+            }
             if self.waiting.is_empty() {
                 self.waiting = self.records.take(cx);
             }
-            match room {
-                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
-                Poll::Ready(Ok(())) if !self.waiting.is_empty() => self.write_waiting(),
-                _ => return Poll::Pending,
+            if self.waiting.is_empty() {
+                return Poll::Pending;
             }
+            self.write_waiting();
         }
     }
 
@@ -84,6 +85,7 @@ impl<K, S: Sink<T>, T: Send + 'static> WithSide<K, S, T> {
         };
         let (side, waiting, result) = ready!(writing.as_mut().poll(cx));
         (self.side, self.waiting, self.writing) = (Some(side), waiting, None);
+        self.records.hold(self.waiting.len());
         Poll::Ready(result)
     }
 
@@ -155,6 +157,7 @@ where
         }
         if let Some(restored) = restored {
             self.waiting = postcard::from_bytes(&restored.waiting)?;
+            self.records.hold(self.waiting.len());
         }
         let main = self.main.open(host, restored.map(|both| &both.main));
         main.await.map_err(Into::into)?;
