@@ -1,6 +1,8 @@
 //! What becomes of a record that failed for good.
 
 use crate::error::{Cause, StageError};
+#[cfg(feature = "pipeline")]
+use crate::pipeline::{Opening, RoomLeft};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -67,6 +69,19 @@ pub trait ErrorPolicy<T, Out>: Send + 'static {
     /// It runs in the stage's task, which does nothing else meanwhile. If it panics, the stage ends as with
     /// [`OnError::Fail`], and the panic is the cause.
     fn judge(&mut self, failure: Failure<T>) -> Recovery<T, Out>;
+
+    /// The stage opens under this name, in a pipeline. Returns what tells whether there is room for more failures, if they may fill anything.
+    #[cfg(feature = "pipeline")]
+    #[doc(hidden)]
+    fn open(&mut self, name: &Arc<str>, opening: &mut Opening) -> Option<RoomLeft> {
+        let _ = (name, opening);
+        None
+    }
+
+    /// A barrier passes the stage.
+    #[cfg(feature = "pipeline")]
+    #[doc(hidden)]
+    fn pass_barrier(&mut self) {}
 }
 
 impl<T, Out, F> ErrorPolicy<T, Out> for F
@@ -106,6 +121,9 @@ impl<T, Out> ErrorPolicy<T, Out> for OnError {
 /// back, so a queue that it fills has no bound but the number of failures. A pipeline that goes on from a checkpoint tells the records
 /// that failed behind it again: each is told at least once.
 ///
+/// In a pipeline it may be a `SideOutput` in place of a function: a `DeadLetter` goes to a sink of its own, exactly once, and if that has no room
+/// the stage takes no more input.
+///
 /// # Examples
 ///
 /// ```
@@ -133,7 +151,7 @@ impl<T, Out> ErrorPolicy<T, Out> for OnError {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetters<F>(
-    /// Keeps what it is given.
+    /// Keeps what it is given: a function, or, in a pipeline, a `SideOutput`.
     pub F,
 );
 

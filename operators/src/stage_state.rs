@@ -18,6 +18,7 @@
 
 use crate::element::{Element, EventTime, Mark, MarkOf};
 use crate::error::BoxError;
+use crate::failure::ErrorPolicy as _;
 use crate::input::{Ask, Feed};
 use crate::keys::Entered;
 use crate::order::{Place, Waiting};
@@ -78,6 +79,7 @@ where
     }
 
     fn save(&mut self) -> Result<Vec<u8>, BoxError> {
+        self.policies.failure.pass_barrier();
         self.outlet.take_back(&mut self.outgoing);
         Ok(postcard::to_stdvec(&self.saved())?)
     }

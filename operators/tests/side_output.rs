@@ -3,17 +3,16 @@
 mod kit;
 
 use futures_lite::future::block_on;
+use kit::gate::Gate;
 use kit::jobs::{Disk, DiskSink, Log};
 use kit::lives::{Life, Step, steps};
 use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
-    Host, Job, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks,
-    Windows, iterate, side_output,
+    Job, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks, Windows,
+    iterate, side_output,
 };
 use peu_operators::{AsyncOptions, EventTime};
 use proptest::prelude::*;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 
 /// A record is a time in milliseconds, and a number of its own.
 type Record = (i64, u64);
@@ -88,71 +87,6 @@ impl Lasting {
         all.extend(self.late.visible());
         all.sort_unstable();
         all
-    }
-}
-
-/// Lets records into a sink, or does not.
-#[derive(Clone)]
-struct Gate(Arc<Mutex<(bool, Option<Waker>)>>);
-
-impl Gate {
-    fn open() -> Self {
-        Self(Arc::new(Mutex::new((true, None))))
-    }
-
-    fn set(&self, is_open: bool) {
-        let mut state = self.0.lock().unwrap();
-        state.0 = is_open;
-        if let Some(waker) = state.1.take() {
-            waker.wake();
-        }
-    }
-
-    fn sink<T: Clone + Send + 'static>(&self, disk: &Disk<T>) -> Gated<DiskSink<T>> {
-        Gated {
-            sink: disk.sink(),
-            gate: self.clone(),
-        }
-    }
-}
-
-struct Gated<K> {
-    sink: K,
-    gate: Gate,
-}
-
-impl<T: Send + 'static, K: Sink<T>> Sink<T> for Gated<K> {
-    type Prepared = K::Prepared;
-    type Error = K::Error;
-
-    async fn open(&mut self, host: &Host, restored: Option<&K::Prepared>) -> Result<(), K::Error> {
-        self.sink.open(host, restored).await
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), K::Error>> {
-        let mut state = self.gate.0.lock().unwrap();
-        state.1 = Some(cx.waker().clone());
-        if state.0 {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
-
-    async fn write(&mut self, record: T) -> Result<(), K::Error> {
-        self.sink.write(record).await
-    }
-
-    async fn prepare(&mut self, is_last: bool) -> Result<K::Prepared, K::Error> {
-        self.sink.prepare(is_last).await
-    }
-
-    async fn commit(&mut self, prepared: &K::Prepared) -> Result<(), K::Error> {
-        self.sink.commit(prepared).await
-    }
-
-    async fn abort(&mut self) {
-        self.sink.abort().await;
     }
 }
 

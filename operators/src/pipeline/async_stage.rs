@@ -3,9 +3,11 @@
 use super::budget::{ELEMENTS_PER_POLL, rest};
 use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
+use super::side_output::RoomLeft;
 use crate::barrier::CheckpointBarrier;
 use crate::element::{Element, EventTime, Mark};
 use crate::error::{BoxError, Cause, StageError};
+use crate::failure::ErrorPolicy as _;
 use crate::input::{Fed, Feed, Input};
 use crate::metrics::Monitor;
 use crate::options::AsyncOptions;
@@ -159,11 +161,18 @@ where
     let host = opening.host.clone();
     let (mut stage, outputs) = Stage::new(
         Arc::clone(&name),
-        Input::new(Elements(input)),
+        Input::new(Elements {
+            input,
+            room_left: None,
+        }),
         function,
         options,
         host,
     );
+    let room_left = stage.policies.failure.open(&name, opening);
+    if let Some(elements) = stage.input.stream() {
+        elements.room_left = room_left;
+    }
     stage.restore(untaken.into_iter().chain(held));
     let requests = Arc::clone(&opening.requests);
     let waker = stage.keep_state(
@@ -179,7 +188,11 @@ where
 }
 
 /// An operator as a stage knows its input.
-struct Elements<O>(O);
+struct Elements<O> {
+    input: O,
+    /// For the records that fail.
+    room_left: Option<RoomLeft>,
+}
 
 impl<O: Operator> Elements<O> {
     fn poll(
@@ -187,7 +200,19 @@ impl<O: Operator> Elements<O> {
         cx: &mut Context<'_>,
         ask: Ask,
     ) -> Poll<Fed<O::Item, Option<EventTime>, Mark>> {
-        self.0.poll_next(cx, ask).map(fed)
+        let ask = if self.has_room(cx) {
+            ask
+        } else {
+            Ask::OnlyBarrier
+        };
+        self.input.poll_next(cx, ask).map(fed)
+    }
+
+    /// Without room for a record that fails none is taken in.
+    #[inline]
+    fn has_room(&mut self, cx: &Context<'_>) -> bool {
+        let room_left = self.room_left.as_mut();
+        room_left.is_none_or(|room_left| room_left(cx).is_ready())
     }
 }
 
@@ -202,7 +227,10 @@ impl<O: Operator> Feed<O::Item, Option<EventTime>, Mark> for Elements<O> {
         cx: &mut Context<'_>,
         take: &mut impl FnMut(O::Item, Option<EventTime>) -> bool,
     ) -> Option<Poll<Fed<O::Item, Option<EventTime>, Mark>>> {
-        let polled = self.0.poll_records(cx, take)?;
+        if !self.has_room(cx) {
+            return Some(self.poll(cx, Ask::OnlyBarrier));
+        }
+        let polled = self.input.poll_records(cx, take)?;
         Some(polled.map(fed))
     }
 }

@@ -74,7 +74,8 @@
 //!
 //! So are your functions: what is told by a call, such as dead letters, is no part of a checkpoint. After a restart they are
 //! told again, as far as they come behind it: *at least* once. A function that hands them on has to see to it that they arrive before it
-//! returns, or that nobody minds. Late records need not be told: a [`side_output`] brings them to a sink of their own, exactly once.
+//! returns, or that nobody minds. Late records and dead letters need not be told: a [`side_output`] brings them to a sink of their own, exactly
+//! once.
 //!
 //! A checkpoint that is torn or has a flipped bit is found by its checksum, and the one before is used, which the job's
 //! [`Restored`] tells. One of another pipeline is refused, and the difference named: the operators' names and kinds, the types of
@@ -96,6 +97,7 @@
 mod async_stage;
 mod budget;
 mod checkpoint;
+mod dead_letters;
 mod drive;
 mod error;
 mod event_time;
@@ -129,6 +131,7 @@ mod windows;
 
 pub use async_stage::{AsyncFlat, AsyncStage, Keepable};
 pub use checkpoint::{CheckpointError, Refused};
+pub use dead_letters::DeadLetter;
 pub use error::PipelineError;
 pub use event_time::{EventTimes, Watermarks};
 pub use host::{Gone, Host, Offloaded, Runtime};
@@ -141,6 +144,7 @@ pub use operator::Operator;
 pub use reduce::Reduce;
 pub use report::{Report, Restored};
 pub use sessions::AggregateSessions;
+pub(crate) use side_output::RoomLeft;
 pub use side_output::{LateRecords, SideOutput, SideRecords, side_output};
 pub use sink::Sink;
 pub use sinks::{
@@ -163,6 +167,7 @@ use crate::error::BoxError;
 use crate::options::AsyncOptions;
 use crate::policies::StagePolicies;
 use lanes::{ByKey, InTurn};
+pub(crate) use opening::Opening;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;

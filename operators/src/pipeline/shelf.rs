@@ -15,7 +15,7 @@
 //! And so there are never more unwritten than places and operators together. An operator learns with each record that it gives whether there is room for another. If not, it
 //! asks for none until it has seen room. So since fewer were unwritten than there are places, each operator has given one record at
 //! most: the one for which it had seen room before the others took it. Barriers don't come into it, however many there are. What does come on top
-//! are records that stand in front of a barrier in the queue of a lane that has no room: they keep their places in that queue
+//! are records that an async stage already works on when it learns that there is no room, for they may all fail; and records that stand in front of a barrier in the queue of a lane that has no room: they keep their places in that queue
 //! (`lane_queue.rs`), so in a run of the job there are never more of them than it has.
 //!
 //! # Why nobody sleeps on
@@ -236,6 +236,16 @@ impl<T> Place<T> {
         drop(state);
         drop(replaced);
         Poll::Pending
+    }
+
+    /// What [`poll_room`](Place::poll_room) says, for who does not give the records, and so can't know that there still is room.
+    pub(super) fn room_left(&self) -> impl FnMut(&Context<'_>) -> Poll<()> + use<T> {
+        let mut place = Self {
+            shelf: Arc::clone(&self.shelf),
+            index: self.index,
+            is_full: true,
+        };
+        move |cx| place.look_for_room(cx)
     }
 
     /// A barrier passes the operator.

@@ -1,4 +1,4 @@
-//! Side outputs: a second way out of a pipeline, for records that are not results, such as late ones.
+//! Side outputs: a second way out of a pipeline, for records that are not results, such as late ones, and dead letters (`dead_letters.rs`).
 //!
 //! An operator puts such records on a shelf, and a sink of their own takes them from there. They skip the operators in between, so two things have
 //! to be seen to: what the sink has taken when a checkpoint is made must be what the operator has given before the barrier, which goes
@@ -132,6 +132,21 @@ impl<T> Clone for SideOutput<T> {
             ends: self.ends.clone(),
             place: None,
         }
+    }
+}
+
+/// Ready while there is room for more records. Wakes the task when there is.
+pub(crate) type RoomLeft = Box<dyn FnMut(&Context<'_>) -> Poll<()> + Send>;
+
+impl<T: Send + 'static> SideOutput<T> {
+    pub(super) fn is_open(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// What [`poll_room`](LateRecords::poll_room) says, for an operator that does not ask it itself. None if it is not open.
+    pub(super) fn room_left(&self) -> Option<RoomLeft> {
+        let place = self.place.as_ref()?;
+        Some(Box::new(place.room_left()))
     }
 }
 

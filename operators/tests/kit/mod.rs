@@ -4,6 +4,7 @@
 mod calls;
 pub(crate) mod faults;
 mod feed;
+pub(crate) mod gate;
 pub(crate) mod jobs;
 pub(crate) mod lives;
 pub(crate) mod marked;
