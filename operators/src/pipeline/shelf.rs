@@ -84,7 +84,8 @@ impl<T> Shelf<T> {
             drop(state);
             state = self.0.lock();
         }
-        let replaced = match taken.is_empty() {
+        let waits = |waker: &Waker| waker.will_wake(cx.waker());
+        let replaced = match taken.is_empty() && !state.reader.as_ref().is_some_and(waits) {
             true => state.reader.replace(cx.waker().clone()),
             false => None,
         };

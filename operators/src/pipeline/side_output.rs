@@ -55,8 +55,8 @@ impl<T, F: FnMut(T) + Send + 'static> LateRecords<T> for F {
 /// A way out for records that are not results: the end that operators are given, and the one that
 /// [`Job::side_sink`](super::Job::side_sink) brings to a sink.
 ///
-/// The side sink is part of the job: it is opened, prepared, committed and restored together with the main sink, so with checkpoints each record is in
-/// its output exactly once. When it has no room, the operators wait after some 256 records, and the pipeline with them, however many checkpoints are made meanwhile.
+/// The side sink is part of the job: it is opened, prepared, committed and restored together with the main sink, so with checkpoints each record is
+/// in its output as exactly as that sink commits: in a file once, and with an [`AsyncSink`](super::AsyncSink) at least once. When it has no room, the operators wait after some 256 records, and the pipeline with them, however many checkpoints are made meanwhile.
 ///
 /// # Examples
 ///
@@ -208,6 +208,12 @@ impl<T> SideRecords<T> {
     /// The sink prepares: takes all that was given before the barrier.
     pub(super) fn take_to_barrier(&self) -> VecDeque<T> {
         self.0.shelf.take_to_barrier()
+    }
+
+    /// A place on the shelf without a job around it.
+    #[cfg(test)]
+    pub(super) fn place(&self) -> Place<T> {
+        Place::on(&self.0.shelf)
     }
 
     /// Of all that was taken, so many are not written: they leave no room for others.

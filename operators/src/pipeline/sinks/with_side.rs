@@ -6,33 +6,23 @@ use crate::pipeline::host::Host;
 use crate::pipeline::opening::name_of;
 use crate::pipeline::side_output::SideRecords;
 use crate::pipeline::sink::Sink;
+use futures_channel::oneshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// What [`Job::side_sink`](crate::pipeline::Job::side_sink) makes: the main sink, and the one at its side.
 ///
 /// Both are one sink to the pipeline, so what they prepare is in one checkpoint. The side sink works while the main one is asked whether it has
-/// room, whatever the answer.
+/// room, whatever the answer, and both prepare at the same time.
 pub struct WithSide<K, S, T> {
     main: K,
-    /// None while it writes.
-    side: Option<S>,
-    writing: Option<Writing<S, T>>,
-    records: SideRecords<T>,
-    /// Taken off the shelf, and not yet written. The shelf is told of it, for they leave no room there.
-    waiting: VecDeque<T>,
+    side: AtSide<S, T>,
 }
-
-/// The side sink writes: it owns all that it needs, and gives it back. A box for each run of records that found it at rest.
-type Writing<S, T> = Pin<Box<dyn Future<Output = Wrote<S, T>> + Send>>;
-
-/// The side sink, what it had no room for, and how it went.
-type Wrote<S, T> = (S, VecDeque<T>, Result<(), BoxError>);
 
 /// What the commits of both need.
 #[derive(Serialize, Deserialize)]
@@ -47,89 +37,14 @@ impl<K, S: Sink<T>, T: Send + 'static> WithSide<K, S, T> {
     pub(in crate::pipeline) fn new(main: K, records: SideRecords<T>, side: S) -> Self {
         Self {
             main,
-            side: Some(side),
-            writing: None,
-            records,
-            waiting: VecDeque::new(),
+            side: AtSide {
+                sink: Some(side),
+                writing: None,
+                records,
+                waiting: VecDeque::new(),
+            },
         }
     }
-
-    fn side(&mut self) -> &mut S {
-        let side = self.side.as_mut();
-        side.expect("what it writes is awaited before it is asked for anything else")
-    }
-
-    /// Lets the side sink work. Ready only with an error.
-    fn poll_side(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
-        loop {
-            if let Err(error) = ready!(self.poll_written(cx)) {
-                return Poll::Ready(error);
-            }
-            if let Err(error) = ready!(self.side().poll_ready(cx)) {
-                return Poll::Ready(error.into());
-            }
-            if self.waiting.is_empty() {
-                self.waiting = self.records.take(cx);
-            }
-            if self.waiting.is_empty() {
-                return Poll::Pending;
-            }
-            self.write_waiting();
-        }
-    }
-
-    /// Ready when the side sink is at rest.
-    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let Some(writing) = &mut self.writing else {
-            return Poll::Ready(Ok(()));
-        };
-        let (side, waiting, result) = ready!(writing.as_mut().poll(cx));
-        (self.side, self.waiting, self.writing) = (Some(side), waiting, None);
-        self.records.hold(self.waiting.len());
-        Poll::Ready(result)
-    }
-
-    /// Begins to write what waits.
-    fn write_waiting(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.writing = self
-            .side
-            .take()
-            .map(|side| Box::pin(write(side, waiting)) as _);
-    }
-
-    /// All that was given before the barrier is in the side sink or waits here; at the end, where no barrier comes later, it is in the sink.
-    async fn take_to_barrier(&mut self, is_last: bool) -> Result<(), BoxError> {
-        poll_fn(|cx| self.poll_written(cx)).await?;
-        self.waiting.extend(self.records.take_to_barrier());
-        loop {
-            self.write_waiting();
-            poll_fn(|cx| self.poll_written(cx)).await?;
-            if !is_last || self.waiting.is_empty() {
-                return Ok(());
-            }
-            let room = poll_fn(|cx| self.side().poll_ready(cx));
-            room.await.map_err(Into::into)?;
-        }
-    }
-}
-
-/// Writes as much as there is room for.
-async fn write<S: Sink<T>, T>(mut side: S, mut waiting: VecDeque<T>) -> Wrote<S, T> {
-    while !waiting.is_empty() {
-        let room = poll_fn(|cx| Poll::Ready(side.poll_ready(cx).map_err(Into::into)));
-        match room.await {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return (side, waiting, Err(error)),
-            Poll::Pending => break,
-        }
-        if let Some(record) = waiting.pop_front()
-            && let Err(error) = side.write(record).await.map_err(Into::into)
-        {
-            return (side, waiting, Err(error));
-        }
-    }
-    (side, waiting, Ok(()))
 }
 
 impl<M, K, S, T> Sink<M> for WithSide<K, S, T>
@@ -147,7 +62,7 @@ where
         host: &Host,
         restored: Option<&Self::Prepared>,
     ) -> Result<(), BoxError> {
-        if !self.records.are_given() {
+        if !self.side.records.are_given() {
             let item = name_of::<T>();
             return Err(format!(
                 "no operator of this pipeline gives to the side output of {item}: `side_sink` takes the other end of \
@@ -156,17 +71,17 @@ where
             .into());
         }
         if let Some(restored) = restored {
-            self.waiting = postcard::from_bytes(&restored.waiting)?;
-            self.records.hold(self.waiting.len());
+            self.side.hold(postcard::from_bytes(&restored.waiting)?);
         }
         let main = self.main.open(host, restored.map(|both| &both.main));
         main.await.map_err(Into::into)?;
-        let side = self.side().open(host, restored.map(|both| &both.side));
+        let side = self.side.sink();
+        let side = side.open(host, restored.map(|both| &both.side));
         side.await.map_err(Into::into)
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if let Poll::Ready(error) = self.poll_side(cx) {
+        if let Poll::Ready(error) = self.side.poll(cx) {
             return Poll::Ready(Err(error));
         }
         self.main.poll_ready(cx).map_err(Into::into)
@@ -177,17 +92,19 @@ where
     }
 
     async fn prepare(&mut self, is_last: bool) -> Result<Self::Prepared, BoxError> {
-        self.take_to_barrier(is_last).await?;
+        let Self { main, side } = self;
+        let main = async { main.prepare(is_last).await.map_err(Into::into) };
+        let (main, (side, waiting)) = both(main, side.prepare(is_last)).await?;
         Ok(PreparedBoth {
-            waiting: postcard::to_stdvec(&self.waiting)?,
-            main: self.main.prepare(is_last).await.map_err(Into::into)?,
-            side: self.side().prepare(is_last).await.map_err(Into::into)?,
+            main,
+            side,
+            waiting,
         })
     }
 
     async fn commit(&mut self, prepared: &Self::Prepared) -> Result<(), BoxError> {
         self.main.commit(&prepared.main).await.map_err(Into::into)?;
-        let side = self.side().commit(&prepared.side);
+        let side = self.side.sink().commit(&prepared.side);
         side.await.map_err(Into::into)
     }
 
@@ -195,22 +112,263 @@ where
         let written =
             |writes: Option<String>| writes.unwrap_or_else(|| "a place without a name".to_owned());
         let (main, item) = (written(self.main.writes()), name_of::<T>());
-        let side = written(self.side.as_ref().and_then(Sink::writes));
+        let side = written(self.side.sink.as_ref().and_then(Sink::writes));
         Some(format!("{main}, and at its side of {item} into {side}"))
     }
 
     fn monitors(&self) -> Vec<(Arc<str>, Monitor)> {
         let mut monitors = self.main.monitors();
-        monitors.extend(self.side.iter().flat_map(Sink::monitors));
+        monitors.extend(self.side.sink.iter().flat_map(Sink::monitors));
         monitors
     }
 
     async fn abort(&mut self) {
         self.main.abort().await;
-        // A write that hangs must not keep the job from its end.
-        let _ = poll_fn(|cx| Poll::Ready(self.poll_written(cx))).await;
-        if let Some(side) = &mut self.side {
+        self.side.bring_home();
+        if let Some(side) = &mut self.side.sink {
             side.abort().await;
+        }
+    }
+}
+
+/// Runs both at the same time. The first error ends it.
+async fn both<A, B, E>(
+    one: impl Future<Output = Result<A, E>>,
+    other: impl Future<Output = Result<B, E>>,
+) -> Result<(A, B), E> {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let (mut of_one, mut of_other) = (None, None);
+    poll_fn(|cx| {
+        if of_one.is_none()
+            && let Poll::Ready(outcome) = one.as_mut().poll(cx)
+        {
+            of_one = Some(outcome?);
+        }
+        if of_other.is_none()
+            && let Poll::Ready(outcome) = other.as_mut().poll(cx)
+        {
+            of_other = Some(outcome?);
+        }
+        match (of_one.take(), of_other.take()) {
+            (Some(one), Some(other)) => Poll::Ready(Ok((one, other))),
+            unfinished => {
+                (of_one, of_other) = unfinished;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// The side sink, and what it takes its records from.
+struct AtSide<S, T> {
+    /// None while it writes.
+    sink: Option<S>,
+    writing: Option<Writing<S, T>>,
+    records: SideRecords<T>,
+    /// Taken off the shelf, and not yet written. The shelf is told of it, for they leave no room there.
+    waiting: VecDeque<T>,
+}
+
+/// The side sink writes a run of records, and has gone there.
+struct Writing<S, T> {
+    write: Pin<Box<dyn Future<Output = Wrote<T>> + Send>>,
+    home: oneshot::Receiver<S>,
+}
+
+/// What there was no room for, and how it went.
+type Wrote<T> = (VecDeque<T>, Result<(), BoxError>);
+
+impl<S: Sink<T>, T: Send + 'static> AtSide<S, T> {
+    fn sink(&mut self) -> &mut S {
+        let sink = self.sink.as_mut();
+        sink.expect("what it writes is awaited before it is asked for anything else")
+    }
+
+    /// Lets the side sink work, for one run of records: as many as there are, but not all that come meanwhile, for the main sink shares
+    /// this task. Ready only with an error.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
+        let is_idle = match ready!(self.poll_run(cx)) {
+            Ok(is_idle) => is_idle,
+            Err(error) => return Poll::Ready(error),
+        };
+        if !is_idle {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Ready when a run is written, or there is none: then it is idle, and the task is woken when there is one.
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, BoxError>> {
+        ready!(self.poll_written(cx))?;
+        ready!(self.sink().poll_ready(cx)).map_err(Into::into)?;
+        if self.waiting.is_empty() {
+            self.waiting = self.records.take(cx);
+        }
+        if self.waiting.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        self.write_waiting();
+        self.poll_written(cx).map_ok(|()| false)
+    }
+
+    /// Ready when the side sink is at rest.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let Some(writing) = &mut self.writing else {
+            return Poll::Ready(Ok(()));
+        };
+        let (waiting, result) = ready!(writing.write.as_mut().poll(cx));
+        self.bring_home();
+        self.hold(waiting);
+        Poll::Ready(result)
+    }
+
+    /// What is written has ended, or is given up.
+    fn bring_home(&mut self) {
+        if let Some(Writing { write, mut home }) = self.writing.take() {
+            drop(write);
+            self.sink = home.try_recv().ok().flatten();
+        }
+    }
+
+    fn hold(&mut self, waiting: VecDeque<T>) {
+        self.waiting = waiting;
+        self.records.hold(self.waiting.len());
+    }
+
+    /// Begins to write what waits.
+    fn write_waiting(&mut self) {
+        let Some(sink) = self.sink.take() else { return };
+        let (home, comes_home) = oneshot::channel();
+        let lent = Lent(Some((sink, home)));
+        let waiting = std::mem::take(&mut self.waiting);
+        self.writing = Some(Writing {
+            write: Box::pin(write(lent, waiting)),
+            home: comes_home,
+        });
+    }
+
+    /// What the side sink has prepared, and by `postcard` what it has no room for.
+    async fn prepare(&mut self, is_last: bool) -> Result<(S::Prepared, Vec<u8>), BoxError>
+    where
+        T: Serialize,
+    {
+        self.take_to_barrier(is_last).await?;
+        let waiting = postcard::to_stdvec(&self.waiting)?;
+        let prepared = self.sink().prepare(is_last).await;
+        Ok((prepared.map_err(Into::into)?, waiting))
+    }
+
+    /// All that was given before the barrier is in the side sink or waits here; at the end, where no barrier comes later, it is in the sink.
+    async fn take_to_barrier(&mut self, is_last: bool) -> Result<(), BoxError> {
+        poll_fn(|cx| self.poll_written(cx)).await?;
+        self.waiting.extend(self.records.take_to_barrier());
+        loop {
+            self.write_waiting();
+            poll_fn(|cx| self.poll_written(cx)).await?;
+            if !is_last || self.waiting.is_empty() {
+                return Ok(());
+            }
+            let room = poll_fn(|cx| self.sink().poll_ready(cx));
+            room.await.map_err(Into::into)?;
+        }
+    }
+}
+
+/// Writes as much as there is room for.
+async fn write<S: Sink<T>, T>(mut lent: Lent<S>, mut waiting: VecDeque<T>) -> Wrote<T> {
+    let Some((sink, _)) = &mut lent.0 else {
+        return (waiting, Ok(()));
+    };
+    while !waiting.is_empty() {
+        let room = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).map_err(Into::into)));
+        match room.await {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return (waiting, Err(error)),
+            Poll::Pending => break,
+        }
+        if let Some(record) = waiting.pop_front()
+            && let Err(error) = sink.write(record).await.map_err(Into::into)
+        {
+            return (waiting, Err(error));
+        }
+    }
+    (waiting, Ok(()))
+}
+
+/// A sink that is in what it writes. It comes home when that ends, panics or is dropped: whatever happened, it can be told to clean up.
+struct Lent<S>(Option<(S, oneshot::Sender<S>)>);
+
+impl<S> Drop for Lent<S> {
+    fn drop(&mut self) {
+        if let Some((sink, home)) = self.0.take() {
+            // An error means that the job is no more, and it with it.
+            let _ = home.send(sink);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AtSide, Sink};
+    use crate::pipeline::host::Host;
+    use crate::pipeline::shelf::Place;
+    use crate::pipeline::side_output::side_output;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::task::{Context, Waker};
+
+    /// With each record that it writes another comes.
+    struct Echo {
+        place: Place<u32>,
+        written: u32,
+    }
+
+    impl Sink<u32> for Echo {
+        type Prepared = ();
+        type Error = Infallible;
+
+        async fn open(&mut self, _host: &Host, _restored: Option<&()>) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        async fn write(&mut self, record: u32) -> Result<(), Infallible> {
+            self.written += 1;
+            assert!(self.written < 1_000, "it does not let anybody else work");
+            self.place.give(record);
+            Ok(())
+        }
+
+        async fn prepare(&mut self, _is_last: bool) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        async fn commit(&mut self, _prepared: &()) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        async fn abort(&mut self) {}
+    }
+
+    #[test]
+    fn a_side_sink_does_not_keep_its_task_however_many_records_come() {
+        let (_late, records) = side_output();
+        let mut place = records.place();
+        place.give(1);
+        let echo = Echo {
+            place: records.place(),
+            written: 0,
+        };
+        let mut side = AtSide {
+            sink: Some(echo),
+            writing: None,
+            records,
+            waiting: VecDeque::new(),
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        for run in 1..=3 {
+            assert!(side.poll(&mut cx).is_pending());
+            assert_eq!(side.sink().written, run);
         }
     }
 }
