@@ -44,7 +44,7 @@ impl<A: Operator, F> Keyed<A, F> {
     /// # use threads::Threads;
     /// use futures_lite::future::block_on;
     /// use peu_operators::EventTime;
-    /// use peu_operators::pipeline::{Pipeline, Watermarks, collect, iterate};
+    /// use peu_operators::pipeline::{Pipeline, Side, Watermarks, collect, iterate};
     /// use std::time::Duration;
     ///
     /// type Event = (u32, i64, String);
@@ -60,7 +60,11 @@ impl<A: Operator, F> Keyed<A, F> {
     /// let (sink, pairs) = collect();
     /// let join = |click: &Event, shown: &Event| (click.2.clone(), shown.2.clone());
     /// let (lower, upper) = (Duration::from_secs(10), Duration::ZERO);
-    /// let joined = clicks.interval_join(shown, lower, upper, join, |_late| {});
+    /// let late = |late: Side<Event, Event>| match late {
+    ///     Side::Left(click) => eprintln!("{} was clicked too late", click.2),
+    ///     Side::Right(shown) => eprintln!("{} was shown too late", shown.2),
+    /// };
+    /// let joined = clicks.interval_join(shown, lower, upper, join, late);
     /// block_on(joined.sink(sink).run_on(&Threads))?;
     /// assert_eq!(pairs.take(), [("buy".to_owned(), "shoes".to_owned())]);
     /// # Ok::<(), peu_operators::pipeline::PipelineError>(())

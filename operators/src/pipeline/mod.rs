@@ -74,8 +74,8 @@
 //!
 //! So are your functions: what is told by a call, such as dead letters, is no part of a checkpoint. After a restart they are
 //! told again, as far as they come behind it: *at least* once. A function that hands them on has to see to it that they arrive before it
-//! returns, or that nobody minds. Late records and dead letters need not be told: a [`side_output`] brings them to a sink of their own, exactly
-//! once.
+//! returns, or that nobody minds. Late records and dead letters need not be told: a [`side_output`] brings them to a sink of their own, and
+//! has them there as exactly as that sink commits.
 //!
 //! A checkpoint that is torn or has a flipped bit is found by its checksum, and the one before is used, which the job's
 //! [`Restored`] tells. One of another pipeline is refused, and the difference named: the operators' names and kinds, the types of

@@ -60,7 +60,7 @@ impl<O: Operator, F> Keyed<O, F> {
     ///         30 * minute,
     ///         |count: &mut u32, _| *count += 1,
     ///         |count, later| *count += later,
-    ///         |_late| {},
+    ///         |late: String| eprintln!("{}: too late to be counted", late.to_lowercase()),
     ///     );
     /// block_on(pages.map(|visit| (visit.key, visit.value)).sink(sink).run_on(&Threads))?;
     /// assert_eq!(visits.take(), [("bob".to_owned(), 1), ("ann".to_owned(), 3)]);

@@ -79,7 +79,8 @@ impl<O: Operator, F> Keyed<O, F> {
     /// begins with the default. The result leaves when the watermark has passed the window; those of one window in the order of
     /// their keys.
     ///
-    /// A record that comes after its windows are complete is given to `late`, a function or a [`SideOutput`](super::SideOutput), and changes no result. Memory: one value for
+    /// A record that comes after its windows are complete is given to `late`, a function or a [`SideOutput`](super::SideOutput), and changes no result. A closure that asks the record for anything names its
+    /// type, as in the example. Memory: one value for
     /// each key and open window.
     ///
     /// # Errors
@@ -104,7 +105,11 @@ impl<O: Operator, F> Keyed<O, F> {
     ///     .event_time(|(_, at)| EventTime::from_millis(at * 60_000), Watermarks::bounded(10 * minute))
     ///     .map(|(airport, _)| airport.to_owned())
     ///     .key_by(|airport: &String| airport.clone())
-    ///     .aggregate(Windows::tumbling(60 * minute), |count: &mut u32, _| *count += 1, |_late| {});
+    ///     .aggregate(
+    ///         Windows::tumbling(60 * minute),
+    ///         |count: &mut u32, _| *count += 1,
+    ///         |late: String| eprintln!("{}: too late to be counted", late.to_lowercase()),
+    ///     );
     /// block_on(departures.map(|hour| (hour.key, hour.value)).sink(sink).run_on(&Threads))?;
     /// let counts = [("JFK", 2), ("LGA", 1), ("JFK", 1)];
     /// assert_eq!(hourly.take(), counts.map(|(airport, count)| (airport.to_owned(), count)));
