@@ -1,6 +1,6 @@
 //! A fault at every await: wherever the code of a job's user is asked or waits, in turn it panics, fails, or hangs.
 //!
-//! A run without a fault counts the points that it comes by, in the source, both stages and the sink; then there is a run for each
+//! A run without a fault counts the points that it comes by, in the source, both stages and the sink, or the sink and the one at its side; then there is a run for each
 //! point and each fault. Whatever happens: nothing hangs that has a timeout, the job ends and leaves nothing behind, and once it
 //! has gone on from its last checkpoint each record is in the committed output, exactly once.
 
@@ -9,7 +9,9 @@ mod kit;
 use kit::faults::{End, Fault, Points, drive};
 use kit::jobs::Disk;
 use kit::{World, ms};
-use peu_operators::pipeline::{Host, Pipeline, Sink, Source, Watermarks, every};
+use peu_operators::pipeline::{
+    Host, Pipeline, Sink, Source, Watermarks, Windows, every, side_output,
+};
 use peu_operators::{AsyncOptions, EventTime, OnError};
 use std::path::Path;
 use std::task::{Context, Poll};
@@ -203,4 +205,80 @@ fn a_job_that_a_fault_ends_leaves_nothing_behind_and_goes_on_from_its_checkpoint
 #[test]
 fn a_job_that_skips_failures_loses_the_one_record_and_no_other() {
     strike_everywhere(OnError::Skip);
+}
+
+/// Runs a job whose late records have a sink of their own, until it ends, or hangs and is stopped. Nothing is left of it.
+fn run_with_side(points: &Points, disk: &Disk<u64>, late_disk: &Disk<u64>, state: &Path) -> End {
+    let numbers = Numbers {
+        points: points.clone(),
+        next: 0,
+        hangs: false,
+    };
+    let (late, late_records) = side_output();
+    // Time passes between two records, and so does a watermark.
+    let passed = points.clone();
+    let slow = move |number: u64| {
+        let points = passed.clone();
+        async move { points.pass("the stage").await.map(|()| number) }
+    };
+    let time_of =
+        |number: &u64| EventTime::from_millis((1 - *number as i64 % 2) * 10 * *number as i64);
+    let job = Pipeline::source(numbers)
+        .async_map(
+            "slow",
+            slow,
+            AsyncOptions::ordered().capacity(1).timeout(ms(TIMEOUT)),
+        )
+        .event_time(time_of, Watermarks::ascending().every(ms(0)))
+        .key_by(|number| number % 2)
+        .aggregate(Windows::tumbling(ms(5)), Vec::push, late)
+        .flat_map(|window| window.value)
+        .sink(Faulty(points.clone(), disk.sink()))
+        .side_sink(late_records, Faulty(points.clone(), late_disk.sink()))
+        .checkpoint(every(ms(3)).restore(), state);
+    drive(points.world(), job)
+}
+
+/// A run with a fault, and one without that goes on from there.
+fn strike_with_side(point: usize, fault: Fault) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (disk, late) = (Disk::new(), Disk::new());
+    let points = Points::new(&World::new(), Some((point, fault)));
+    let end = run_with_side(&points, &disk, &late, &state);
+    let place = points.struck().expect("the fault was on the way");
+    let what = format!("{fault:?} at point {point}, {place}: {end:?}");
+    let is_opening = place.contains("opened");
+    match &end {
+        End::Stopped => {
+            let is_hang = fault == Fault::Hang && place != "the stage";
+            assert!(is_hang || is_opening, "{what}");
+        }
+        End::Ended(Ok(_)) => panic!("{what}"),
+        End::Ended(Err(_)) => {
+            let aborted = (disk.aborted(), late.aborted());
+            assert!(is_opening || aborted == (true, true), "{what}: {aborted:?}");
+        }
+    }
+    run_with_side(&Points::new(&World::new(), None), &disk, &late, &state);
+    let visible = sorted([disk.visible(), late.visible()].concat());
+    assert_eq!(visible, Vec::from_iter(0..RECORDS), "{what}");
+}
+
+#[test]
+fn a_fault_in_a_job_with_a_side_sink_leaves_nothing_behind_and_each_record_in_one_of_both_sinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, late) = (Disk::new(), Disk::new());
+    let points = Points::new(&World::new(), None);
+    run_with_side(&points, &disk, &late, &folder.path().join("state"));
+    assert_eq!(
+        (disk.visible(), late.visible()),
+        (vec![0, 1, 2, 4], vec![3])
+    );
+    assert!(late.commits() > 1, "there were checkpoints on the way");
+    let points = points.passed();
+    assert!(points > 40, "{points} points");
+    for fault in [Fault::Panic, Fault::Error, Fault::Hang] {
+        (0..points).for_each(|point| strike_with_side(point, fault));
+    }
 }
