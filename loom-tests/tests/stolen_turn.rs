@@ -10,20 +10,22 @@
 //!
 //! twin: turn-not-stolen
 //! twin: turn-stranger-trusted
+//! twin: turn-claimed-no-fence
 //! twin: turn-tried-at-once
 
 #![cfg(loom)]
 
+use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use peu_loom_tests::driver::ModelDriver;
 use peu_loom_tests::parts::Gate;
 use peu_loom_tests::{bounded, bounded_from_explore};
 use peu_scheduler::internals::Workers;
-use peu_scheduler::{Driver, Polled, block_on};
+use peu_scheduler::{Driver, Polled, Turns, block_on};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A task that has the driver report an event to itself.
 async fn wait_for_event(driver: &ModelDriver) {
@@ -107,6 +109,80 @@ fn a_stranger_against_the_only_worker() {
             .spawn(async move { wait_for_event(&driver).await });
         block_on(task).unwrap();
         stranger.join().unwrap();
+        loom::stop_exploring();
+        workers.shutdown();
+    });
+}
+
+/// A driver whose first two turns find it claimed by a stranger, who then leaves it to nobody. The two learn of it when both have come.
+#[derive(Clone)]
+struct ClaimedTwice {
+    driver: ModelDriver,
+    came: Arc<(Mutex<usize>, Condvar)>,
+}
+
+impl Driver for ClaimedTwice {
+    fn turns(&self) -> Box<dyn Turns> {
+        Box::new(TurnsOfClaimed {
+            turns: self.driver.turns(),
+            came: self.came.clone(),
+        })
+    }
+
+    fn unpark(&self) {
+        self.driver.unpark();
+    }
+
+    fn now(&self) -> Instant {
+        self.driver.now()
+    }
+}
+
+struct TurnsOfClaimed {
+    turns: Box<dyn Turns>,
+    came: Arc<(Mutex<usize>, Condvar)>,
+}
+
+impl Turns for TurnsOfClaimed {
+    fn poll(&mut self, timeout: Option<Duration>, may_sleep: &dyn Fn() -> bool) -> Polled {
+        let (came, both) = &*self.came;
+        let mut came = came.lock().unwrap();
+        match *came {
+            0 => {
+                *came = 1;
+                while *came == 1 {
+                    came = both.wait(came).unwrap();
+                }
+                Polled::Claimed
+            }
+            1 => {
+                *came = 2;
+                both.notify_one();
+                loom::explore();
+                Polled::Claimed
+            }
+            _ => {
+                drop(came);
+                self.turns.poll(timeout, may_sleep)
+            }
+        }
+    }
+
+    fn update(&mut self) {
+        self.turns.update();
+    }
+}
+
+/// Both workers are in the driver, and each finds it claimed. They must not both stay away for the other's sake.
+#[test]
+fn a_stranger_against_two_workers() {
+    bounded_from_explore(3, || {
+        let driver = ClaimedTwice {
+            driver: ModelDriver::new(),
+            came: Arc::default(),
+        };
+        let workers = Workers::start(2, Arc::new(driver.clone()));
+        block_on(wait_for_event(&driver.driver));
         loom::stop_exploring();
         workers.shutdown();
     });

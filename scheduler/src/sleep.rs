@@ -4,7 +4,7 @@
 //! `park`; what the watch is for, in `stolen-turns.md`.
 
 use crate::driver::Polled;
-use crate::sync::twin;
+use crate::sync::{Ordering, fence, twin};
 use crate::watch::{Finding, Watch};
 use crate::worker::Worker;
 use std::time::{Duration, Instant};
@@ -51,6 +51,11 @@ impl Worker {
     /// Another has the driver. A worker that sleeps in it stays there, or is awake afterwards (rule D). A thread that
     /// is no worker, and takes turns of its own, may leave it to nobody: then this worker is to try again.
     fn park_beside_driver(&self) {
+        if !twin("turn-claimed-no-fence") {
+            // ORDERING: pairs with itself in another worker. Both were announced as in the driver, found it claimed by a stranger, and
+            // are out of it: who comes second through here sees that the other is out, and does not rely on it.
+            fence(Ordering::SeqCst);
+        }
         let bound = if self.shared.driver_is_occupied() || twin("turn-stranger-trusted") {
             None
         } else {
