@@ -75,7 +75,7 @@ fn a_full_ring_and_a_turn_that_collects() {
         let turner = thread::spawn({
             let (line, parking) = (line.clone(), parking.clone());
             move || {
-                line.landed();
+                line.land(|| {});
                 turn(&line, &parking)
             }
         });

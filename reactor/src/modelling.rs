@@ -9,12 +9,12 @@
 
 use crate::Direction;
 use crate::events::{Event, Events, Key};
-use crate::file::ring::{Line, Pushed, Queue, Refused};
+use crate::file::ring::{Line, Pushed, Queue, Refused, before_sleep};
 use crate::park::Parking;
 use crate::place::Place;
 use crate::readiness::{Edge, Readiness};
 use crate::state::{Gathered, State};
-use crate::sync::{Mutex, twin};
+use crate::sync::Mutex;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -236,20 +236,8 @@ impl ModelLine {
 
     /// As a turn does. `false`: it does not sleep.
     pub fn before_sleep(&self, parking: &ModelParking) -> bool {
-        if twin("ring-line-before-sleep") {
-            self.submit();
-            return parking.0.fall_asleep();
-        }
-        let sleeps = parking.0.fall_asleep();
-        self.submit();
+        let (sleeps, ()) = before_sleep(|| parking.0.fall_asleep(), || self.submit());
         sleeps
-    }
-
-    /// The kernel has done one, and a turn has collected it.
-    pub fn landed(&self) {
-        if self.line.landed(1) {
-            self.submit();
-        }
     }
 
     pub fn submitted(&self) -> usize {
@@ -258,19 +246,15 @@ impl ModelLine {
 
     /// As a turn that has collected a report, and finds out what it means: `leave` takes the call out of the slab.
     pub fn land(&self, leave: impl FnOnce()) {
-        if twin("ring-landed-early") {
-            self.landed();
-            return leave();
+        if self.line.land(1, leave) {
+            self.submit();
         }
-        leave();
-        self.landed();
     }
 
     /// As a turn that hands in the rest of a call. `false`: it is not handed in.
     pub fn push_rest(&self, parking: &ModelParking, is_cancelled: impl Fn() -> bool) -> bool {
-        let early = twin("ring-rest-unlooked").then(&is_cancelled);
         let pushed = self.line.push(&parking.0, || {
-            let goes_on = !early.unwrap_or_else(is_cancelled);
+            let goes_on = !is_cancelled();
             (goes_on.then_some(()), goes_on)
         });
         pushed.is_some_and(|(_, goes_on)| goes_on)

@@ -23,6 +23,7 @@
 
 use crate::error;
 use crate::events::{Event, Key};
+use crate::file::ring;
 use crate::file::stage::Landed;
 use crate::metrics::Counters;
 use crate::reactor::{Inner, Reactor};
@@ -261,11 +262,12 @@ impl Buffers {
             inner.submit_calls();
             return Ok(false);
         };
-        let mut timeout = before_sleep(inner, timeout, may_sleep);
-        // After the announcement that this turn sleeps: see `file/ring.rs`. The kernel may do some of them at once.
-        if inner.submit_calls() {
+        let announce = || before_sleep(inner, timeout, may_sleep);
+        let (mut timeout, again) = ring::before_sleep(announce, || inner.submit_calls());
+        if again {
             timeout = Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)));
         }
+        // The kernel may have done some of them at once.
         if inner.collect_calls(&mut self.landed) {
             timeout = Some(Duration::ZERO);
         }

@@ -143,7 +143,7 @@ impl Ring {
         }
     }
 
-    /// Collects what the kernel has done. `false`: nothing. Each is to be [`landed`](Self::landed).
+    /// Collects what the kernel has done. `false`: nothing. Each is to be brought to [`land`](Self::land).
     pub(crate) fn collect(&self, into: &mut Vec<(Key, i32)>) -> bool {
         let before = into.len();
         self.done.lock().collect(into);
@@ -160,10 +160,10 @@ impl Ring {
         self.line.is_refused()
     }
 
-    /// What so many reports mean is done. `true`: calls for which there was no room can move up now.
+    /// So many reports were collected, and `leave` does what they mean. `true`: calls for which there was no room can move up now.
     #[must_use = "a turn that is asleep does not see that there is room: they have to be submitted now"]
-    pub(crate) fn landed(&self, count: usize) -> bool {
-        self.line.landed(count)
+    pub(crate) fn land(&self, count: usize, leave: impl FnOnce()) -> bool {
+        self.line.land(count, leave)
     }
 
     /// Whether another call would have to wait for room, or for a kernel that takes nothing.
@@ -289,6 +289,20 @@ pub(crate) enum Pushed {
     ToSubmit,
 }
 
+/// A turn is going to sleep: `announce` says so, and then `submit` takes the line to the kernel. In this order, for who puts a call in looks
+/// for a sleeper behind it: either it sees one, or this sees the call.
+pub(crate) fn before_sleep<A, S>(
+    announce: impl FnOnce() -> A,
+    submit: impl FnOnce() -> S,
+) -> (A, S) {
+    if twin("ring-line-before-sleep") {
+        let submitted = submit();
+        return (announce(), submitted);
+    }
+    let announced = announce();
+    (announced, submit())
+}
+
 impl<E, K: Queue> Line<E, K> {
     pub(crate) fn new(kernel: K, most: usize) -> Line<E, K> {
         Line(Mutex::new(State {
@@ -306,7 +320,7 @@ impl<E, K: Queue> Line<E, K> {
         }))
     }
 
-    /// Puts in what `enter` makes, if it makes anything.
+    /// Puts in what `enter` makes, if it makes anything. Who takes something out again has to wait until it is in.
     pub(crate) fn push<T>(
         &self,
         parking: &Parking,
@@ -317,7 +331,14 @@ impl<E, K: Queue> Line<E, K> {
         if state.closed || state.refused {
             return None;
         }
-        let (entry, value) = enter();
+        let (entry, value) = if twin("ring-rest-unlooked") {
+            drop(state);
+            let entered = enter();
+            state = self.0.lock();
+            entered
+        } else {
+            enter()
+        };
         state.waiting.extend(entry);
         let many = state.waiting.len() >= GATHERED && state.in_flight < state.most;
         drop(state);
@@ -415,8 +436,19 @@ impl<E, K: Queue> Line<E, K> {
         look(&mut self.0.lock().kernel)
     }
 
-    /// So many have landed.
-    pub(crate) fn landed(&self, count: usize) -> bool {
+    /// So many have landed, and `leave` takes them out of the slab. It does first: who closes the ring takes it that nothing is in the
+    /// slab when nothing is in flight.
+    pub(crate) fn land(&self, count: usize, leave: impl FnOnce()) -> bool {
+        if twin("ring-landed-early") {
+            let has_room = self.landed(count);
+            leave();
+            return has_room;
+        }
+        leave();
+        self.landed(count)
+    }
+
+    fn landed(&self, count: usize) -> bool {
         let mut state = self.0.lock();
         let was_full = state.in_flight >= state.most;
         state.in_flight -= count;

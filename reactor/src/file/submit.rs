@@ -284,6 +284,18 @@ impl Inner {
         if count == 0 {
             return;
         }
+        let has_room = ring.land(count, || {
+            for key in self.land_all(landed) {
+                self.push_rest(ring, key, landed);
+            }
+        });
+        if has_room {
+            self.submit_calls();
+        }
+    }
+
+    /// Takes what is over out of the slab. Returns what is to be handed in once more.
+    fn land_all(&self, landed: &mut Landed) -> Vec<Key> {
         let mut again = Vec::new();
         let mut events = self.events.lock();
         for (key, answer) in landed.reports.drain(..) {
@@ -294,14 +306,7 @@ impl Inner {
                 None => {}
             }
         }
-        drop(events);
-        for key in again {
-            self.push_rest(ring, key, landed);
-        }
-        // Not earlier: who closes the ring takes it that nothing is in the slab when nothing is in flight.
-        if ring.landed(count) {
-            self.submit_calls();
-        }
+        again
     }
 
     /// Hands in the rest of a call that the kernel has done in part. It is over if it was cancelled meanwhile, or the ring
