@@ -68,7 +68,8 @@ pub trait Driver: Send + Sync + 'static {
     fn unpark(&self);
 
     /// A worker goes to sleep outside of the driver, and leaves the next turn to others, who may be busy. What the driver has
-    /// put off to that turn, and should not wait so long, it does now. By default there is nothing.
+    /// put off to that turn, and should not wait so long, it does now, without calling foreign code, for the worker already counts as
+    /// asleep. By default there is nothing.
     fn flush(&self) {}
 
     /// The time, by the clock that the driver's timers run on.

@@ -55,7 +55,7 @@ impl Idle {
             .fetch_add(SLEEPING.wrapping_sub(searching), Ordering::Relaxed);
         drop(sleepers);
         if !twin("idle-no-fence") {
-            // ORDERING: SeqCst fence pairs with the fence of `wake_if_all_sleep` (rule L) and of `is_unwatched` (rule W).
+            // ORDERING: SeqCst fence pairs with the fence of `all_sleep_after_push` (rule L) and of `is_unwatched` (rule W).
             fence(Ordering::SeqCst);
         }
     }

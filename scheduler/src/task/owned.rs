@@ -75,7 +75,7 @@ impl Owned {
         self.shards.iter().map(|shard| shard.lock().len).sum()
     }
 
-    /// Whether [`close_and_cancel_all`](Owned::close_and_cancel_all) has begun to cancel: all shards are closed before.
+    /// Whether [`close_and_cancel_all`](Owned::close_and_cancel_all) has begun: this shard is the first that it closes.
     pub(crate) fn is_closed(&self) -> bool {
         self.shards[0].lock().closed
     }
