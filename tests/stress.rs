@@ -1,6 +1,6 @@
 //! Stress on real threads: what no model sees whole, all at once, in an order that chance chooses.
 //!
-//! Eight workers on however few cores there are, so that the system interrupts them where it hurts. Each test runs in
+//! Eight workers on two cores, however many there are, so that the system interrupts them where it hurts. Each test runs in
 //! a process of its own ([`alone`]), for two reasons: descriptors, threads and memory are counted before and after, and must
 //! be the same; and what hangs is ended, and fails. A storm goes in rounds, and after each round nothing may be left: no task, no
 //! source, no timer, no operation.

@@ -13,6 +13,7 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 pub(crate) fn alone(name: &str, test: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         end_what_hangs();
+        stay_on_two_cores();
         return test();
     }
     let program = std::env::current_exe().expect("a test knows its program");
@@ -29,6 +30,19 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
     println!("{out}\n{err}");
     assert!(output.status.success(), "{name}: {}", output.status);
     assert!(out.contains("1 passed"), "{name} is the name of a test");
+}
+
+/// This thread, and all that it starts.
+fn stay_on_two_cores() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let allowed = sched_getaffinity(None).expect("a thread may ask where it runs");
+        let mut two = CpuSet::new();
+        let cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        cores.take(2).for_each(|core| two.set(core));
+        sched_setaffinity(None, &two).expect("cores that it has");
+    }
 }
 
 /// A lost wake may hang a thread where no timer helps.
