@@ -62,7 +62,7 @@ impl<T, F: FnMut(T) + Send + 'static> LateRecords<T> for F {
 ///
 /// Departures by hour, and those that were told too late to be counted:
 ///
-/// ```
+/// ```standalone_crate
 /// # mod threads { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/threads.rs")); }
 /// # use threads::Threads;
 /// use futures_lite::future::block_on;
