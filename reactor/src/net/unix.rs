@@ -179,8 +179,10 @@ pub(super) fn cannot_bind(path: &Path, error: io::Error) -> io::Error {
         }
         _ => "",
     };
-    let tried = format_args!("bind a socket at {}{advice}", path.display());
-    error::cannot(tried, error)
+    error::cannot(
+        format_args!("bind a socket at {}{advice}", path.display()),
+        error,
+    )
 }
 
 impl Accept for net::UnixListener {

@@ -105,10 +105,10 @@ impl UnixDatagram {
         let path = path.as_ref();
         // Not through the source: that another socket's queue is full says nothing about this one.
         match self.io.get_ref().send_to(datagram, path) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                let tried = format_args!("send to {}", path.display());
-                Err(error::cannot(tried, error))
-            }
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error::cannot(
+                format_args!("send to {}", path.display()),
+                error,
+            )),
             result => result,
         }
     }
