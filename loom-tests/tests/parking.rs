@@ -1,14 +1,16 @@
 //! How a sleeping turn of the reactor is woken: its word, and a descriptor that is written to only when it has to be.
 //!
-//! Whatever the order: who announces something and then unparks is noticed by a turn, which looks afterwards and sees it.
+//! Whatever the order: who announces something and then unparks is noticed by a turn, which looks afterwards and sees it. And what
+//! concerns all who take turns, as that the reactor is closed, is seen by each of them, though only one hears the bell.
 //!
 //! twin: parking-notice-by-load
 //! twin: parking-relaxed-unpark
 //! twin: parking-asleep-unlooked
+//! twin: parking-last-unlooked
 
 #![cfg(loom)]
 
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use peu_loom_tests::model;
@@ -21,6 +23,7 @@ struct Turns {
     readable: Mutex<bool>,
     changed: Condvar,
     announced: AtomicUsize,
+    claimed: AtomicBool,
 }
 
 impl Turns {
@@ -30,6 +33,7 @@ impl Turns {
             readable: Mutex::new(false),
             changed: Condvar::new(),
             announced: AtomicUsize::new(0),
+            claimed: AtomicBool::new(false),
         })
     }
 
@@ -44,7 +48,11 @@ impl Turns {
 
     /// One turn, in the order of `turn.rs`. Gives what it has found announced.
     fn turn(&self) -> usize {
-        if self.parking.fall_asleep() {
+        self.turn_if(|| true)
+    }
+
+    fn turn_if(&self, may_sleep: impl FnOnce() -> bool) -> usize {
+        if self.parking.fall_asleep_if(may_sleep) {
             let mut readable = self.readable.lock().unwrap();
             while !*readable {
                 readable = self.changed.wait(readable).unwrap();
@@ -59,6 +67,22 @@ impl Turns {
 
     fn turn_until(&self, announced: usize) {
         while self.turn() < announced {}
+    }
+
+    /// Beside others who take turns: until it sees what was announced to all of them.
+    fn turn_among_others(&self) {
+        let is_over = || self.announced.load(Ordering::Relaxed) > 0;
+        while !is_over() {
+            let claim =
+                self.claimed
+                    .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+            if claim.is_ok() {
+                self.turn_if(|| !is_over());
+                self.claimed.store(false, Ordering::Release);
+            } else {
+                thread::yield_now();
+            }
+        }
     }
 }
 
@@ -104,5 +128,21 @@ fn one_announces_twice() {
         });
         turns.turn_until(2);
         other.join().unwrap();
+    });
+}
+
+/// What is announced ends two who take turns, and only one of them hears the bell.
+#[test]
+fn one_announces_to_two() {
+    model(|| {
+        let turns = Turns::new();
+        let turners = [0, 1].map(|_| {
+            let turns = turns.clone();
+            thread::spawn(move || turns.turn_among_others())
+        });
+        turns.announce_and_unpark();
+        for turner in turners {
+            turner.join().unwrap();
+        }
     });
 }

@@ -284,6 +284,10 @@ impl ModelParking {
         self.0.fall_asleep()
     }
 
+    pub fn fall_asleep_if(&self, may_sleep: impl FnOnce() -> bool) -> bool {
+        self.0.fall_asleep_if(may_sleep)
+    }
+
     pub fn wake_up(&self) {
         self.0.wake_up();
     }

@@ -49,6 +49,15 @@ impl Parking {
         found != Err(NOTIFIED) || twin("parking-asleep-unlooked")
     }
 
+    /// A turn wants to sleep unless there is something for it: `may_sleep` is asked when it has announced that.
+    ///
+    /// Who was rung for before it had the claim does not find the notification if the turn before it has taken notice of that one. But then
+    /// whatever it was rung for comes before that notice, that before the claim was given back, and that before this look.
+    #[must_use]
+    pub(crate) fn fall_asleep_if(&self, may_sleep: impl FnOnce() -> bool) -> bool {
+        self.fall_asleep() && (twin("parking-last-unlooked") || may_sleep())
+    }
+
     /// Whether a turn sleeps, or is about to, and was not woken yet; or a host watches.
     pub(crate) fn is_asleep(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of `fall_asleep`. Who asks has been ordered against the sleeper by a lock

@@ -242,7 +242,7 @@ impl Buffers {
 
     fn turn(&mut self, reactor: &Reactor, timeout: Option<Duration>) -> io::Result<Turned> {
         let inner = reactor.inner();
-        if !self.poll(inner, timeout, &|| true)? {
+        if !self.poll(inner, timeout, &|| !reactor.is_closed())? {
             return Ok(Turned::Claimed);
         }
         let gathered = self.execute(inner);
@@ -374,7 +374,7 @@ fn before_sleep(
     timeout: Option<Duration>,
     may_sleep: &dyn Fn() -> bool,
 ) -> Option<Duration> {
-    if timeout == Some(Duration::ZERO) || !inner.parking.fall_asleep() || !may_sleep() {
+    if timeout == Some(Duration::ZERO) || !inner.parking.fall_asleep_if(may_sleep) {
         return Some(Duration::ZERO);
     }
     inner.cover_sleep(timeout)

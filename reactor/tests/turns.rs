@@ -149,6 +149,31 @@ fn a_timer_is_not_slept_through_when_the_turn_changes_hands() {
         .for_each(|turner| turner.join().unwrap());
 }
 
+/// One of them hears the bell; another may have looked before, and comes to the claim afterwards.
+#[test]
+fn closing_ends_every_thread_that_takes_turns() {
+    for _ in 0..1_000 {
+        let reactor = Reactor::new().unwrap();
+        let turners: Vec<_> = (0..4)
+            .map(|_| {
+                let reactor = reactor.clone();
+                thread::spawn(move || {
+                    while let Ok(turned) = reactor.turn(None) {
+                        if turned == Turned::Claimed {
+                            thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        thread::yield_now();
+        reactor.close();
+        turners
+            .into_iter()
+            .for_each(|turner| turner.join().unwrap());
+    }
+}
+
 struct Panics;
 
 impl Wake for Panics {
