@@ -11,7 +11,11 @@ use loom::thread;
 use peu_loom_tests::model;
 use peu_reactor::Direction::Read;
 use peu_reactor::internals::{ModelEvents, ModelSource};
+use peu_reactor::{Async, Reactor};
+use std::io::{ErrorKind, Write, pipe};
 use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 fn source() -> ModelSource {
     let source = ModelSource::new();
@@ -64,5 +68,30 @@ fn two_owners_and_a_turn() {
         owner.join().unwrap();
         assert_eq!(turn.join().unwrap(), first.is_ready(Read));
         assert_eq!(first.holders(), 1, "what was taken out is freed");
+    });
+}
+
+/// All of it real, descriptors too: the one that goes has an event in the kernel, which the turn has, or not, when the newcomer gets its
+/// place. The turn doesn't wait, so that each run of an interleaving is the same. Pipes, because a socket would be writable, and so have an
+/// event of its own.
+#[test]
+fn a_source_is_dropped_against_a_turn() {
+    model(|| {
+        let reactor = Reactor::new().unwrap();
+        let [(first, mut writer), (second, _writer)] = [(); 2].map(|()| pipe().unwrap());
+        let first = Async::with_reactor(first, &reactor).unwrap();
+        writer.write_all(b"for the first").unwrap();
+        let turn = thread::spawn({
+            let reactor = reactor.clone();
+            move || reactor.turn(Some(Duration::ZERO)).unwrap()
+        });
+        drop(first);
+        let second = Async::with_reactor(second, &reactor).unwrap();
+        let nothing = second.try_read_with(|_| Err::<(), _>(ErrorKind::WouldBlock.into()));
+        assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
+        turn.join().unwrap();
+        let ready = second.poll_readable(&mut Context::from_waker(Waker::noop()));
+        assert!(ready.is_pending(), "a stale key reached the newcomer");
+        reactor.close();
     });
 }
