@@ -4,8 +4,8 @@
 //! one. Whatever the order in which the two workers fall asleep, rise, take the watch and retire: the task ends.
 //!
 //! bound: two workers and a watch take some 500 steps. A task behind a long poll has three million interleavings with two
-//! preemptions, which pass, but take more than four minutes (`LOOM_MAX_PREEMPTIONS=2`); so that model has one, and so have
-//! those of a watch that retires.
+//! preemptions, which pass, but take more than four minutes (`LOOM_MAX_PREEMPTIONS=2`); so that model has one. So have
+//! those of a watch that retires, which pass with two, in two minutes.
 //! limit: 300
 //!
 //! twin: watch-no-fence
