@@ -16,8 +16,9 @@ use peu_benches::stats::{median, table};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::pin::Pin;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ struct Args {
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
+
+    /// Be one of the processes that hold sources
+    #[arg(long, hide = true)]
+    part: bool,
 }
 
 /// What there are many of.
@@ -71,6 +76,8 @@ struct Row {
 const WORK: usize = 20_000;
 /// Records that flow through the stages.
 const RECORDS: u32 = 100;
+/// Pairs of sockets that one process holds at most: two descriptors each, of 20,000 that a process commonly may have.
+const PART: usize = 9000;
 /// From here on the cost of one shall be flat: below it what is there once is shared by few.
 const BASE: usize = 1000;
 
@@ -84,13 +91,14 @@ impl Thing {
         Thing::Stages,
     ];
 
-    /// Two descriptors for each of the sources and connections, of 20,000 that a process commonly may have.
+    /// Connections have two descriptors each, and stay within what one process may have.
     fn sizes(self) -> &'static [usize] {
         match self {
             Thing::Tasks | Thing::Timers | Thing::Scattered => {
                 &[10, 100, 1000, 10_000, 100_000, 1_000_000]
             }
-            Thing::Sources | Thing::Connections => &[10, 100, 1000, 9000],
+            Thing::Sources => &[10, 100, 1000, PART, 10 * PART, 100 * PART],
+            Thing::Connections => &[10, 100, 1000, 9000],
             Thing::Stages => &[10, 100, 1000, 10_000],
         }
     }
@@ -109,6 +117,9 @@ impl Thing {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
+    if args.part {
+        return hold_part();
+    }
     let things = match &args.things[..] {
         [] => Thing::ALL.to_vec(),
         chosen => chosen.to_vec(),
@@ -132,21 +143,19 @@ fn measure(thing: Thing, rounds: u64) -> io::Result<Row> {
     let mut seen: Vec<Vec<f64>> = sizes.iter().map(|_| Vec::new()).collect();
     // One worker: how many of them there are is no question of size.
     let runtime = peu::Runtime::builder().workers(1).build()?;
+    let mut parts = Vec::new();
     for round in 0..=rounds {
         for (&size, seen) in sizes.iter().zip(&mut seen) {
-            let times = WORK.div_ceil(size);
-            let begin = os::cpu_time(std::process::id())?;
-            let work = runtime.spawn(async move {
-                for _ in 0..times {
-                    thing.many(size).await?;
+            let (cpu, made) = match thing {
+                Thing::Sources if size > PART => (apart(size, &mut parts)?, size),
+                _ => {
+                    let times = WORK.div_ceil(size);
+                    (together(&runtime, thing, size, times)?, times * size)
                 }
-                Ok::<(), io::Error>(())
-            });
-            runtime.block_on(work).map_err(io::Error::other)??;
-            let cpu = os::cpu_time(std::process::id())? - begin;
+            };
             // The first round warms up.
             if round > 0 {
-                seen.push(cpu.as_secs_f64() * 1e9 / (times * size) as f64);
+                seen.push(cpu.as_secs_f64() * 1e9 / made as f64);
             }
         }
     }
@@ -158,6 +167,143 @@ fn measure(thing: Thing, rounds: u64) -> io::Result<Row> {
         growth: growth(sizes, &nanoseconds),
         nanoseconds,
     })
+}
+
+/// The CPU time of `times` rounds of so many, in this process.
+fn together(
+    runtime: &peu::Runtime,
+    thing: Thing,
+    size: usize,
+    times: usize,
+) -> io::Result<Duration> {
+    let begin = os::cpu_time(std::process::id())?;
+    run(runtime, async move {
+        for _ in 0..times {
+            thing.many(size).await?;
+        }
+        Ok(())
+    })?;
+    Ok(os::cpu_time(std::process::id())? - begin)
+}
+
+/// Runs it as a task, not on the thread that waits for it.
+fn run<T: Send + 'static>(
+    runtime: &peu::Runtime,
+    work: impl Future<Output = io::Result<T>> + Send + 'static,
+) -> io::Result<T> {
+    runtime
+        .block_on(runtime.spawn(work))
+        .map_err(io::Error::other)?
+}
+
+/// The CPU time of so many sources in processes of [`PART`] each, which take each step together: all are open while they are used.
+fn apart(size: usize, parts: &mut Vec<Part>) -> io::Result<Duration> {
+    while parts.len() < size / PART {
+        parts.push(Part::start()?);
+    }
+    let parts = &mut parts[..size / PART];
+    let mut cpu = Duration::ZERO;
+    for step in [Step::Open, Step::Use, Step::Close] {
+        for part in &mut *parts {
+            let begin = os::cpu_time(part.child.id())?;
+            part.take(step)?;
+            cpu += os::cpu_time(part.child.id())? - begin;
+        }
+    }
+    Ok(cpu)
+}
+
+/// What each part does when it is told to, one line of its standard input for each.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Open,
+    Use,
+    Close,
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Open => "open",
+            Step::Use => "use",
+            Step::Close => "close",
+        }
+    }
+}
+
+/// A process that holds sources. It ends with its standard input.
+struct Part {
+    child: Child,
+    steps: ChildStdin,
+    done: BufReader<ChildStdout>,
+}
+
+impl Part {
+    fn start() -> io::Result<Part> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("--part")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let steps = child.stdin.take().expect("stdin is a pipe");
+        let done = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let mut part = Part { child, steps, done };
+        // Each warms up by itself, as the other sizes do in their first round.
+        for step in [Step::Open, Step::Use, Step::Close] {
+            part.take(step)?;
+        }
+        Ok(part)
+    }
+
+    /// Has it take one step, and waits until it has.
+    fn take(&mut self, step: Step) -> io::Result<()> {
+        let name = step.name();
+        writeln!(self.steps, "{name}")?;
+        let mut line = String::new();
+        self.done.read_line(&mut line)?;
+        match line.trim() == name {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "process {} was to {name} {PART} pairs of sockets, and answered {line:?}: \
+                 it says why on the standard error",
+                self.child.id()
+            ))),
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The other side of [`Part`].
+fn hold_part() -> io::Result<()> {
+    let runtime = peu::Runtime::builder().workers(1).build()?;
+    let mut pairs = Vec::new();
+    for line in io::stdin().lines() {
+        let line = line?;
+        let held = std::mem::take(&mut pairs);
+        pairs = match &line[..] {
+            "open" => run(&runtime, async { open_pairs(PART) })?,
+            "use" => run(&runtime, use_pairs(held))?,
+            "close" => run(&runtime, async move {
+                drop(held);
+                Ok(Vec::new())
+            })?,
+            step => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("a part knows no step {step:?}, only open, use and close"),
+                ));
+            }
+        };
+        println!("{line}");
+    }
+    Ok(())
 }
 
 async fn tasks(number: usize) -> io::Result<()> {
@@ -213,16 +359,26 @@ async fn scattered(number: usize) -> io::Result<()> {
     Ok(())
 }
 
+type Pair = (UnixStream, UnixStream);
+
 async fn sources(number: usize) -> io::Result<()> {
+    use_pairs(open_pairs(number)?).await.map(drop)
+}
+
+fn open_pairs(number: usize) -> io::Result<Vec<Pair>> {
     let mut pairs = Vec::with_capacity(number);
     for _ in 0..number {
         pairs.push(UnixStream::pair()?);
     }
+    Ok(pairs)
+}
+
+async fn use_pairs(mut pairs: Vec<Pair>) -> io::Result<Vec<Pair>> {
     for (left, right) in &mut pairs {
         left.write_all(&[1]).await?;
         right.read_exact(&mut [0]).await?;
     }
-    Ok(())
+    Ok(pairs)
 }
 
 async fn connections(number: usize) -> io::Result<()> {
@@ -305,6 +461,13 @@ mod tests {
         assert!(slope(&sizes, &[5.0, 5.0, 5.0]).abs() < 1e-9);
         assert!((slope(&sizes, &[1.0, 10.0, 100.0]) - 1.0).abs() < 1e-9);
         assert!((slope(&sizes, &[4.0, 2.0, 1.0]) + 0.301).abs() < 1e-3);
+    }
+
+    #[test]
+    fn larger_sizes_are_whole_parts() {
+        let apart = Thing::Sources.sizes().iter().filter(|&&size| size > PART);
+        assert!(apart.clone().count() > 0);
+        apart.for_each(|size| assert_eq!(size % PART, 0, "{size}"));
     }
 
     #[test]
