@@ -31,13 +31,13 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [0, 5_000, 30_000])]
     rates: Vec<u32>,
 
-    /// Connections
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
-    connections: u64,
+    /// Numbers of connections
+    #[arg(long, value_delimiter = ',', default_values_t = [64], value_parser = clap::value_parser!(u64).range(1..))]
+    connections: Vec<u64>,
 
     /// Bytes of a request
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
-    size: u64,
+    #[arg(long, value_delimiter = ',', default_values_t = [64], value_parser = clap::value_parser!(u64).range(1..))]
+    sizes: Vec<u64>,
 
     /// What one more task of the runtimes does: it may block its worker
     #[arg(long, value_enum, default_value = "nothing")]
@@ -67,19 +67,24 @@ enum Command {
 struct Row {
     server: Kind,
     workers: usize,
+    connections: u64,
+    /// Bytes of a request.
+    size: u64,
     /// Requests per second asked for; none in a closed loop.
     rate: Option<u32>,
     requests_per_second: f64,
     cpu_us_per_request: f64,
     sleeps_per_request: f64,
+    /// CPU time per request.
     to_mio: Option<Ratio>,
     to_tokio: Option<Ratio>,
     p50_us: f64,
     p99_us: f64,
     p99_9_us: f64,
+    p99_to_tokio: Option<Ratio>,
 }
 
-/// CPU time per request divided by that of another server in the same round: the median over the rounds, and the quartiles.
+/// A figure divided by that of another server in the same round: the median over the rounds, and the quartiles.
 #[derive(Debug, Serialize)]
 struct Ratio {
     median: f64,
@@ -105,12 +110,22 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> io::Result<()> {
     let mut rows = Vec::new();
     for &workers in &args.workers {
-        for &rate in &args.rates {
-            let measured = measure_load(args, workers, rate)?;
-            if !args.json {
-                println!("{}", render(&measured));
+        for &connections in &args.connections {
+            for &size in &args.sizes {
+                for &rate in &args.rates {
+                    let case = Case {
+                        workers,
+                        connections,
+                        size,
+                        rate,
+                    };
+                    let measured = case.measure(args)?;
+                    if !args.json {
+                        println!("{}", render(&measured));
+                    }
+                    rows.extend(measured);
+                }
             }
-            rows.extend(measured);
         }
     }
     if args.json {
@@ -122,62 +137,83 @@ fn measure(args: &Args) -> io::Result<()> {
     Ok(())
 }
 
-/// All servers under one load. They run at the same time and wait; only the one under load uses CPU.
-fn measure_load(args: &Args, workers: usize, rate: u32) -> io::Result<Vec<Row>> {
-    let servers = args
-        .servers
-        .iter()
-        .map(|&kind| Serve::start(kind, workers, args.beside))
-        .collect::<io::Result<Vec<_>>>()?;
-    let load = Load {
-        connections: args.connections as usize,
-        size: args.size as usize,
-        pace: if rate == 0 {
-            Pace::Closed
-        } else {
-            Pace::Steady(rate)
-        },
-        warm_up: Duration::from_secs_f64(args.seconds / 4.0),
-        window: Duration::from_secs_f64(args.seconds),
-    };
-    let outcomes = load.rounds(&servers, args.rounds as usize)?;
-    Ok(summarize(&args.servers, &outcomes, workers, rate))
+/// One load on all servers.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    workers: usize,
+    connections: u64,
+    size: u64,
+    /// Requests per second; 0 is the closed loop.
+    rate: u32,
 }
 
-fn summarize(servers: &[Kind], outcomes: &[Vec<Outcome>], workers: usize, rate: u32) -> Vec<Row> {
-    let of = |kind| {
-        servers
+impl Case {
+    /// All servers run at the same time and wait; only the one under load uses CPU.
+    fn measure(self, args: &Args) -> io::Result<Vec<Row>> {
+        let servers = args
+            .servers
             .iter()
-            .position(|server| *server == kind)
-            .map(|place| &outcomes[place])
-    };
-    let summary = |(&server, own): (&Kind, &Vec<Outcome>)| {
-        let medians =
-            |value: fn(&Outcome) -> f64| median(&own.iter().map(value).collect::<Vec<_>>());
-        let latency = all_latencies(own);
-        Row {
-            server,
-            workers,
-            rate: (rate > 0).then_some(rate),
-            requests_per_second: medians(Outcome::rate),
-            cpu_us_per_request: medians(Outcome::cpu_per_request),
-            sleeps_per_request: medians(|outcome| outcome.sleeps as f64 / outcome.answers as f64),
-            to_mio: of(Kind::Mio).map(|other| ratio(own, other)),
-            to_tokio: of(Kind::Tokio).map(|other| ratio(own, other)),
-            p50_us: latency.value_at_quantile(0.5) as f64 / 1e3,
-            p99_us: latency.value_at_quantile(0.99) as f64 / 1e3,
-            p99_9_us: latency.value_at_quantile(0.999) as f64 / 1e3,
-        }
-    };
-    servers.iter().zip(outcomes).map(summary).collect()
+            .map(|&kind| Serve::start(kind, self.workers, args.beside))
+            .collect::<io::Result<Vec<_>>>()?;
+        let load = Load {
+            connections: self.connections as usize,
+            size: self.size as usize,
+            pace: if self.rate == 0 {
+                Pace::Closed
+            } else {
+                Pace::Steady(self.rate)
+            },
+            warm_up: Duration::from_secs_f64(args.seconds / 4.0),
+            window: Duration::from_secs_f64(args.seconds),
+        };
+        let outcomes = load.rounds(&servers, args.rounds as usize)?;
+        Ok(self.summarize(&args.servers, &outcomes))
+    }
+
+    fn summarize(self, servers: &[Kind], outcomes: &[Vec<Outcome>]) -> Vec<Row> {
+        let of = |kind| {
+            servers
+                .iter()
+                .position(|server| *server == kind)
+                .map(|place| &outcomes[place])
+        };
+        let summary = |(&server, own): (&Kind, &Vec<Outcome>)| {
+            let medians =
+                |value: fn(&Outcome) -> f64| median(&own.iter().map(value).collect::<Vec<_>>());
+            let latency = all_latencies(own);
+            Row {
+                server,
+                workers: self.workers,
+                connections: self.connections,
+                size: self.size,
+                rate: (self.rate > 0).then_some(self.rate),
+                requests_per_second: medians(Outcome::rate),
+                cpu_us_per_request: medians(Outcome::cpu_per_request),
+                sleeps_per_request: medians(|outcome| {
+                    outcome.sleeps as f64 / outcome.answers as f64
+                }),
+                to_mio: of(Kind::Mio).map(|other| ratio(own, other, Outcome::cpu_per_request)),
+                to_tokio: of(Kind::Tokio).map(|other| ratio(own, other, Outcome::cpu_per_request)),
+                p50_us: latency.value_at_quantile(0.5) as f64 / 1e3,
+                p99_us: latency.value_at_quantile(0.99) as f64 / 1e3,
+                p99_9_us: latency.value_at_quantile(0.999) as f64 / 1e3,
+                p99_to_tokio: of(Kind::Tokio).map(|other| {
+                    ratio(own, other, |outcome| {
+                        outcome.latency.value_at_quantile(0.99) as f64
+                    })
+                }),
+            }
+        };
+        servers.iter().zip(outcomes).map(summary).collect()
+    }
 }
 
 /// Round by round, because what disturbs the machine disturbs both of a round.
-fn ratio(own: &[Outcome], other: &[Outcome]) -> Ratio {
+fn ratio(own: &[Outcome], other: &[Outcome], value: fn(&Outcome) -> f64) -> Ratio {
     let ratios: Vec<f64> = own
         .iter()
         .zip(other)
-        .map(|(own, other)| own.cpu_per_request() / other.cpu_per_request())
+        .map(|(own, other)| value(own) / value(other))
         .collect();
     Ratio {
         median: median(&ratios),
@@ -190,6 +226,8 @@ fn render(rows: &[Row]) -> String {
     let headline = [
         "server",
         "workers",
+        "connections",
+        "bytes",
         "load",
         "requests/s",
         "CPU us/request",
@@ -199,6 +237,7 @@ fn render(rows: &[Row]) -> String {
         "p50 us",
         "p99 us",
         "p99.9 us",
+        "p99 to tokio",
     ];
     let cells = |row: &Row| {
         vec![
@@ -209,6 +248,8 @@ fn render(rows: &[Row]) -> String {
             } else {
                 "-".to_owned()
             },
+            row.connections.to_string(),
+            row.size.to_string(),
             row.rate
                 .map_or("closed loop".to_owned(), |rate| format!("{rate}/s")),
             format!("{:.0}", row.requests_per_second),
@@ -219,9 +260,10 @@ fn render(rows: &[Row]) -> String {
             format!("{:.0}", row.p50_us),
             format!("{:.0}", row.p99_us),
             format!("{:.0}", row.p99_9_us),
+            show(&row.p99_to_tokio),
         ]
     };
-    table(&headline, &rows.iter().map(cells).collect::<Vec<_>>(), 3)
+    table(&headline, &rows.iter().map(cells).collect::<Vec<_>>(), 1)
 }
 
 fn show(ratio: &Option<Ratio>) -> String {
