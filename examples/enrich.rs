@@ -105,7 +105,10 @@ fn run(args: &Args) -> Result<Report, Failure> {
         }
         Mode::Blocking => {
             let files = Files::create(&args.output, &args.dead_letters, &args.inputs())?;
-            blocking::run(flights, &address, patience, &in_flight, files, &totals)?;
+            let threads = args.threads();
+            blocking::run(
+                flights, &address, patience, threads, &in_flight, files, &totals,
+            )?;
             Effort::default()
         }
     };

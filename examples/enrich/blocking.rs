@@ -1,16 +1,19 @@
-//! The same job as a straightforward program does it: one thread, one socket, one look-up awaited after another.
+//! The same job as a straightforward program does it: one thread, one socket, one look-up awaited after another. And as one
+//! does it who finds that too slow: with more threads, each with a socket of its own.
 //!
 //! Its connection also stores the tables in a real Redis, whatever the mode: that happens once, before the job.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use redis_protocol::resp2::types::OwnedFrame;
 
 use crate::clean::{Flight, clean};
 use crate::failure::{Context, Failure};
-use crate::flights::Flights;
+use crate::flights::{Flights, Row};
 use crate::join::{Answer, Answers, Keys, Outcome};
 use crate::progress::Gauge;
 use crate::report::Totals;
@@ -21,33 +24,104 @@ use crate::tables::Entry;
 /// So many rows are stored before their answers are read: few enough that both fit the sockets' buffers.
 const STORED_AT_ONCE: usize = 100;
 
+/// So many rows wait before each thread, and behind it: enough that it has one when it wants one, while others are late.
+const AHEAD: usize = 4;
+
 /// Cleans, looks up and writes row by row.
 pub(crate) fn run(
     flights: Flights,
     address: &str,
     patience: Duration,
+    threads: usize,
     in_flight: &Gauge,
     mut files: Files,
     totals: &Totals,
 ) -> Result<(), Failure> {
-    let mut connection = Connection::open(address, patience)?;
-    // One look-up at a time, all the time.
-    let _in_flight = in_flight.enter();
-    for row in flights {
-        let row = row?;
-        let outcome = match clean(&row.columns()?) {
-            Ok(flight) => {
-                let answers = connection
-                    .look_up(&flight)
-                    .context(|| format!("row {}", row.number))?;
-                answers.join(row.number, flight)?
-            }
-            Err(reason) => Outcome::dead_letter(row, reason),
-        };
+    let mut connections = (0..threads)
+        .map(|_| Connection::open(address, patience))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut write = |outcome: Outcome| {
         totals.count(&outcome);
-        files.write(&outcome)?;
+        files.write(&outcome)
+    };
+    match &mut connections[..] {
+        [connection] => {
+            // One look-up at a time, all the time.
+            let _in_flight = in_flight.enter();
+            for row in flights {
+                write(connection.enrich(row?)?)?;
+            }
+        }
+        _ => side_by_side(flights, connections, in_flight, write)?,
     }
     files.finish()
+}
+
+/// A thread for each connection. Rows are dealt to them in turn, and what became of them is collected in turn, so it is
+/// written in the order of the input.
+fn side_by_side(
+    flights: Flights,
+    connections: Vec<Connection>,
+    in_flight: &Gauge,
+    mut write: impl FnMut(Outcome) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    thread::scope(|scope| {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for connection in connections {
+            let (to_it, rows) = sync_channel(AHEAD);
+            let (done, from_it) = sync_channel(AHEAD);
+            start(scope, move || {
+                look_up_all(connection, &rows, &done, in_flight)
+            })?;
+            before.push(to_it);
+            behind.push(from_it);
+        }
+        start(scope, move || deal(flights, &before))?;
+        // Whoever is next and has ended has had no more rows, and so have those behind it. When this returns early, the ends
+        // of its channels are gone, and the threads end where they would use them.
+        let behind = behind;
+        for outcome in behind.iter().cycle().map_while(|thread| thread.recv().ok()) {
+            write(outcome?)?;
+        }
+        Ok(())
+    })
+}
+
+fn start<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<(), Failure> {
+    let started = thread::Builder::new().spawn_scoped(scope, work);
+    started.map(drop).context(|| {
+        "cannot start a thread: the system has no room for more, fewer --threads may do".to_owned()
+    })
+}
+
+fn deal(flights: Flights, threads: &[SyncSender<Result<Row, Failure>>]) {
+    for (row, thread) in flights.zip(threads.iter().cycle()) {
+        if thread.send(row).is_err() {
+            return;
+        }
+    }
+}
+
+/// A failure is the last that it tells.
+fn look_up_all(
+    mut connection: Connection,
+    rows: &Receiver<Result<Row, Failure>>,
+    done: &SyncSender<Result<Outcome, Failure>>,
+    in_flight: &Gauge,
+) {
+    for row in rows {
+        let outcome = {
+            let _in_flight = in_flight.enter();
+            row.and_then(|row| connection.enrich(row))
+        };
+        let is_last = outcome.is_err();
+        if done.send(outcome).is_err() || is_last {
+            return;
+        }
+    }
 }
 
 /// A connection with at most one request in flight.
@@ -94,6 +168,19 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Cleans a row and looks it up.
+    fn enrich(&mut self, row: Row) -> Result<Outcome, Failure> {
+        match clean(&row.columns()?) {
+            Ok(flight) => {
+                let answers = self
+                    .look_up(&flight)
+                    .context(|| format!("row {}", row.number))?;
+                answers.join(row.number, flight)
+            }
+            Err(reason) => Ok(Outcome::dead_letter(row, reason)),
+        }
     }
 
     /// The four look-ups of a flight.

@@ -80,6 +80,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     capacity: Option<NonZeroUsize>,
 
+    /// Threads, each with a socket of its own and one look-up at a time, up to 256 (blocking mode) [default: 1]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(CONNECTIONS))]
+    threads: Option<usize>,
+
     /// Write records in the order of the input [default]
     #[arg(long, conflicts_with = "unordered")]
     ordered: bool,
@@ -129,7 +133,7 @@ pub(crate) struct Args {
 pub(crate) enum Mode {
     /// Many at once, on a few connections and a few threads
     EventLoop,
-    /// One at a time: one thread, one blocking socket, one answer awaited after another
+    /// One at a time: one thread, or some, with one blocking socket each, one answer awaited after another
     Blocking,
 }
 
@@ -162,12 +166,24 @@ impl Args {
                 .error(ErrorKind::ArgumentConflict, text)
                 .exit();
         }
+        if let (Mode::EventLoop, Some(_)) = (args.mode, args.threads) {
+            let text =
+                "--threads is of --mode blocking: the event loop has --workers and --capacity";
+            Args::command()
+                .error(ErrorKind::ArgumentConflict, text)
+                .exit();
+        }
         args
     }
 
     /// Connections to the server. A few keep a server busy.
     pub(crate) fn connections(&self) -> usize {
         self.connections.unwrap_or(4)
+    }
+
+    /// Threads of the blocking mode.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.unwrap_or(1)
     }
 
     /// Records whose look-ups may be under way at once: four thousand look-ups, a second's worth at a rate that a small

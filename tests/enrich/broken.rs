@@ -283,6 +283,20 @@ fn a_server_that_answers_with_another_row() {
     }
 }
 
+/// One that fails ends those that wait for a row, for an answer, and for the one who writes.
+#[test]
+fn a_failure_on_one_of_many_threads() {
+    for number in ["2", "16"] {
+        let address = double::start(100, Misdeed::Says(b"$-1\r\n$-1\r\n"));
+        let threads = ["--mode", "blocking", "--threads", number];
+        let line = Job::new(&["--limit", SOME, "--redis", &address])
+            .with(&threads)
+            .fail();
+        assert_names_its_row(&line);
+        assert_says(&line, &[&address, "more than it was asked"]);
+    }
+}
+
 #[test]
 fn an_option_that_blocking_has_no_use_for() {
     let cases: [&[&str]; 8] = [
@@ -298,6 +312,16 @@ fn an_option_that_blocking_has_no_use_for() {
     for option in cases {
         let errors = misused(Job::new(&["--mode", "blocking", "--limit", "1"]).with(option));
         assert_says(&errors, &[option[0], "--mode blocking"]);
+    }
+}
+
+#[test]
+fn threads_that_the_event_loop_has_no_use_for() {
+    let errors = misused(Job::new(&["--threads", "2", "--limit", "1"]));
+    assert_says(&errors, &["--threads", "--mode blocking"]);
+    for number in ["0", "257"] {
+        let errors = misused(Job::new(&["--mode", "blocking", "--threads", number]));
+        assert_says(&errors, &[number, "--threads", "1..=256"]);
     }
 }
 

@@ -29,20 +29,24 @@ fn all_of_january_comes_out_as_it_should() {
 #[test]
 fn both_modes_write_the_same() {
     let event_loop = Job::new(&["--limit", SOME]).run();
-    let blocking = Job::new(&["--limit", SOME, "--mode", "blocking"]).run();
     check(&event_loop, 3000);
     assert_eq!(event_loop.report["mode"], "event-loop");
-    assert_eq!(blocking.report["mode"], "blocking");
-    assert_equal(&event_loop, &blocking);
-    for count in [
-        "rows",
-        "records",
-        "cancelled",
-        "dead_letters",
-        "dead_letters_by_rule",
-        "lookups",
-    ] {
-        assert_eq!(event_loop.report[count], blocking.report[count], "{count}");
+    // 7 does not divide the number of rows, so that not all threads have as many.
+    for threads in ["1", "2", "7"] {
+        let blocking = Job::new(&["--limit", SOME, "--mode", "blocking", "--threads", threads]);
+        let blocking = blocking.run();
+        assert_eq!(blocking.report["mode"], "blocking");
+        assert_equal(&event_loop, &blocking);
+        for count in [
+            "rows",
+            "records",
+            "cancelled",
+            "dead_letters",
+            "dead_letters_by_rule",
+            "lookups",
+        ] {
+            assert_eq!(event_loop.report[count], blocking.report[count], "{count}");
+        }
     }
 }
 
@@ -91,6 +95,8 @@ fn look_ups_wait_together() {
         done.count("/peak_in_flight")
     };
     assert_eq!(at_once(&["--mode", "blocking"]), 1);
+    let threads = at_once(&["--mode", "blocking", "--threads", "16", "--delay", "20ms"]);
+    assert!((2..=16).contains(&threads), "{threads}");
     assert!(at_once(&["--capacity", "1"]) <= 4);
     // Of the four look-ups of a row, that of the aircraft may be missing; of the rows, a few are dead letters.
     let wide = at_once(&["--capacity", "300", "--delay", "1s"]);

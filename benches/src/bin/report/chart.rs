@@ -316,9 +316,12 @@ impl Chart {
     }
 }
 
-/// The same colour for the same candidate, on every chart: a set that the colour-blind can tell apart (Okabe and Ito).
+/// The same colour for the same candidate, on every chart: a set that the colour-blind can tell apart (Okabe and Ito),
+/// and a dark shade of the first for a third number of threads.
 pub(crate) fn colour(name: &str) -> &'static str {
-    const COLOURS: [(&str, &str); 6] = [
+    const COLOURS: [(&str, &str); 8] = [
+        ("256 threads", "#7a3600"),
+        ("64 threads", "#cc79a7"),
         ("thread", "#d55e00"),
         ("1 worker", "#56b4e9"),
         ("peu", "#0072b2"),

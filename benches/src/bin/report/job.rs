@@ -18,8 +18,9 @@ pub(crate) struct Row {
     pub(crate) lookup_p99_us: f64,
 }
 
-/// The name of the blocking way.
-pub(crate) const BLOCKING: &str = "one thread";
+/// The names of the blocking ways, and their threads.
+pub(crate) const BLOCKING: [(&str, usize); 3] =
+    [("one thread", 1), ("64 threads", 64), ("256 threads", 256)];
 /// The name of the event loop on as many workers as there are cores.
 pub(crate) const PEU: &str = "peu";
 /// One worker is what one blocking thread compares with.
@@ -34,17 +35,20 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for &(delay_ms, limit) in &plan.delays {
         eprintln!("job: answers after {delay_ms} ms");
-        let (limit, cores) = (limit.to_string(), cores.to_string());
-        let ways: [(&str, &[&str]); 3] = [
-            (BLOCKING, &["--mode", "blocking", "--limit", &limit]),
-            (PEU, &["--workers", &cores]),
-            (PEU_ONE, &["--workers", "1"]),
-        ];
-        let mut seen = ways.map(|_| (Vec::new(), Vec::new()));
+        let blocking = BLOCKING.map(|(way, threads)| {
+            // As many rows for each thread, so that all take about as long.
+            let limit = limit * threads;
+            let arguments = format!("--mode blocking --threads {threads} --limit {limit}");
+            (way, arguments)
+        });
+        let peu = [(PEU, cores), (PEU_ONE, 1)];
+        let peu = peu.map(|(way, workers)| (way, format!("--workers {workers}")));
+        let ways: Vec<(&str, String)> = blocking.into_iter().chain(peu).collect();
+        let mut seen: Vec<_> = ways.iter().map(|_| (Vec::new(), Vec::new())).collect();
         for round in 0..plan.job_rounds {
             for turn in 0..ways.len() {
                 let place = (round + turn) % ways.len();
-                let (rate, p99) = run(enrich, folder, delay_ms, ways[place].1)?;
+                let (rate, p99) = run(enrich, folder, delay_ms, &ways[place].1)?;
                 seen[place].0.push(rate);
                 seen[place].1.push(p99);
             }
@@ -61,10 +65,10 @@ pub(crate) fn measure(
 }
 
 /// Rows per second, and the 99th percentile of a look-up in microseconds.
-fn run(enrich: &Path, folder: &Path, delay_ms: u64, way: &[&str]) -> io::Result<(f64, f64)> {
+fn run(enrich: &Path, folder: &Path, delay_ms: u64, way: &str) -> io::Result<(f64, f64)> {
     let output = Command::new(enrich)
         .args(["--json", "--quiet", "--delay", &format!("{delay_ms}ms")])
-        .args(way)
+        .args(way.split(' '))
         .arg("--output")
         .arg(folder.join("job/flights.jsonl"))
         .arg("--dead-letters")
@@ -102,7 +106,12 @@ pub(crate) fn charts(rows: &[Row]) -> Vec<Chart> {
             unit: unit.to_owned(),
             axis: Axis::names("an answer takes", delays),
             shape: Shape::Lines,
-            series: [BLOCKING, PEU, PEU_ONE].map(of).into(),
+            series: BLOCKING
+                .map(|(way, _)| way)
+                .into_iter()
+                .chain([PEU, PEU_ONE])
+                .map(of)
+                .collect(),
         }
     };
     vec![
