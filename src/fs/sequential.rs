@@ -195,6 +195,8 @@ struct Errand {
     home: Arc<Sequential>,
     /// By how much the position is to be moved back first.
     unread: usize,
+    /// It was.
+    is_rewound: bool,
     is_home: bool,
 }
 
@@ -226,12 +228,13 @@ impl Errand {
     }
 
     /// Moves the position back to the reader. False: the file has none, and a write does not need one.
-    fn rewind(&self) -> io::Result<bool> {
+    fn rewind(&mut self) -> io::Result<bool> {
         let rewound = match i64::try_from(self.unread) {
             Ok(0) => return Ok(true),
             Ok(unread) => (&**self.open.file()).seek_relative(-unread),
             Err(_) => Err(io::ErrorKind::InvalidInput.into()),
         };
+        self.is_rewound = rewound.is_ok();
         match (rewound, &self.task) {
             (Err(error), Task::Write(_)) if error.kind() == io::ErrorKind::NotSeekable => Ok(false),
             (rewound, _) => rewound.map(|()| true),
@@ -266,8 +269,8 @@ impl Errand {
             Task::Write(bytes) => state.behind = std::mem::take(bytes),
             Task::Seek(_) | Task::Rewind => {}
         }
-        // After a failure, what was read ahead stays: if the position could not be moved back, it is all there is of
-        // it.
+        // After a failure, what was read ahead stays if the position could not be moved back: it is all there is of it. If it could,
+        // that will be read again.
         match outcome {
             Ok(Outcome::Read(count, is_run)) => {
                 state.run = if is_run { RUN.min(state.run + 1) } else { 0 };
@@ -286,7 +289,12 @@ impl Errand {
                 state.sought = self.task.destination().map(|to| (to, at));
             }
             Err(_) if is_ahead => state.run = 0,
-            Err(error) => state.failure = Some(error),
+            Err(error) => {
+                if self.is_rewound {
+                    state.forget();
+                }
+                state.failure = Some(error);
+            }
         }
         state.busy = false;
         let waiting = std::mem::take(&mut state.waiting);
@@ -365,6 +373,7 @@ impl File {
             open: self.open.clone(),
             home: self.sequential.clone(),
             unread: if reads { 0 } else { state.unread() },
+            is_rewound: false,
             is_home: false,
         }
     }

@@ -231,6 +231,28 @@ fn a_write_to_what_can_not_be_sought_in_leaves_what_is_unread() {
     });
 }
 
+/// The position was moved back for what then failed: what was read ahead is read again, and not twice.
+#[test]
+fn what_fails_behind_a_read_leaves_the_reader_where_it_was() {
+    on_each_tier(async |folder| {
+        let path = folder.join("a");
+        std::fs::write(&path, "0123456789").unwrap();
+        for writes in [false, true] {
+            let mut file = File::open(&path).await.unwrap();
+            let (mut first, mut rest) = ([0; 2], String::new());
+            file.read_exact(&mut first).await.unwrap();
+            if writes {
+                file.write_all(b"not for writing").await.unwrap();
+                file.flush().await.unwrap_err();
+            } else {
+                file.seek(SeekFrom::Current(-5)).await.unwrap_err();
+            }
+            file.read_to_string(&mut rest).await.unwrap();
+            assert_eq!((&first, &*rest), (b"01", "23456789"), "writes: {writes}");
+        }
+    });
+}
+
 /// A disk that fails can't be had, but memory that is not there, read as a file, says the same.
 #[test]
 fn what_the_disk_cannot_read_is_told_with_the_path() {
