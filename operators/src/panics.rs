@@ -14,11 +14,19 @@ pub(crate) fn caught<V>(user_code: impl FnOnce() -> V) -> Result<V, String> {
 fn message(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(message) => *message,
-        Err(payload) => match payload.downcast_ref::<&'static str>() {
-            Some(message) => (*message).to_string(),
-            None => "its payload is no message".to_string(),
-        },
+        Err(payload) => {
+            let message = payload.downcast_ref::<&'static str>();
+            let message = message.map_or("its payload is no message", |message| *message);
+            drop_quietly(payload);
+            message.to_string()
+        }
     }
+}
+
+/// A payload may panic when it is dropped, and so may that one's: it is left alone.
+fn drop_quietly(payload: Box<dyn Any + Send>) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    dropped.unwrap_or_else(std::mem::forget);
 }
 
 #[cfg(test)]

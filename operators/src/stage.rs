@@ -324,7 +324,11 @@ where
     P: StagePolicies<T, Out, E>,
     R: Timer,
 {
+    /// The requests first, each caught: left to the compiler, a second one that panics then would end the process.
     fn drop(&mut self) {
+        if !self.over {
+            let _ = caught(|| self.stop());
+        }
         self.outlet.abandon(&self.name);
     }
 }

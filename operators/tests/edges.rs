@@ -147,6 +147,83 @@ fn a_future_that_panics_when_dropped_harms_nobody() {
     assert_eq!(world.tasks(), 0);
 }
 
+/// One such panic after the other, while the first is under way, would end the process.
+#[test]
+fn a_runtime_that_drops_the_task_drops_all_futures_whatever_they_do_then() {
+    let world = World::new();
+    let records = futures_lite::stream::iter(0_u64..3);
+    let stage = records.async_map(&world, "grudge", |_| Grudge(None), AsyncOptions::ordered());
+    let mut out = Tap::new(stage);
+    world.run();
+    world.close();
+    let error = out.next_now().unwrap().unwrap_err();
+    assert!(matches!(error.cause(), Cause::Cancelled), "{error}");
+}
+
+/// Panics when it has been polled so often, and when it is dropped.
+struct Fury {
+    polls: u32,
+}
+
+impl Future for Fury {
+    type Output = Result<u64, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(self.polls > 0, "a fury");
+        self.polls -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Fury {
+    fn drop(&mut self) {
+        panic!("a fury to the end");
+    }
+}
+
+#[test]
+fn e03_a_future_that_has_panicked_may_panic_again_when_dropped() {
+    for polls in [0, 1] {
+        let world = World::new();
+        let options = AsyncOptions::unordered().on_error(OnError::Skip);
+        let records = futures_lite::stream::iter(0..3);
+        let fury = move |_: u64| Fury { polls };
+        let stage = records.async_map(&world, "fury", fury, options);
+        let monitor = stage.monitor();
+        let mut out = Tap::new(stage);
+        world.run();
+        assert!(out.is_over());
+        assert_eq!(monitor.metrics().skipped, 3);
+    }
+}
+
+/// What a panic brings along, and panics itself when it is dropped.
+struct Poison;
+
+impl Drop for Poison {
+    fn drop(&mut self) {
+        std::panic::panic_any("poison");
+    }
+}
+
+#[test]
+fn e03_what_a_panic_brings_along_may_panic_when_dropped() {
+    let world = World::new();
+    let options = AsyncOptions::unordered().on_error(OnError::Skip);
+    let poison = |n: u64| async move {
+        if n == 1 {
+            std::panic::panic_any(Poison);
+        }
+        Ok::<_, Infallible>(n)
+    };
+    let records = futures_lite::stream::iter([1, 2]);
+    let mut out = Tap::new(records.async_map(&world, "poison", poison, options));
+    world.run();
+    assert_eq!(out.next_now().unwrap().unwrap(), 2);
+    assert!(out.is_over());
+}
+
 /// A record of which the fifth can't be cloned.
 #[derive(Debug)]
 struct Fragile(u64);

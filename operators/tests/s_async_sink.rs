@@ -589,3 +589,42 @@ fn a_stage_with_the_name_of_the_sink_is_refused() {
     );
     assert_eq!(log.polls(), 0);
 }
+
+/// A request without an answer, whose `drop` panics.
+struct Grudge;
+
+impl Future for Grudge {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Answer> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("a grudge");
+    }
+}
+
+/// One such panic after the other, while the first is under way, would end the process.
+#[test]
+fn e03_requests_that_panic_when_dropped_are_all_dropped_whoever_ends_the_job() {
+    for runtime_ends in [false, true] {
+        let (world, log) = (World::new(), Log::new());
+        let options = AsyncSinkOptions::new(1, ms(1_000)).in_flight(4);
+        let sink = AsyncSink::new("grudge", |_: Vec<u64>| Grudge, options);
+        let running = start(&world, Pipeline::source(log.reader()).sink(sink)).unwrap();
+        (1..=3).for_each(|record| log.add(record));
+        world.run();
+        let monitor = running.monitors()[0].1.clone();
+        assert_eq!(monitor.metrics().running, 3);
+        if runtime_ends {
+            world.close();
+        } else {
+            drop(running);
+            world.run();
+            assert_eq!((monitor.metrics().running, world.tasks()), (0, 0));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use super::async_answers::Answers;
 use super::async_buffer::Entry;
 use crate::flight::BoxFuture;
+use crate::panics::caught;
 use std::time::Instant;
 
 /// Requests by their places. A place is that of one request until it is taken; then it is used again.
@@ -61,11 +62,31 @@ impl<T> Requests<T> {
             .collect()
     }
 
+    /// Drops them, each caught: while a first one panics, a second would end the process.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        for request in self.0.drain(..).flatten() {
+            drop(request.end());
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &Request<T>> {
         self.0.iter().flatten()
+    }
+}
+
+impl<T> Drop for Requests<T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl<T> Request<T> {
+    /// Drops the future; a panic of its `drop` ends here.
+    pub(super) fn end(self) -> Vec<Entry<T>> {
+        let Self {
+            entries, future, ..
+        } = self;
+        let _ = caught(|| drop(future));
+        entries
     }
 }

@@ -208,11 +208,11 @@ impl<T: Keepable + Sync> AsyncSink<T> {
             return Ok(());
         };
         self.counts.metrics.timed_out += 1;
-        let _ = caught(|| drop(request.future));
+        let entries = request.end();
         let limit = self.options.timeout.unwrap_or_default();
-        let timed_out = request.entries.iter().map(|_| Err(Cause::TimedOut(limit)));
+        let timed_out = entries.iter().map(|_| Err(Cause::TimedOut(limit)));
         let answers = timed_out.collect();
-        self.settle(request.entries, answers)
+        self.settle(entries, answers)
     }
 
     /// Makes requests, as long as there is something to send and they are not too many.
