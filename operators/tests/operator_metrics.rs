@@ -3,13 +3,15 @@
 mod kit;
 
 use kit::jobs::{Disk, Log, outcome, start};
-use kit::{World, ms};
+use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
-    Job, Keyed, Operator, OperatorMetrics, Pipeline, Running, Sink, Watermarks, Windows, every,
+    Job, Keyed, Operator, OperatorMetrics, Pipeline, Running, Sink, Watermarks, Windows, collect,
+    every, iterate,
 };
-use peu_operators::{EventTime, MetricsCollector};
+use peu_operators::{AsyncOptions, EventTime, MetricsCollector, OnError};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use std::future::ready;
 
 /// A job whose records are times in milliseconds, which come to watermarks without disorder when a millisecond passes.
 struct Bench {
@@ -93,6 +95,35 @@ fn counts(metrics: OperatorMetrics) -> (u64, u64, u64, usize, Option<i64>) {
 }
 
 const MAX: Option<i64> = Some(i64::MAX);
+
+/// A look at the clock is due behind the record whose call panics, and it is the last. The sink counts the last watermark that came.
+#[test]
+fn a_watermark_that_is_due_where_a_call_panics_does_not_come_behind_the_last() {
+    for last in 60..70_u64 {
+        let world = World::new();
+        let (sink, taken) = collect();
+        let call = move |n| {
+            assert_ne!(n, last, "not this one");
+            ready(Ok::<_, Refused>(n))
+        };
+        let job = Pipeline::source(iterate(0..=last))
+            .event_time(
+                |n: &u64| EventTime::from_millis(*n as i64),
+                Watermarks::ascending().every(ms(0)),
+            )
+            .async_map(
+                "call",
+                call,
+                AsyncOptions::unordered().on_error(OnError::Skip),
+            )
+            .sink(sink);
+        let mut running = start(&world, job).unwrap();
+        let report = outcome(&mut running).unwrap().unwrap();
+        assert_eq!(taken.take().len() as u64, last);
+        let (_, sink) = &report.operators[2];
+        assert_eq!(sink.watermark, Some(EventTime::MAX), "{last}");
+    }
+}
 
 #[test]
 fn windows_count_what_comes_what_is_late_and_what_they_hold() {

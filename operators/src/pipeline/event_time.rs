@@ -366,6 +366,11 @@ where
                     other => return Some(other),
                 }
             }
+            // Also if it was a call of `take` that panicked: what is due stands behind that record, and before all else.
+            if self.records >= RECORDS_PER_LOOK {
+                self.look();
+                continue;
+            }
             let mut wants = true;
             let other = self.input.poll_records(cx, &mut |record, _| {
                 let time = (self.time_of)(&record);
@@ -374,9 +379,6 @@ where
                 wants = take(record, Some(time));
                 wants && self.records < RECORDS_PER_LOOK
             });
-            if self.records >= RECORDS_PER_LOOK {
-                self.look();
-            }
             if !wants {
                 return None;
             }
