@@ -8,12 +8,13 @@ use kit::jobs::{Disk, DiskSink, Log};
 use kit::lives::{Life, Step, steps};
 use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
-    Job, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks, Windows,
-    iterate, side_output,
+    Host, Job, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks,
+    Windows, iterate, side_output,
 };
 use peu_operators::{AsyncOptions, EventTime};
 use proptest::prelude::*;
 use std::fs;
+use std::future::pending;
 use std::path::PathBuf;
 
 /// A record is a time in milliseconds, and a number of its own.
@@ -286,6 +287,69 @@ fn a_side_sink_whose_write_hangs_is_told_to_clean_up_when_the_main_one_fails() {
     lasting.pass(&life, 200);
     assert_eq!(life.fail(), "the sink failed: no space is left");
     assert!(lasting.disk.aborted() && lasting.late.aborted());
+}
+
+/// Its writes fail, and it can't clean up.
+struct Stubborn {
+    panics: bool,
+}
+
+impl<T: Send + 'static> Sink<T> for Stubborn {
+    type Prepared = ();
+    type Error = &'static str;
+
+    async fn open(&mut self, _: &Host, _: Option<&()>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn write(&mut self, _: T) -> Result<(), Self::Error> {
+        Err("no space is left")
+    }
+
+    async fn prepare(&mut self, _: bool) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn commit(&mut self, (): &()) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn abort(&mut self) {
+        assert!(!self.panics, "it does not clean up");
+        pending().await
+    }
+}
+
+#[test]
+fn a_sink_that_can_not_clean_up_keeps_no_other_from_it() {
+    for panics in [false, true] {
+        for is_main in [false, true] {
+            let (log, disk) = (Log::new(), Disk::new());
+            let (late, late_records) = side_output();
+            let windows = keyed(&log)
+                .aggregate(Windows::tumbling(ms(10)), Vec::push, late)
+                .map(|window| window.value);
+            let late_disk = Disk::new();
+            let stubborn = Stubborn { panics };
+            let life = match is_main {
+                true => Life::begin(
+                    windows
+                        .sink(stubborn)
+                        .side_sink(late_records, late_disk.sink()),
+                ),
+                false => Life::begin(windows.sink(disk.sink()).side_sink(late_records, stubborn)),
+            };
+            for time in [10, 20, 30, 1] {
+                log.add((time, 1));
+                life.tick();
+            }
+            assert_eq!(
+                (late_disk.aborted(), disk.aborted()),
+                (is_main, !is_main),
+                "panics: {panics}"
+            );
+        }
+    }
 }
 
 #[test]

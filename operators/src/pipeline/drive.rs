@@ -242,7 +242,7 @@ impl<O: Operator, K: Sink<O::Item>> Future for Coming<'_, O, K> {
 }
 
 /// A future whose panics are its error.
-struct Unwinding<'a, F>(Pin<&'a mut F>);
+pub(super) struct Unwinding<'a, F>(pub(super) Pin<&'a mut F>);
 
 impl<F: Future> Future for Unwinding<'_, F> {
     type Output = Result<F::Output, String>;

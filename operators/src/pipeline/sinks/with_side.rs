@@ -2,6 +2,8 @@
 
 use crate::error::BoxError;
 use crate::metrics::Monitor;
+use crate::panics::caught;
+use crate::pipeline::drive::Unwinding;
 use crate::pipeline::host::Host;
 use crate::pipeline::opening::name_of;
 use crate::pipeline::side_output::SideRecords;
@@ -10,6 +12,7 @@ use futures_channel::oneshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -122,13 +125,24 @@ where
         monitors
     }
 
+    /// Both at the same time, each by itself: one that panics or hangs keeps the other from nothing.
     async fn abort(&mut self) {
-        self.main.abort().await;
-        self.side.bring_home();
-        if let Some(side) = &mut self.side.sink {
-            side.abort().await;
-        }
+        let Self { main, side } = self;
+        side.bring_home();
+        let main = unless_it_panics(async { main.abort().await });
+        let side = unless_it_panics(async {
+            if let Some(side) = &mut side.sink {
+                side.abort().await;
+            }
+        });
+        let Ok(_) = both(main, side).await;
     }
+}
+
+/// What panics here has no one to be told to: the job has ended already, and why is known.
+async fn unless_it_panics(abort: impl Future<Output = ()>) -> Result<(), Infallible> {
+    let _ = Unwinding(pin!(abort)).await;
+    Ok(())
 }
 
 /// Runs both at the same time. The first error ends it.
@@ -226,7 +240,7 @@ impl<S: Sink<T>, T: Send + 'static> AtSide<S, T> {
     /// What is written has ended, or is given up.
     fn bring_home(&mut self) {
         if let Some(Writing { write, mut home }) = self.writing.take() {
-            drop(write);
+            let _ = caught(|| drop(write));
             self.sink = home.try_recv().ok().flatten();
         }
     }
