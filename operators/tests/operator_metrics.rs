@@ -6,7 +6,7 @@ use kit::jobs::{Disk, Log, outcome, start};
 use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
     Job, Keyed, Operator, OperatorMetrics, Pipeline, Running, Sink, Watermarks, Windows, collect,
-    every, iterate,
+    every, iterate, side_output,
 };
 use peu_operators::{AsyncOptions, EventTime, MetricsCollector, OnError};
 use prometheus_client::encoding::text::encode;
@@ -291,4 +291,38 @@ fn operators_as_prometheus_text() {
     }
     let of_source = r#"peu_operator_watermark_seconds{operator="source"}"#;
     assert!(!text.contains(of_source), "a source has none: {text}");
+}
+
+#[test]
+fn side_sinks_count_too_each_under_a_name() {
+    let (log, disk) = (Log::new(), Disk::new());
+    let (late, late_records) = side_output();
+    let (later, later_records) = side_output();
+    let windows = |late| {
+        keyed(&log)
+            .aggregate(
+                Windows::tumbling(ms(10)),
+                |sum: &mut u64, n| *sum += n,
+                late,
+            )
+            .map(|window| window.value)
+    };
+    let (first, second) = (Disk::new(), Disk::new());
+    let job = windows(late)
+        .union(windows(later))
+        .sink(disk.sink())
+        .side_sink(late_records, first.sink())
+        .side_sink(later_records, second.sink());
+    let bench = Bench::new(&log, job);
+    bench.add([20, 3, 4, 30]);
+    for name in ["side sink", "side sink 2"] {
+        assert_eq!(bench.counts(name), (2, 0, 0, 0, None), "{name}");
+    }
+    bench.end();
+    let written = disk.written().len() as u64;
+    assert_eq!(bench.counts("sink"), (written, 0, 0, 0, MAX));
+    assert_eq!(
+        (first.visible(), second.visible()),
+        (vec![3, 4], vec![3, 4])
+    );
 }

@@ -75,7 +75,7 @@ pub struct Job<O, K> {
     operator: O,
     sink: K,
     /// Of the side sinks, which are part of the sink.
-    sides: Vec<Attach>,
+    sides: Vec<(Attach, OperatorMonitor)>,
     checkpoints: Option<(Checkpoints, PathBuf)>,
 }
 
@@ -107,10 +107,12 @@ where
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.sides.push(records.attach());
+        let attach = records.attach();
+        let sink = WithSide::new(self.sink, records, sink);
+        self.sides.push((attach, sink.side_counters()));
         Job {
             operator: self.operator,
-            sink: WithSide::new(self.sink, records, sink),
+            sink,
             sides: self.sides,
             checkpoints: self.checkpoints,
         }
@@ -174,12 +176,14 @@ where
             .as_ref()
             .map(|checkpoint| checkpoint.states.clone());
         let mut opening = Opening::new(host.clone(), Arc::clone(&requests), states);
-        self.sides.drain(..).for_each(|attach| attach(&host));
+        let (attaches, of_sides): (Vec<Attach>, Vec<_>) = self.sides.drain(..).unzip();
+        attaches.into_iter().for_each(|attach| attach(&host));
         self.operator.open(&mut opening);
         let name = opening.enter_unnamed("sink", what_sink::<O::Item, K>(&self.sink));
         let prepared: Option<K::Prepared> = opening.state(&name);
         let tally = Tally::new();
         opening.tally(&name, &tally);
+        opening.side_sinks(of_sides);
         for (name, monitor) in self.sink.monitors() {
             opening.sink_monitor(name, monitor);
         }
@@ -356,8 +360,8 @@ impl Running {
     }
 
     /// The counters of all other operators that count, by name, from the sources to the sink: to be read while the job runs. Names are those in
-    /// errors and checkpoints: `source`, `event time`, `windows`, `sessions`, `interval join`, `reduce`, `sink`; the second of a kind has
-    /// a 2 behind it, and those in parallel lanes `lane 0: ` in front.
+    /// errors and checkpoints: `source`, `event time`, `windows`, `sessions`, `interval join`, `reduce`, `sink`, `side sink`; the second of a
+    /// kind has a 2 behind it, and those in parallel lanes `lane 0: ` in front.
     #[must_use]
     pub fn operators(&self) -> &[(Arc<str>, OperatorMonitor)] {
         &self.operators

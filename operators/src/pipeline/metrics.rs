@@ -9,7 +9,7 @@ use crate::sync::{AtomicU64, Ordering};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-/// The counters of an operator that is no async stage: a source, event times, windows, sessions, an interval join, a reduce, or the sink.
+/// The counters of an operator that is no async stage: a source, event times, windows, sessions, an interval join, a reduce, or a sink.
 ///
 /// Records are counted from the beginning of the run. What is held, and the watermarks of operators that keep them, are those of the checkpoint in
 /// a job that goes on from one. In brackets are the names that Flink has for the same.

@@ -102,6 +102,14 @@ impl Opening {
         self.operators.push((Arc::clone(name), tally.monitor()));
     }
 
+    /// Enters the counters of the side sinks, which are part of the sink, and have no state of their own.
+    pub(super) fn side_sinks(&mut self, monitors: Vec<OperatorMonitor>) {
+        let numbered = (2..).map(|number| format!("side sink {number}"));
+        let names = std::iter::once("side sink".to_owned()).chain(numbered);
+        let named = names.map(Arc::from).zip(monitors);
+        self.operators.extend(named);
+    }
+
     /// Enters the counters of a sink, which has no part in the stages' names, but must not share one.
     pub(super) fn sink_monitor(&mut self, name: Arc<str>, monitor: Monitor) {
         if self.monitors.iter().any(|(other, _)| *other == name) {

@@ -5,6 +5,7 @@ use crate::metrics::Monitor;
 use crate::panics::caught;
 use crate::pipeline::drive::Unwinding;
 use crate::pipeline::host::Host;
+use crate::pipeline::metrics::{OperatorMonitor, Tally};
 use crate::pipeline::opening::name_of;
 use crate::pipeline::side_output::SideRecords;
 use crate::pipeline::sink::Sink;
@@ -45,8 +46,14 @@ impl<K, S: Sink<T>, T: Send + 'static> WithSide<K, S, T> {
                 writing: None,
                 records,
                 waiting: VecDeque::new(),
+                tally: Tally::new(),
             },
         }
+    }
+
+    /// The counters of the side sink. The main one's are the job's.
+    pub(in crate::pipeline) fn side_counters(&self) -> OperatorMonitor {
+        self.side.tally.monitor()
     }
 }
 
@@ -182,10 +189,13 @@ struct AtSide<S, T> {
     records: SideRecords<T>,
     /// Taken off the shelf, and not yet written. The shelf is told of it, for they leave no room there.
     waiting: VecDeque<T>,
+    tally: Tally,
 }
 
 /// The side sink writes a run of records, and has gone there.
 struct Writing<S, T> {
+    /// So many records, if there is room for all.
+    count: usize,
     write: Pin<Box<dyn Future<Output = Wrote<T>> + Send>>,
     home: oneshot::Receiver<S>,
 }
@@ -232,6 +242,8 @@ impl<S: Sink<T>, T: Send + 'static> AtSide<S, T> {
             return Poll::Ready(Ok(()));
         };
         let (waiting, result) = ready!(writing.write.as_mut().poll(cx));
+        self.tally
+            .records_in((writing.count - waiting.len()) as u64);
         self.bring_home();
         self.hold(waiting);
         Poll::Ready(result)
@@ -239,7 +251,10 @@ impl<S: Sink<T>, T: Send + 'static> AtSide<S, T> {
 
     /// What is written has ended, or is given up.
     fn bring_home(&mut self) {
-        if let Some(Writing { write, mut home }) = self.writing.take() {
+        if let Some(Writing {
+            write, mut home, ..
+        }) = self.writing.take()
+        {
             let _ = caught(|| drop(write));
             self.sink = home.try_recv().ok().flatten();
         }
@@ -257,6 +272,7 @@ impl<S: Sink<T>, T: Send + 'static> AtSide<S, T> {
         let lent = Lent(Some((sink, home)));
         let waiting = std::mem::take(&mut self.waiting);
         self.writing = Some(Writing {
+            count: waiting.len(),
             write: Box::pin(write(lent, waiting)),
             home: comes_home,
         });
@@ -324,7 +340,7 @@ impl<S> Drop for Lent<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AtSide, Sink};
+    use super::{AtSide, Sink, Tally};
     use crate::pipeline::host::Host;
     use crate::pipeline::shelf::Place;
     use crate::pipeline::side_output::side_output;
@@ -378,6 +394,7 @@ mod tests {
             writing: None,
             records,
             waiting: VecDeque::new(),
+            tally: Tally::new(),
         };
         let mut cx = Context::from_waker(Waker::noop());
         for run in 1..=3 {
