@@ -121,11 +121,8 @@ impl Sequential {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<MutexGuard<'a, State>>> {
         if state.busy {
-            if !state
-                .waiting
-                .iter()
-                .any(|waker| waker.will_wake(cx.waker()))
-            {
+            let is_told = |waker: &Waker| waker.will_wake(cx.waker());
+            if !state.waiting.iter().any(is_told) {
                 state.waiting.push(cx.waker().clone());
             }
             return Poll::Pending;
@@ -212,10 +209,8 @@ enum Task {
 enum Outcome {
     /// So much; and whether it had to come from the disk, and more is likely to follow.
     Read(usize, bool),
-    /// If to what has no position, what was read is still to be read.
-    Written {
-        has_position: bool,
-    },
+    /// To what has a position. Else what was read is still to be read.
+    Written(bool),
     Sought(u64),
     Rewound,
 }
@@ -252,7 +247,7 @@ impl Errand {
             }
             Task::Write(bytes) => {
                 file.write_all(bytes)?;
-                Outcome::Written { has_position }
+                Outcome::Written(has_position)
             }
             Task::Seek(to) => Outcome::Sought(file.seek(*to)?),
             Task::Rewind => Outcome::Rewound,
@@ -280,10 +275,8 @@ impl Errand {
                     (state.front.unread, state.at_end) = (0..count, count == 0);
                 }
             }
-            Ok(Outcome::Written {
-                has_position: false,
-            }) => {}
-            Ok(Outcome::Written { .. } | Outcome::Rewound) => state.forget(),
+            Ok(Outcome::Written(false)) => {}
+            Ok(Outcome::Written(true) | Outcome::Rewound) => state.forget(),
             Ok(Outcome::Sought(at)) => {
                 state.forget();
                 state.sought = self.task.destination().map(|to| (to, at));
