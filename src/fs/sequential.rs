@@ -264,8 +264,7 @@ impl Errand {
             Task::Write(bytes) => state.behind = std::mem::take(bytes),
             Task::Seek(_) | Task::Rewind => {}
         }
-        // After a failure, what was read ahead stays if the position could not be moved back: it is all there is of it. If it could,
-        // that will be read again.
+        // After a failure, what was read ahead is all there is of it, if the position could not be moved back; if it could, it comes again.
         match outcome {
             Ok(Outcome::Read(count, is_run)) => {
                 state.run = if is_run { RUN.min(state.run + 1) } else { 0 };
