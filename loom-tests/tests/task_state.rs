@@ -7,6 +7,8 @@
 //! twin: task-wake-scheduled-by-load
 //! twin: task-cancel-claims-running
 //! twin: task-relaxed-transitions
+//! twin: task-references-late
+//! twin: task-reference-to-no-poll
 
 #![cfg(loom)]
 
@@ -316,5 +318,58 @@ fn spawning_against_a_shutdown() {
             (world.dropped(), scheduler.alive(), scheduler.holders()),
             ((1, 0), 0, 1)
         );
+    });
+}
+
+/// Hands out more wakers, at its first poll, than there are other references to its task.
+struct Generous {
+    wakers: Arc<Mutex<Vec<Waker>>>,
+    handed_out: Arc<AtomicUsize>,
+}
+
+impl Future for Generous {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.handed_out.load(Ordering::Relaxed) > 0 {
+            return Poll::Ready(());
+        }
+        for _ in 0..3 {
+            let waker = cx.waker().clone();
+            self.wakers.lock().unwrap().push(waker);
+        }
+        self.handed_out.store(3, Ordering::Relaxed);
+        Poll::Pending
+    }
+}
+
+/// What a poll hands out is given back by another thread, maybe before the poll ends. The task lives on.
+#[test]
+fn wakers_are_dropped_while_their_poll_goes_on() {
+    model(|| {
+        let scheduler = TestScheduler::new();
+        let wakers = Arc::new(Mutex::new(Vec::new()));
+        drop(scheduler.spawn(Generous {
+            wakers: wakers.clone(),
+            handed_out: Arc::default(),
+        }));
+        let dropping = thread::spawn({
+            let wakers = wakers.clone();
+            move || {
+                let taken = std::mem::take(&mut *wakers.lock().unwrap());
+                drop(taken);
+            }
+        });
+        scheduler.run_all();
+        dropping.join().unwrap();
+        assert_eq!(scheduler.alive(), 1, "nobody has woken it");
+        let mut left = std::mem::take(&mut *wakers.lock().unwrap());
+        match left.pop() {
+            Some(waker) => waker.wake(),
+            None => scheduler.shutdown(),
+        }
+        drop(left);
+        scheduler.run_all();
+        assert_eq!((scheduler.alive(), scheduler.holders()), (0, 1));
     });
 }

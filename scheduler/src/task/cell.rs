@@ -4,12 +4,13 @@
 //! the only ones that touch the future and the result.
 
 use super::error::{Failure, Payload};
-use super::id::{self, Id};
+use super::id::Id;
 use super::owned::Links;
+use super::polling::{self, IN_ADVANCE};
 use super::runnable::Runnable;
 use super::state::{Complete, Pause, Start, State};
 use super::{Schedule, waker};
-use crate::sync::{Arc, UnsafeCell};
+use crate::sync::{Arc, UnsafeCell, twin};
 use std::any::Any;
 use std::future::Future;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -167,7 +168,9 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         // touches the cell after that. `start` answering Poll or Cancel, and `pause` answering Cancel, make the future
         // ours (RUNNING), which `poll` and `cancel` want.
         unsafe {
-            match Self::of(task).header.state.start() {
+            let late = twin("task-references-late");
+            let in_advance = if late { 0 } else { IN_ADVANCE };
+            match Self::of(task).header.state.start(in_advance) {
                 Start::Poll => Self::poll(task),
                 Start::Cancel => Self::cancel(task),
                 Start::Nothing => {}
@@ -176,13 +179,19 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         }
     }
 
-    /// Polls the future once. The caller has claimed `RUNNING`, and gives up one reference.
+    /// Polls the future once. The caller has claimed `RUNNING`, and gives up one reference and those counted in advance.
     unsafe fn poll(task: NonNull<Header>) {
         // SAFETY: as in `run`.
         unsafe {
             let cell = Self::of(task);
-            let outcome = match cell.poll_future(task) {
-                Ok(Poll::Pending) => match cell.header.state.pause() {
+            let current = polling::enter(task, IN_ADVANCE);
+            let polled = cell.poll_future(task);
+            let spare = current.settle();
+            if twin("task-references-late") {
+                cell.header.state.acquire(IN_ADVANCE);
+            }
+            let outcome = match polled {
+                Ok(Poll::Pending) => match cell.header.state.pause(spare) {
                     Pause::Idle => return,
                     Pause::Reschedule => return Self::reschedule(task),
                     Pause::Cancel => return Self::cancel(task),
@@ -190,7 +199,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
                 Ok(Poll::Ready(output)) => Ok(output),
                 Err(panic) => Err(Failure::Panicked(panic)),
             };
-            Self::finish(task, outcome);
+            Self::finish(task, outcome, spare);
         }
     }
 
@@ -205,7 +214,6 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             // SAFETY: RUNNING makes the stage ours; the future is still in it, since the task isn't complete; it has
             // been at this address since before its first poll, and is dropped there.
             let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
-            let _current = id::enter(self.header.id);
             catch_unwind(AssertUnwindSafe(|| future.poll(&mut context))).map_err(Payload::new)
         })
     }
@@ -220,17 +228,18 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             Failure::Cancelled
         };
         // SAFETY: the caller has RUNNING and one reference, as `finish` wants.
-        unsafe { Self::finish(task, Err(why)) }
+        unsafe { Self::finish(task, Err(why), 0) }
     }
 
     /// Drops the future, stores the result if it is wanted, leaves the list, completes, wakes the handle. The caller has
-    /// claimed `RUNNING`, and gives up one reference.
-    unsafe fn finish(task: NonNull<Header>, mut outcome: Outcome<F::Output>) {
+    /// claimed `RUNNING`, and gives up one reference and those that are `spare`.
+    unsafe fn finish(task: NonNull<Header>, mut outcome: Outcome<F::Output>, spare: usize) {
         // SAFETY: RUNNING makes the stage ours until `complete`. The future is in it, and is dropped once: RUNNING stays
-        // set until COMPLETE. The references counted are the caller's and, if the task was in it, the list's.
+        // set until COMPLETE. The references counted are the caller's, the spare ones and those that were left to them
+        // meanwhile, and, if the task was in it, the list's.
         unsafe {
             let cell = Self::of(task);
-            let _current = id::enter(cell.header.id);
+            let current = polling::enter(task, spare);
             if let Some(panic) = cell.drop_future() {
                 // Told rather than swallowed: a thread whose last destructor panics has panicked too.
                 discard(std::mem::replace(
@@ -245,7 +254,8 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             } else {
                 discard(outcome);
             }
-            let references = 1 + usize::from(cell.scheduler.owned().remove(task));
+            let listed = usize::from(cell.scheduler.owned().remove(task));
+            let references = 1 + listed + current.settle();
             match cell.header.state.complete(wanted, references) {
                 Complete::Nothing => {}
                 Complete::Deallocate => Self::deallocate(task),
@@ -258,8 +268,9 @@ impl<F: Future, S: Schedule> Cell<F, S> {
                     discard_wake(waker);
                 }
                 Complete::DropOutput => {
+                    let current = polling::enter(task, references);
                     Self::drop_outcome(task);
-                    release(task, references);
+                    release(task, current.settle());
                 }
             }
         }
@@ -332,6 +343,12 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 
     /// See [`Vtable::deallocate`].
     unsafe fn deallocate(task: NonNull<Header>) {
+        // SAFETY: it is still there.
+        let header = unsafe { task.as_ref() };
+        debug_assert!(
+            header.state.load().is_complete(),
+            "a task that is not complete is freed"
+        );
         // SAFETY: it came from a Box of this type, and the last reference is gone. The stage and the join waker's slot
         // are empty (a task is complete before the list lets it go), and neither would be dropped here anyway.
         drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });

@@ -25,7 +25,8 @@
 //!
 //! In atomic read-modify-writes of the task's own word: nothing to spawn; one to start a poll and one to end it, whether
 //! the task is at rest after it or complete (one more if somebody waits for it); one for a wake of a task at rest, from a
-//! worker or by reference (one more from a foreign thread by value).
+//! worker or by reference (one more from a foreign thread by value); one to clone a waker and one to drop it, but none in a
+//! poll of its own task (`polling.rs`).
 //!
 //! `README.md` beside this file says why all this is right.
 
@@ -36,6 +37,7 @@ mod id;
 mod join;
 mod join_set;
 mod owned;
+mod polling;
 mod runnable;
 mod state;
 #[cfg(any(test, loom, shuttle))]

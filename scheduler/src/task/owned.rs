@@ -9,7 +9,8 @@
 //! counter that all workers share: a number's remainder by the count of shards says which shard the task is in.
 
 use super::cell::Header;
-use super::id::{Id, thread_mark};
+use super::id::Id;
+use super::polling::thread_mark;
 use super::runnable::TaskRef;
 use crate::sync::Mutex;
 use crossbeam_utils::CachePadded;

@@ -51,7 +51,7 @@ impl Drop for Runnable {
             if !(vtable.may_drop_here)(task) {
                 return cell::release(task, 1);
             }
-            match task.as_ref().state.start() {
+            match task.as_ref().state.start(0) {
                 Start::Poll | Start::Cancel => (vtable.cancel)(task),
                 Start::Nothing => {}
                 Start::Deallocate => (vtable.deallocate)(task),
@@ -83,7 +83,7 @@ impl TaskRef {
     /// The task is alive.
     pub(super) unsafe fn to(task: NonNull<Header>) -> TaskRef {
         // SAFETY: as the caller promises.
-        unsafe { task.as_ref().state.acquire() };
+        unsafe { task.as_ref().state.acquire(1) };
         TaskRef(task)
     }
 

@@ -158,11 +158,13 @@ impl Snapshot {
         Snapshot(self.0 & !flags)
     }
 
+    #[inline]
     fn more(self, references: usize) -> Snapshot {
         check_overflow(self.0);
         Snapshot(self.0 + references * REFERENCE)
     }
 
+    #[inline]
     fn fewer(self, references: usize) -> Snapshot {
         debug_assert!(
             self.references() >= references,
@@ -204,9 +206,10 @@ impl State {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// A `Runnable` has its turn. `SCHEDULED` goes, `RUNNING` comes: any wake from here on asks for another poll.
+    /// A `Runnable` has its turn. `SCHEDULED` goes, `RUNNING` comes: any wake from here on asks for another poll. So many
+    /// references are counted in advance, if there is to be a poll.
     #[inline]
-    pub(super) fn start(&self) -> Start {
+    pub(super) fn start(&self, in_advance: usize) -> Start {
         self.update(|now| {
             if now.is(RUNNING | COMPLETE) {
                 let next = now.fewer(1);
@@ -217,19 +220,19 @@ impl State {
                 };
                 return (next, owed);
             }
-            let owed = if now.is(CANCELLED) {
-                Start::Cancel
-            } else {
-                Start::Poll
-            };
-            (now.without(SCHEDULED).with(RUNNING), owed)
+            let next = now.without(SCHEDULED).with(RUNNING);
+            if now.is(CANCELLED) {
+                return (next, Start::Cancel);
+            }
+            (next.more(in_advance), Start::Poll)
         })
     }
 
-    /// The poll returned `Pending`.
+    /// The poll returned `Pending`, and gives back the references that were counted in advance and are `spare`.
     #[inline]
-    pub(super) fn pause(&self) -> Pause {
+    pub(super) fn pause(&self, spare: usize) -> Pause {
         self.update(|now| {
+            let now = now.fewer(spare);
             if now.is(CANCELLED) {
                 return (now, Pause::Cancel);
             }
@@ -385,12 +388,13 @@ impl State {
         })
     }
 
-    /// One more reference.
+    /// So many references more.
     #[inline]
-    pub(super) fn acquire(&self) {
+    pub(super) fn acquire(&self, references: usize) {
         // ORDERING: Relaxed, as for Arc: the new reference comes from one that exists, and whatever hands it to
         // another thread orders it.
-        check_overflow(self.0.fetch_add(REFERENCE, Ordering::Relaxed));
+        let before = self.0.fetch_add(references * REFERENCE, Ordering::Relaxed);
+        check_overflow(before);
     }
 
     /// So many references fewer; true if they were the last and the caller must deallocate.
@@ -437,6 +441,7 @@ impl State {
     }
 }
 
+#[inline]
 fn check_overflow(word: usize) {
     if word > MAX_REFERENCES {
         std::process::abort();

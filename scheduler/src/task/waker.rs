@@ -3,6 +3,7 @@
 //! One table serves every task, so that [`Waker::will_wake`](std::task::Waker::will_wake) compares nothing but the task.
 
 use super::cell::{self, Header};
+use super::polling;
 use super::state::Wake;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable};
@@ -43,7 +44,9 @@ unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the waker that is being cloned keeps the task alive.
     unsafe {
         let task = task(data);
-        task.as_ref().state.acquire();
+        if !polling::take(task) {
+            task.as_ref().state.acquire(1);
+        }
         raw(task)
     }
 }
@@ -73,6 +76,11 @@ unsafe fn wake_by_ref(data: *const ()) {
 }
 
 unsafe fn drop(data: *const ()) {
-    // SAFETY: the waker's reference is given back, and the waker is gone.
-    unsafe { cell::release(task(data), 1) }
+    // SAFETY: the waker's reference is given back, or left to the poll that will do so, and the waker is gone.
+    unsafe {
+        let task = task(data);
+        if !polling::leave(task) {
+            cell::release(task, 1);
+        }
+    }
 }
