@@ -10,8 +10,7 @@
 //!
 //! The position is ahead of the reader by what lies unread in the buffers. Whatever depends on the position (a write, a
 //! seek) first moves it back; so does what changes the file elsewhere (a write at a position, a new length), for what was
-//! read may be so no longer. What can't be sought in, such as a terminal or a named pipe, has no position: there a write leaves
-//! what is unread to the reader.
+//! read may be so no longer. What can't be sought in (a terminal, a named pipe) has no position: a write leaves what is unread.
 //!
 //! # Two buffers
 //!
