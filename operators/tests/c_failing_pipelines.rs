@@ -228,3 +228,59 @@ fn c01_a_restored_mark_with_nothing_before_it_leaves_at_once() {
     second.tick();
     assert_eq!(disk.written(), [vec![11, 12]], "the watermark is 33");
 }
+
+/// Panics when it is dropped, which is with what it is in.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("a grudge");
+    }
+}
+
+#[test]
+fn e02_an_operator_that_panics_when_dropped_hides_no_end_and_the_sink_cleans_up() {
+    for fails in [false, true] {
+        let (log, disk) = (Log::new(), Disk::new());
+        let grudge = Grudge;
+        let look = move |_: &u64| {
+            let _ = &grudge;
+        };
+        let job = Pipeline::source(log.reader()).inspect(look);
+        let life = Life::begin(job.sink(disk.sink()));
+        if fails {
+            disk.fail_next_write();
+        }
+        log.add(1);
+        log.end();
+        life.world.run();
+        match fails {
+            true => assert_eq!(life.fail(), "the sink failed: no space is left"),
+            false => assert_eq!(life.end().written, 1),
+        }
+        assert_eq!(disk.aborted(), fails);
+    }
+}
+
+#[test]
+fn e02_a_sink_that_panics_when_dropped_hides_no_end() {
+    for fails in [false, true] {
+        let (log, grudge) = (Log::new(), Grudge);
+        let write = move |_: u64| {
+            let _ = &grudge;
+            ready(if fails {
+                Err("no space is left")
+            } else {
+                Ok(())
+            })
+        };
+        let life = Life::begin(Pipeline::source(log.reader()).sink(for_each(write)));
+        log.add(1);
+        log.end();
+        life.world.run();
+        match fails {
+            true => assert_eq!(life.fail(), "the sink failed: no space is left"),
+            false => assert_eq!(life.end().written, 1),
+        }
+    }
+}

@@ -74,12 +74,13 @@ where
             outcome.await
         };
         let outcome = outcome.unwrap_or_else(|message| Err(self.panicked(message)));
-        // Whoever waits shall find that nothing goes on: the stages before the sink are told to end first.
-        drop((self.input, requests));
+        // Whoever waits shall find that nothing goes on: the stages before the sink are told to end first. A panic of a `drop` is
+        // not what they wait for.
+        let _ = caught(|| drop((self.input, requests)));
         if outcome.is_err() {
             let _ = Unwinding(pin!(self.sink.abort())).await;
         }
-        drop((self.sink, self.store));
+        let _ = caught(|| drop((self.sink, self.store)));
         let counts = Counts {
             written: self.tally.monitor().metrics().records_in,
             checkpoints: self.checkpoints,
