@@ -159,6 +159,46 @@ fn a_source_that_cannot_go_on_says_where() {
 }
 
 #[test]
+fn a_line_of_a_file_has_a_bound_whatever_its_end() {
+    let folder = Folder::new();
+    let path = folder.path("lines.txt");
+    for (text, is_line) in [
+        ("1234\n5", true),
+        ("1234\r\n5", true),
+        ("1234", true),
+        ("12345\n", false),
+        ("12345\r\n", false),
+        ("123456789", false),
+    ] {
+        fs::write(&path, text).unwrap();
+        let (world, disk) = (World::new(), Disk::new());
+        let lines = Pipeline::source(Lines::open(&path).longest_line(4));
+        match outcome(&mut start(&world, lines.sink(disk.sink())).unwrap()).unwrap() {
+            Ok(_) => assert!(is_line && disk.visible()[0] == "1234", "{text:?}"),
+            Err(error) => {
+                let told = format!(
+                    "cannot read line 1 of {}: it has more than 4 bytes: allow more with `longest_line`, or it is no text",
+                    path.display()
+                );
+                assert!(!is_line && error.to_string().contains(&told), "{error}");
+            }
+        }
+    }
+}
+
+/// What has no end has no lines, and is not taken into memory to find that out.
+#[cfg(unix)]
+#[test]
+fn what_has_no_lines_is_told() {
+    let world = World::new();
+    let job = Pipeline::source(Lines::open("/dev/zero")).sink(Disk::new().sink());
+    let ended = outcome(&mut start(&world, job).unwrap()).unwrap();
+    let error = ended.unwrap_err();
+    let told = "cannot read line 1 of /dev/zero: it has more than 1048576 bytes";
+    assert!(error.to_string().contains(told), "{error}");
+}
+
+#[test]
 fn e03_a_reader_that_panics_ends_the_job_with_its_message() {
     struct Broken;
     impl Reader for Broken {

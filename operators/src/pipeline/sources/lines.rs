@@ -1,15 +1,18 @@
 //! The lines of a text file.
 
+use super::line_buffer::{DEFAULT_LONGEST, NoLine};
 use super::reader::{ReadAhead, Reader, still_has};
 use crate::error::BoxError;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 /// The lines of a text file, without their ends, `\n` or `\r\n`.
 ///
-/// A last line needs no end. Bytes that are no UTF-8 end the pipeline with an error that names the line.
+/// A last line needs no end. Bytes that are no UTF-8 end the pipeline with an error that names the line, and so does a line of more than
+/// 1 MiB, unless [`longest_line`](ReadAhead::longest_line) allows it: what has no lines, such as a device, would else fill the memory.
 ///
 /// # Examples
 ///
@@ -30,6 +33,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub struct Lines {
     path: PathBuf,
+    longest: usize,
     file: Option<BufReader<File>>,
     position: LinesPosition,
 }
@@ -46,6 +50,7 @@ impl Lines {
     pub fn open(path: impl Into<PathBuf>) -> ReadAhead<Self> {
         ReadAhead::new(Self {
             path: path.into(),
+            longest: DEFAULT_LONGEST,
             file: None,
             position: LinesPosition::default(),
         })
@@ -59,6 +64,19 @@ impl Lines {
             file.seek(SeekFrom::Start(self.position.byte))?;
         }
         Ok(BufReader::new(file))
+    }
+
+    fn cannot_read(&self, why: impl Display) -> BoxError {
+        let (number, path) = (self.position.lines + 1, self.path.display());
+        format!("cannot read line {number} of {path}: {why}").into()
+    }
+}
+
+impl ReadAhead<Lines> {
+    /// A line of more bytes than this, its end aside, ends the pipeline. 1 MiB by default.
+    #[must_use]
+    pub fn longest_line(self, bytes: usize) -> Self {
+        self.with_reader(|lines| lines.longest = bytes)
     }
 }
 
@@ -78,25 +96,23 @@ impl Reader for Lines {
         let Some(file) = &mut self.file else {
             return Ok(None);
         };
-        let mut line = String::new();
-        let read = file.read_line(&mut line).map_err(|error| {
-            let number = self.position.lines + 1;
-            format!(
-                "cannot read line {number} of {}: {error}",
-                self.path.display()
-            )
-        })?;
+        let mut line = Vec::new();
+        // One byte too many, or the longest end.
+        let most = (self.longest as u64).saturating_add(2);
+        let read = file.take(most).read_until(b'\n', &mut line);
+        let read = read.map_err(|error| self.cannot_read(error))?;
         if read == 0 {
             return Ok(None);
         }
+        if line.pop_if(|last| *last == b'\n').is_some() {
+            line.pop_if(|last| *last == b'\r');
+        }
+        if line.len() > self.longest {
+            return Err(self.cannot_read(NoLine::TooLong(self.longest)));
+        }
+        let line = String::from_utf8(line).map_err(|_| self.cannot_read(NoLine::NotUtf8))?;
         self.position.byte += read as u64;
         self.position.lines += 1;
-        if line.ends_with('\n') {
-            line.pop();
-            if line.ends_with('\r') {
-                line.pop();
-            }
-        }
         Ok(Some((line, self.position.clone())))
     }
 

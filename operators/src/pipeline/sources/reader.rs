@@ -184,6 +184,14 @@ impl<R: Reader> ReadAhead<R> {
         }
     }
 
+    /// Changes the reader, which nothing has opened yet.
+    pub(super) fn with_reader(mut self, change: impl FnOnce(&mut R)) -> Self {
+        if let State::Unopened(reader) = &mut self.state {
+            change(reader);
+        }
+        self
+    }
+
     /// A job has ended.
     fn take(&mut self, batch: Batch<R>) {
         self.tray.take(&mut self.ready);
