@@ -38,6 +38,8 @@ mod truth;
 mod whole;
 
 mod example;
+#[path = "example/lives.rs"]
+mod lives;
 
 // The example's own calendar; and its protocol and errors, for `protocol` and `double`.
 #[allow(dead_code, reason = "the example has more use for it")]

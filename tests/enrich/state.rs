@@ -2,14 +2,11 @@
 //! alone.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Output;
 
 use crate::broken::assert_says;
 use crate::job::{Done, Job, data, failure, files};
+use crate::lives::{live, newest};
 use crate::whole::sorted;
 
 const KILLS: u64 = 10;
@@ -19,9 +16,6 @@ const ROWS: &str = "3000";
 
 /// Eight rows in 20 ms: a life of some checkpoints does a few dozen.
 const SLOWLY: [&str; 4] = ["--capacity", "8", "--delay", "20ms"];
-
-/// Long enough for a loaded machine, short enough to tell that a run hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn c04_killed_again_and_again_a_run_writes_what_one_does_that_is_left_alone() {
@@ -148,34 +142,12 @@ fn with_state_of(other: &Job, job: Job) -> Job {
 
 /// Starts it, and kills it when it has made some checkpoints, more in each life.
 fn live_and_be_killed(job: &Job, life: u64) {
-    let enough = newest(&job.path("state")) + 10 + life;
-    let begin = Instant::now();
+    let state = job.path("state");
+    let enough = newest(&state) + 10 + life;
     let mut command = job.command();
-    command
-        .args(SLOWLY)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut process = command.spawn().unwrap();
-    while newest(&job.path("state")) < enough {
-        assert!(begin.elapsed() < PATIENCE, "it makes no checkpoints");
-        assert!(process.try_wait().unwrap().is_none(), "it ends by itself");
-        thread::sleep(Duration::from_millis(1));
-    }
-    process.kill().unwrap();
-    assert_eq!(process.wait().unwrap().signal(), Some(9));
-}
-
-/// The number of the newest checkpoint.
-fn newest(state: &Path) -> u64 {
-    let number = |path: PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix("checkpoint-")?.parse().ok()
-    };
-    files(state)
-        .into_iter()
-        .filter_map(number)
-        .max()
-        .unwrap_or(0)
+    command.args(SLOWLY);
+    let is_killed = live(command, || newest(&state) >= enough);
+    assert!(is_killed, "it ends by itself");
 }
 
 fn run(job: &Job) -> Output {
