@@ -4,15 +4,16 @@ mod kit;
 
 use futures_lite::future::block_on;
 use kit::gate::{Gate, Write};
-use kit::jobs::{Disk, DiskSink, Log};
+use kit::jobs::{Disk, DiskSink, Log, start};
 use kit::lives::{Life, Step, steps};
 use kit::{Refused, World, ms};
 use peu_operators::pipeline::{
-    Host, Job, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink, Watermarks,
-    Windows, iterate, side_output,
+    Host, Job, JsonLines, Keyed, Operator, Pipeline, PipelineError, Side, SideOutput, Sink,
+    Watermarks, Windows, iterate, side_output,
 };
 use peu_operators::{AsyncOptions, EventTime};
 use proptest::prelude::*;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
 use std::future::pending;
 use std::path::PathBuf;
@@ -287,6 +288,73 @@ fn a_side_sink_whose_write_hangs_is_told_to_clean_up_when_the_main_one_fails() {
     lasting.pass(&life, 200);
     assert_eq!(life.fail(), "the sink failed: no space is left");
     assert!(lasting.disk.aborted() && lasting.late.aborted());
+}
+
+/// Nothing of the job has run by then: it would find no one else to clean up.
+#[test]
+fn where_the_side_sink_does_not_open_the_main_one_cleans_up() {
+    let (log, disk) = (Log::<Record>::new(), Disk::new());
+    let (late, late_records) = side_output();
+    let job = keyed(&log)
+        .aggregate(Windows::tumbling(ms(10)), Vec::push, late)
+        .map(|window| window.value)
+        .sink(disk.sink())
+        .side_sink(late_records, JsonLines::create("no/such/folder/late.jsonl"));
+    let error = start(&World::new(), job).err().unwrap().to_string();
+    assert!(error.contains("no/such/folder/late.jsonl.part"), "{error}");
+    assert_eq!((disk.opened(), disk.aborted()), (1, true));
+}
+
+/// Writes two numbers, and reads one of them.
+#[derive(Clone)]
+struct Forgetful(u64);
+
+impl Serialize for Forgetful {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.0, self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Forgetful {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+#[test]
+fn c07_records_of_another_form_that_wait_at_the_side_are_refused_and_named() {
+    let (log, disk, late_disk, gate) = (Log::new(), Disk::new(), Disk::new(), Gate::open());
+    let folder = tempfile::tempdir().unwrap();
+    let job = || {
+        let (late, late_records) = side_output();
+        Pipeline::source(log.reader())
+            .event_time(
+                |time: &i64| EventTime::from_millis(*time),
+                Watermarks::ascending().every(ms(0)),
+            )
+            .map(|time| Forgetful(time as u64))
+            .key_by(|_| 0)
+            .aggregate(
+                Windows::tumbling(ms(10)),
+                |count: &mut u64, _: Forgetful| *count += 1,
+                late,
+            )
+            .map(|window| window.value)
+            .sink(disk.sink())
+            .side_sink(late_records, gate.sink(&late_disk))
+            .checkpoint(Life::checkpoints(), folder.path())
+    };
+    gate.set(false);
+    let life = Life::begin(job());
+    for time in [100, 200, 1] {
+        log.add(time);
+        life.tick();
+    }
+    life.checkpoint();
+    life.crash();
+    let error = start(&World::new(), job()).err().unwrap().to_string();
+    let told = "cannot go on with the records at its side, of side_output::Forgetful, that a checkpoint holds: 1 of its 3 bytes are left over";
+    assert!(error.contains(told), "{error}");
 }
 
 /// Its writes fail, and it can't clean up.

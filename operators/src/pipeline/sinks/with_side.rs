@@ -3,6 +3,7 @@
 use crate::error::BoxError;
 use crate::metrics::Monitor;
 use crate::panics::caught;
+use crate::pipeline::checkpoint::read;
 use crate::pipeline::drive::Unwinding;
 use crate::pipeline::host::Host;
 use crate::pipeline::metrics::{OperatorMonitor, Tally};
@@ -81,13 +82,18 @@ where
             .into());
         }
         if let Some(restored) = restored {
-            self.side.hold(postcard::from_bytes(&restored.waiting)?);
+            self.side.restore(&restored.waiting)?;
         }
         let main = self.main.open(host, restored.map(|both| &both.main));
         main.await.map_err(Into::into)?;
         let side = self.side.sink();
-        let side = side.open(host, restored.map(|both| &both.side));
-        side.await.map_err(Into::into)
+        let side = side.open(host, restored.map(|both| &both.side)).await;
+        let side: Result<(), BoxError> = side.map_err(Into::into);
+        if side.is_err() {
+            // The job does not begin, and so nobody tells it to.
+            self.main.abort().await;
+        }
+        side
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -258,6 +264,18 @@ impl<S: Sink<T>, T: Send + 'static> AtSide<S, T> {
             let _ = caught(|| drop(write));
             self.sink = home.try_recv().ok().flatten();
         }
+    }
+
+    fn restore(&mut self, waiting: &[u8]) -> Result<(), BoxError>
+    where
+        T: DeserializeOwned,
+    {
+        let waiting = read(waiting).map_err(|error| {
+            let item = name_of::<T>();
+            format!("cannot go on with the records at its side, of {item}, that a checkpoint holds: {error}")
+        })?;
+        self.hold(waiting);
+        Ok(())
     }
 
     fn hold(&mut self, waiting: VecDeque<T>) {
