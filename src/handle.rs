@@ -60,7 +60,7 @@ impl Handle {
     /// Starts a task. It runs whether or not its handle is awaited; dropping the handle detaches it. After the runtime has ended it
     /// is cancelled at once.
     ///
-    /// Costs one allocation.
+    /// Costs one allocation, or none on a worker that has the memory of a task of the same size: see the scheduler's `Handle::spawn`.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,

@@ -69,8 +69,27 @@ fn the_counter_counts() {
     assert_eq!(bytes(), before.1);
 }
 
+/// A task is one allocation, and a worker has it once: what it gets back it uses again.
 #[test]
-fn a_task_is_one_allocation() {
+fn a_task_is_one_allocation_or_none() {
+    /// Fewer than a worker keeps, and than its ring holds.
+    const BURST: usize = 200;
+    async fn burst<const BYTES: usize>() -> usize {
+        let before = allocations();
+        let mut tasks = Vec::with_capacity(BURST);
+        tasks.extend((0..BURST).map(|_| {
+            let future = [1_u8; BYTES];
+            peu::spawn(async move {
+                peu::task::yield_now().await;
+                std::hint::black_box(future);
+            })
+        }));
+        for task in tasks {
+            task.await.unwrap();
+        }
+        // The vector is the other one.
+        allocations() - before - 1
+    }
     let count = on_worker(async {
         let mut rounds = Rounds::default();
         while rounds.another() {
@@ -78,7 +97,11 @@ fn a_task_is_one_allocation() {
         }
         rounds.allocations()
     });
-    assert_eq!(count, ROUNDS);
+    assert_eq!(count, 0);
+    let bursts = on_worker(async { [burst::<8>().await, burst::<8>().await] });
+    assert_eq!(bursts, [BURST, 0]);
+    let large = on_worker(async { [burst::<600>().await, burst::<600>().await] });
+    assert_eq!(large, [BURST, BURST]);
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Blocking {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (runnable, handle) = task::spawn(Job(Some(job)), self.clone());
+        let (runnable, handle) = task::spawn(Job(Some(job)), self);
         self.schedule(runnable);
         self.staff();
         handle

@@ -54,7 +54,8 @@ impl Handle {
     ///
     /// After the scheduler has shut down, the future is dropped at once and the handle says cancelled.
     ///
-    /// Costs one allocation. From a worker of the same scheduler: no lock but the shard of the task list, no system
+    /// Costs one allocation. From a worker of the same scheduler none, while it has the memory of a task of the same size that ended there (it keeps up to 256 of
+    /// 512 bytes at most), no lock but the shard of the task list, no system
     /// call unless a sleeping sibling is worth waking; from elsewhere: a push to the shared queue, and a wake if
     /// everybody sleeps.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
@@ -64,12 +65,12 @@ impl Handle {
     {
         match &self.flavor {
             Flavor::Stealing(shared) => {
-                let (task, handle) = task::spawn(future, shared.clone());
+                let (task, handle) = task::spawn(future, shared);
                 shared.schedule_fresh(task);
                 handle
             }
             Flavor::Local(shared) => {
-                let (task, handle) = task::spawn(future, shared.clone());
+                let (task, handle) = task::spawn(future, shared);
                 shared.schedule(task);
                 handle
             }

@@ -135,7 +135,7 @@ impl LocalScheduler {
     {
         // SAFETY: `self` is not Send, so this is its thread, the only one on which its tasks are run (`run_tasks` needs
         // `self`) and on which `may_drop_here` is true.
-        let (task, handle) = unsafe { task::spawn_local(future, self.shared.clone()) };
+        let (task, handle) = unsafe { task::spawn_local(future, &self.shared) };
         self.shared.schedule(task);
         handle
     }

@@ -12,7 +12,7 @@ use crate::metrics::Stats;
 use crate::park::Parker;
 use crate::ring::Thief;
 use crate::sync::{Arc, AtomicBool, Ordering, fence, twin};
-use crate::task::{Header, Owned, Runnable, Schedule};
+use crate::task::{Header, Owned, Runnable, Schedule, Stock};
 use crossbeam_utils::CachePadded;
 use std::time::{Duration, Instant};
 
@@ -202,5 +202,9 @@ unsafe impl Schedule for Shared {
 
     fn is_inside(&self) -> bool {
         context::with_worker(self, |worker| worker.is_some())
+    }
+
+    fn with_stock<R>(&self, f: impl FnOnce(Option<&Stock<Shared>>) -> R) -> R {
+        context::with_worker(self, |worker| f(worker.map(|worker| &worker.stock)))
     }
 }

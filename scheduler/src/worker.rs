@@ -7,7 +7,7 @@ use crate::metrics::Stats;
 use crate::ring::{CAPACITY, Owner};
 use crate::shared::{Remote, Shared};
 use crate::sync::{Arc, twin};
-use crate::task::{Header, Runnable};
+use crate::task::{Header, Runnable, Stock};
 use crate::turn::DRIVER_INTERVAL;
 use crate::watch::Watch;
 use std::cell::{Cell, RefCell};
@@ -25,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) lifo_streak: Cell<u32>,
     /// Memory for what comes out of the injector, between two visits there.
     pub(crate) batch: Cell<Vec<Runnable>>,
+    /// Cells for the tasks that are spawned here.
+    pub(crate) stock: Stock<Shared>,
     /// Polls since the start, for what is due every so many of them.
     pub(crate) polls: Cell<u32>,
     /// Polls until the next look at the driver.
@@ -50,6 +52,7 @@ impl Worker {
             meter: RefCell::new(Meter::new(now)),
             lifo_streak: Cell::new(0),
             batch: Cell::default(),
+            stock: Stock::new(),
             polls: Cell::new(0),
             until_glance: Cell::new(DRIVER_INTERVAL),
             fresh: Cell::new(0),

@@ -9,15 +9,17 @@ use super::owned::Links;
 use super::polling::{self, IN_ADVANCE};
 use super::runnable::Runnable;
 use super::state::{Complete, Pause, Start, State};
+use super::stock::{Blank, Stock};
 use super::{Schedule, waker};
 use crate::sync::{Arc, UnsafeCell, twin};
+use std::alloc::Layout;
 use std::any::Any;
 use std::future::Future;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
 
 /// What a task ended with, as it lies in the cell.
@@ -50,6 +52,14 @@ union Stage<F: Future> {
     outcome: ManuallyDrop<Outcome<F::Output>>,
 }
 
+impl<F: Future> Stage<F> {
+    fn of(future: F) -> UnsafeCell<Stage<F>> {
+        UnsafeCell::new(Stage {
+            future: ManuallyDrop::new(future),
+        })
+    }
+}
+
 /// What needs the types. Every function wants a pointer to a live cell of its own types; what else it wants is said here.
 pub(crate) struct Vtable {
     /// Runs a `Runnable`, whose reference it takes.
@@ -67,44 +77,48 @@ pub(crate) struct Vtable {
     pub(super) is_inside: unsafe fn(NonNull<Header>) -> bool,
     /// [`Schedule::may_drop_here`].
     pub(super) may_drop_here: unsafe fn(NonNull<Header>) -> bool,
-    /// Frees the memory. The caller gave back the last reference.
+    /// Frees the memory, or keeps it for the next task. The caller gave back the last reference.
     pub(super) deallocate: unsafe fn(NonNull<Header>),
 }
 
-/// Allocates a task in its first state, with three references that belong to the caller. Its id is not its own yet.
-pub(super) fn allocate<F: Future, S: Schedule>(future: F, scheduler: Arc<S>) -> NonNull<Header> {
-    let cell = Box::new(Cell {
-        header: Header {
-            state: State::new(),
-            vtable: &Cell::<F, S>::VTABLE,
-            links: UnsafeCell::new(Links::new()),
-            id: Id::new(NonZeroU64::MAX),
-            join_waker: UnsafeCell::new(MaybeUninit::uninit()),
-        },
-        scheduler,
-        stage: UnsafeCell::new(Stage {
-            future: ManuallyDrop::new(future),
-        }),
-    });
-    NonNull::from(Box::leak(cell)).cast()
+/// A task in its first state, with three references that belong to the caller, in a cell that this thread has kept or in a
+/// new one. Its id is not its own yet.
+pub(super) fn allocate<F: Future, S: Schedule>(future: F, scheduler: &Arc<S>) -> NonNull<Header> {
+    let header = Header {
+        state: State::new(),
+        vtable: &Cell::<F, S>::VTABLE,
+        links: UnsafeCell::new(Links::new()),
+        id: Id::new(NonZeroU64::MAX),
+        join_waker: UnsafeCell::new(MaybeUninit::uninit()),
+    };
+    let stage = Stage::of(future);
+    let layout = Layout::new::<Cell<F, S>>();
+    let kept = match Stock::<S>::keeps(layout) {
+        true => scheduler.with_stock(|stock| stock?.take(layout)),
+        false => None,
+    };
+    let Some(blank) = kept else {
+        let cell = Box::new(Cell {
+            header,
+            scheduler: Arc::clone(scheduler),
+            stage,
+        });
+        return NonNull::from(Box::leak(cell)).cast();
+    };
+    const { assert!(offset_of!(Cell<F, S>, scheduler) == offset_of!(Blank<S>, scheduler)) };
+    let cell = blank.cast::<Cell<F, S>>();
+    // SAFETY: memory of this layout, ours alone, in which all is gone but the scheduler: a reference to the same one.
+    unsafe {
+        (&raw mut (*cell.as_ptr()).header).write(header);
+        (&raw mut (*cell.as_ptr()).stage).write(stage);
+    }
+    cell.cast()
 }
 
 /// How many bytes a task of these types takes.
 #[cfg(test)]
 pub(super) const fn bytes<F: Future, S>() -> usize {
     size_of::<Cell<F, S>>()
-}
-
-/// The scheduler of a task that `allocate::<_, S>` made.
-///
-/// # Safety
-///
-/// The task was allocated with these types and stays alive for `'a`.
-pub(super) unsafe fn scheduler<'a, F: Future + 'a, S: Schedule>(
-    task: NonNull<Header>,
-) -> &'a Arc<S> {
-    // SAFETY: as the caller promises.
-    unsafe { &Cell::<F, S>::of(task).scheduler }
 }
 
 /// Gives back `references` of the caller's, and the memory with the last of all.
@@ -349,9 +363,26 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             header.state.load().is_complete(),
             "a task that is not complete is freed"
         );
-        // SAFETY: it came from a Box of this type, and the last reference is gone. The stage and the join waker's slot
-        // are empty (a task is complete before the list lets it go), and neither would be dropped here anyway.
-        drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });
+        let cell = task.cast::<Self>();
+        let layout = Layout::new::<Self>();
+        // SAFETY: it came from a Box of this type, and the last reference is gone, so it is ours alone. The stage and the join
+        // waker's slot are empty (a task is complete before the list lets it go), so that dropping them here, which is for
+        // models' sake, runs nothing; the scheduler stays in the cell.
+        unsafe {
+            let keep = |stock: Option<&Stock<S>>| {
+                let Some(stock) = stock.filter(|stock| stock.has_room()) else {
+                    return false;
+                };
+                ptr::drop_in_place(&raw mut (*cell.as_ptr()).header);
+                ptr::drop_in_place(&raw mut (*cell.as_ptr()).stage);
+                stock.put(cell.cast(), layout);
+                true
+            };
+            let scheduler = &raw const (*cell.as_ptr()).scheduler;
+            if !Stock::<S>::keeps(layout) || !S::with_stock(&*scheduler, keep) {
+                drop(Box::from_raw(cell.as_ptr()));
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Tasks: futures that a scheduler runs, and the handles on them.
 //!
 //! A task is **one allocation**: a state word, a table of functions, its place in the list of the runtime's tasks, its
-//! number, who waits for it, its scheduler, and room for the future, which the result takes over. Everybody who has to
+//! number, who waits for it, its scheduler, and room for the future, which the result takes over. A worker keeps some of those whose tasks are gone
+//! for the next (`stock.rs`). Everybody who has to
 //! do with a task (a queue, a waker, the [`JoinHandle`], the list) holds one pointer to it and a reference in its count.
 //!
 //! # Who may touch what
@@ -40,6 +41,7 @@ mod owned;
 mod polling;
 mod runnable;
 mod state;
+mod stock;
 #[cfg(any(test, loom, shuttle))]
 #[cfg_attr(
     not(any(loom, shuttle)),
@@ -62,6 +64,7 @@ pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub(crate) use owned::Owned;
 pub(crate) use runnable::Runnable;
+pub(crate) use stock::Stock;
 
 use crate::sync::Arc;
 use std::future::Future;
@@ -71,8 +74,9 @@ use std::future::Future;
 /// # Safety
 ///
 /// [`is_inside`](Schedule::is_inside) and [`may_drop_here`](Schedule::may_drop_here) must tell the truth: the one keeps
-/// memory from being freed too early, the other a future from being dropped on a thread that it must not be seen by.
-pub(crate) unsafe trait Schedule: Send + Sync + 'static {
+/// memory from being freed too early, the other a future from being dropped on a thread that it must not be seen by. A [stock](Schedule::with_stock)
+/// is given out for one scheduler only.
+pub(crate) unsafe trait Schedule: Send + Sync + Sized + 'static {
     /// The task was woken, or is to be cancelled, and must be run once. A scheduler that is closed drops it.
     fn schedule(&self, task: Runnable);
 
@@ -92,13 +96,19 @@ pub(crate) unsafe trait Schedule: Send + Sync + 'static {
     fn is_inside(&self) -> bool {
         false
     }
+
+    /// Calls `f` with the cells that the calling thread keeps for this scheduler's tasks, if it does. No other thread has
+    /// them meanwhile, and `f` calls nothing of a user's.
+    fn with_stock<R>(&self, f: impl FnOnce(Option<&Stock<Self>>) -> R) -> R {
+        f(None)
+    }
 }
 
 /// Makes a task of a future. The caller hands the [`Runnable`] to the scheduler's queue.
 ///
 /// When the list is closed the task is cancelled before this returns: the future is dropped, the handle says "cancelled",
 /// and the `Runnable` does nothing.
-pub(crate) fn spawn<F, S>(future: F, scheduler: Arc<S>) -> (Runnable, JoinHandle<F::Output>)
+pub(crate) fn spawn<F, S>(future: F, scheduler: &Arc<S>) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -116,7 +126,7 @@ where
 /// [`may_drop_here`](Schedule::may_drop_here) is true on that thread only.
 pub(crate) unsafe fn spawn_local<F, S>(
     future: F,
-    scheduler: Arc<S>,
+    scheduler: &Arc<S>,
 ) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + 'static,
@@ -128,7 +138,7 @@ where
     // (with JOIN_HANDLE set), each used once here. Nobody else knows the task before `bind`. If the list is closed, its
     // reference is still ours and so is the future; we are on the thread that may drop it.
     unsafe {
-        if !cell::scheduler::<F, S>(task).owned().bind(task) {
+        if !scheduler.owned().bind(task) {
             cancel_unborn(task);
         }
         (Runnable::from_raw(task), JoinHandle::new(task))

@@ -54,7 +54,7 @@ impl TestScheduler {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (task, handle) = super::spawn(future, self.0.clone());
+        let (task, handle) = super::spawn(future, &self.0);
         self.0.schedule(task);
         handle
     }
@@ -67,7 +67,7 @@ impl TestScheduler {
     {
         assert!(self.0.home.is_some() && self.0.may_drop_here());
         // SAFETY: the scheduler's thread is this one, and `run_one` checks it too.
-        let (task, handle) = unsafe { super::spawn_local(future, self.0.clone()) };
+        let (task, handle) = unsafe { super::spawn_local(future, &self.0) };
         self.0.schedule(task);
         handle
     }
