@@ -28,7 +28,8 @@ pub struct BatchOptions<T> {
 pub(crate) type Size<T> = dyn Fn(&T) -> u64 + Send + Sync;
 
 impl<T: 'static> BatchOptions<T> {
-    /// A batch is asked for when it has `count` records, or when its first has waited for `age`, whichever comes first.
+    /// A batch is asked for when it has `count` records, or when its first has waited for `age`, whichever comes first. The end of a
+    /// stage's input is no reason: the last batch waits for its age, for ever if no clock gets there.
     ///
     /// A stage should have a capacity of at least `count`, better of several times as much: what waits in a batch takes
     /// a place, so a smaller stage always waits for the age.

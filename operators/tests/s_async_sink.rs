@@ -13,6 +13,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 type Answer = Result<Vec<Result<(), Refused>>, Refused>;
 
@@ -588,6 +589,24 @@ fn a_stage_with_the_name_of_the_sink_is_refused() {
         "{error:?}"
     );
     assert_eq!(log.polls(), 0);
+}
+
+/// As those of a stage: a delay that no clock gets to lasts until the input ends.
+#[test]
+fn s03_the_end_of_the_input_ends_back_offs_that_no_clock_ends() {
+    let options = pairs().retry(Retry::fixed(Duration::MAX).max_retries(3));
+    let mut process = Process::new(options);
+    process.push([1, 2]);
+    process.refuse(0, &[1]);
+    process.advance(1_000_000);
+    assert_eq!(process.service.made(), [[1, 2]]);
+    process.end_input();
+    assert_eq!(process.service.made()[1..], [[1]]);
+    process.refuse(1, &[1]);
+    assert_eq!(process.service.made()[2..], [[1]], "also from then on");
+    assert!(process.is_running());
+    process.complete(2);
+    assert_eq!(process.end().unwrap().written, 2);
 }
 
 /// A request without an answer, whose `drop` panics.

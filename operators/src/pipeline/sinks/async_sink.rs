@@ -104,7 +104,7 @@ pub struct AsyncSink<T> {
 /// What failed in one request, and returns together.
 struct BackOff<T> {
     entries: Vec<Entry<T>>,
-    /// None: no clock ever gets there.
+    /// None: no clock ever gets there, so it is over when all is flushed.
     until: Option<Instant>,
 }
 
@@ -192,7 +192,10 @@ impl<T: Keepable + Sync> AsyncSink<T> {
         for place in self.requests.expired(now) {
             self.time_out(place)?;
         }
-        let is_over = |back_off: &mut BackOff<T>| back_off.until.is_some_and(|until| until <= now);
+        let is_over = |back_off: &mut BackOff<T>| match back_off.until {
+            Some(until) => until <= now,
+            None => self.is_flushing,
+        };
         for back_off in self.back_offs.extract_if(.., is_over) {
             for entry in back_off.entries {
                 self.buffer.put(entry);
@@ -301,6 +304,10 @@ impl<T: Keepable + Sync> AsyncSink<T> {
         }
         if !again.is_empty() {
             let until = self.alarm().after(longest);
+            if until.is_none() {
+                // While all is flushed it is over at once.
+                self.signals.raise(TIMER);
+            }
             self.back_offs.push(BackOff {
                 entries: again,
                 until,
@@ -458,6 +465,7 @@ impl<T: Keepable + Sync> Sink<T> for AsyncSink<T> {
     async fn prepare(&mut self, is_last: bool) -> Result<Unwritten<T>, StageError> {
         self.is_flushing = is_last;
         if is_last {
+            self.has_changed = true;
             let flushed = poll_fn(|cx| match self.turn(cx) {
                 Ok(()) if !self.is_drained() => Poll::Pending,
                 outcome => Poll::Ready(outcome),
