@@ -61,25 +61,39 @@ fn is_missing(value: &str) -> bool {
 }
 
 fn clock(value: &str) -> Option<String> {
-    match value.split_once(':') {
-        Some((hours, minutes)) if minutes.len() == 2 => number(&format!("{hours}{minutes}")),
-        Some(_) => None,
-        None => number(value),
-    }
+    let Some((hours, minutes)) = value.split_once(':') else {
+        return number(value);
+    };
+    let is_clock = are_digits(hours) && are_digits(minutes) && minutes.len() == 2;
+    is_clock.then(|| number(&format!("{hours}{minutes}")))?
 }
 
-/// A whole number without a sign that says nothing, leading zeros, or thousands set apart.
+/// A whole number without a sign that says nothing, leading zeros, or thousands set apart. What else has a comma may be a fraction.
 fn number(value: &str) -> Option<String> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    let digits = whole.strip_prefix('+').unwrap_or(whole);
+    let (sign, digits) = match whole.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", whole.strip_prefix('+').unwrap_or(whole)),
+    };
     let digits = match digits.split_once(',') {
-        Some((thousands, rest)) if rest.len() == 3 => format!("{thousands}{rest}"),
-        Some(_) => return None,
+        Some((thousands, rest)) => {
+            let are_apart = (1..=3).contains(&thousands.len()) && rest.len() == 3;
+            let is_number = are_apart && !thousands.starts_with('0');
+            is_number.then(|| format!("{thousands}{rest}"))?
+        }
         None => digits.to_owned(),
     };
     let is_whole = fraction.bytes().all(|digit| digit == b'0');
-    let number: i64 = digits.parse().ok().filter(|_| is_whole)?;
+    let is_number = is_whole && are_digits(&digits);
+    let number: i64 = format!("{sign}{digits}")
+        .parse()
+        .ok()
+        .filter(|_| is_number)?;
     Some(number.to_string())
+}
+
+fn are_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn hour(value: &str) -> String {
