@@ -3,13 +3,10 @@
 //! There is no global reactor. A runtime enters its reactor on each of its threads, a host around the code that needs it.
 
 use crate::Reactor;
-use std::cell::RefCell;
+use crate::handle::{Handle, Stay};
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-
-thread_local! {
-    static CURRENT: RefCell<Option<Reactor>> = const { RefCell::new(None) };
-}
 
 impl Reactor {
     /// Makes this the current reactor of this thread until the guard is dropped, which restores the previous one.
@@ -33,14 +30,14 @@ impl Reactor {
     /// ```
     pub fn enter(&self) -> Entered<'_> {
         Entered {
-            previous: CURRENT.replace(Some(self.clone())),
+            previous: self.handle().enter(),
             of: PhantomData,
         }
     }
 
     /// The reactor that was entered last on this thread and not left.
     pub fn current() -> Option<Reactor> {
-        CURRENT.with_borrow(Clone::clone)
+        Handle::current().map(Reactor::from_handle)
     }
 
     /// The current reactor, for whoever can't do without.
@@ -64,19 +61,21 @@ impl Reactor {
 ///     scope.spawn(move || drop(entered));
 /// });
 /// ```
-#[derive(Debug)]
 #[must_use = "the reactor is left as soon as this is dropped"]
 pub struct Entered<'a> {
-    previous: Option<Reactor>,
+    previous: Stay,
     /// Borrows the reactor, and is neither `Send` nor `Sync`.
     of: PhantomData<(&'a Reactor, *const ())>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        // The one that leaves is dropped after the cell is released. A thread that is ending has no current reactor any
-        // more, and nothing to restore.
-        let left = CURRENT.try_with(|current| current.replace(self.previous.take()));
-        drop(left);
+        self.previous.restore();
+    }
+}
+
+impl fmt::Debug for Entered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entered").finish_non_exhaustive()
     }
 }

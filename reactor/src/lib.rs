@@ -59,6 +59,7 @@ mod deadline;
 mod error;
 mod events;
 pub mod file;
+mod handle;
 mod metrics;
 #[cfg(loom)]
 mod modelling;

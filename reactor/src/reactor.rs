@@ -5,6 +5,7 @@ use crate::deadline::Timers;
 use crate::error;
 use crate::events::{Event, Events, Key};
 use crate::file::Files;
+use crate::handle::Handle;
 use crate::metrics::{Counters, Metrics};
 use crate::os::{Alarm, Clock};
 use crate::park::Parking;
@@ -23,7 +24,7 @@ use std::task::Waker;
 /// [turns](Self::turn). A runtime does, or a host's own loop, or a thread that has nothing else to do.
 #[derive(Clone)]
 pub struct Reactor {
-    inner: Arc<Inner>,
+    handle: Handle,
 }
 
 /// What all handles share. No two of these locks are ever held together, but for a source's own, which is taken under
@@ -96,16 +97,24 @@ impl Reactor {
             metrics: Counters::default(),
         };
         Ok(Reactor {
-            inner: Arc::new(inner),
+            handle: Handle::new(inner),
         })
     }
 
     pub(crate) fn inner(&self) -> &Inner {
-        &self.inner
+        &self.handle
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) fn from_handle(handle: Handle) -> Reactor {
+        Reactor { handle }
     }
 
     pub(crate) fn is(&self, other: &Reactor) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        self.handle.is(&other.handle)
     }
 
     /// Makes the turn that sleeps return promptly, or the next one not sleep. Any thread may call it.
@@ -116,7 +125,7 @@ impl Reactor {
     /// # Cost
     /// One atomic operation; a syscall only if a turn sleeps, or a host [watches](Self::arm).
     pub fn unpark(&self) {
-        self.inner.unpark();
+        self.inner().unpark();
     }
 
     /// Prepares for waiting on the reactor's descriptor (its [`AsFd`]) in another event loop: from now until the next
@@ -144,12 +153,12 @@ impl Reactor {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn arm(&self) {
-        self.inner.watch_timers();
-        if !self.inner.parking.fall_asleep() {
-            self.inner.ring();
+        self.inner().watch_timers();
+        if !self.inner().parking.fall_asleep() {
+            self.inner().ring();
         }
-        if self.inner.submit_calls() {
-            self.inner.ring();
+        if self.inner().submit_calls() {
+            self.inner().ring();
         }
     }
 
@@ -158,7 +167,7 @@ impl Reactor {
     /// # Errors
     /// When the reactor was built without a place for such jobs, or that place refuses the job.
     pub fn offload(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        match &self.inner.offload {
+        match &self.inner().offload {
             Some(offload) => offload.offload(job),
             None => Err(error::no_threads()),
         }
@@ -166,7 +175,7 @@ impl Reactor {
 
     /// The same for a job that somebody was told is done.
     pub(crate) fn offload_mandatory(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        match &self.inner.offload {
+        match &self.inner().offload {
             Some(offload) => offload.offload_mandatory(job),
             None => Err(error::no_threads()),
         }
@@ -181,8 +190,8 @@ impl Reactor {
     /// Wakers, keys and handles that somebody keeps are harmless. To close again changes nothing, and does not wait for who
     /// is about to close.
     pub fn close(&self) {
-        self.inner.close_ring();
-        let events = self.inner.events.lock().close();
+        self.inner().close_ring();
+        let events = self.inner().events.lock().close();
         let (mut wakers, mut jobs, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         for event in events {
             match event {
@@ -191,28 +200,28 @@ impl Reactor {
                 Event::Operation(..) | Event::CallOnThread | Event::CallInRing(_) => {}
             }
         }
-        let runnable = std::mem::take(&mut *self.inner.runnable.lock());
-        self.inner.close_timers(&mut wakers);
-        self.inner.unpark();
-        self.inner.wake(&mut wakers);
-        jobs.into_iter().for_each(|job| self.inner.complete(job));
-        self.inner.tell_cancelled(calls);
+        let runnable = std::mem::take(&mut *self.inner().runnable.lock());
+        self.inner().close_timers(&mut wakers);
+        self.inner().unpark();
+        self.inner().wake(&mut wakers);
+        jobs.into_iter().for_each(|job| self.inner().complete(job));
+        self.inner().tell_cancelled(calls);
         drop(runnable);
     }
 
     /// Whether [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
-        self.inner.events.lock().is_closed()
+        self.inner().events.lock().is_closed()
     }
 
     /// How operations on regular files are done here, and what they have cost.
     pub fn files(&self) -> &Files {
-        &self.inner.files
+        &self.inner().files
     }
 
     /// What the reactor has done so far.
     pub fn metrics(&self) -> Metrics {
-        self.inner.metrics.snapshot()
+        self.inner().metrics.snapshot()
     }
 }
 
@@ -247,15 +256,15 @@ impl Inner {
 /// The descriptor of the OS's event queue, for waiting on it in another event loop: see [`Reactor::arm`].
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.registry.as_fd()
+        self.inner().registry.as_fd()
     }
 }
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
-            .field("pending", &self.inner.events.lock().len())
-            .field("timers", &self.inner.timer_count())
+            .field("pending", &self.inner().events.lock().len())
+            .field("timers", &self.inner().timer_count())
             .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,14 @@ pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 /// For numbers that order nothing. The standard one for models too, which would only get more interleavings of it.
 pub(crate) use std::sync::atomic::AtomicU64 as AtomicCount;
 
+/// For counts of references, as an `Arc` has them, which is the standard one for models too.
+pub(crate) use std::sync::atomic::AtomicUsize;
+
+#[cfg(loom)]
+pub(crate) use self::model::thread_local;
+#[cfg(not(loom))]
+pub(crate) use std::thread_local;
+
 /// Whether the calibration twin `name` is on: a build for models can break one named rule, to prove that its model sees
 /// it. Always `false` outside of models, where the compiler removes the branch.
 #[cfg(not(loom))]
@@ -30,6 +38,14 @@ pub(crate) fn twin(name: &str) -> bool {
 
 #[cfg(loom)]
 mod model {
+    /// loom's thread-locals with the standard one's `const`: it runs all threads of a model on one of the system's.
+    macro_rules! model_local {
+        (static $name:ident: $type:ty = const $value:block;) => {
+            loom::thread_local! { static $name: $type = $value; }
+        };
+    }
+    pub(crate) use model_local as thread_local;
+
     use loom::sync::{Mutex as Inner, MutexGuard};
 
     /// loom's mutex with the interface of `parking_lot`'s: no poisoning.
