@@ -186,6 +186,47 @@ fn a_line_of_a_file_has_a_bound_whatever_its_end() {
     }
 }
 
+/// Behind a quote that is not closed all that follows is one row.
+#[test]
+fn a_row_of_a_csv_file_has_a_bound() {
+    let folder = Folder::new();
+    let path = folder.path("rows.csv");
+    let long = |length: usize| format!("number,text\n1,one\n2,\"{}", "\n".repeat(length));
+    for (text, longest, written) in [
+        (long(90_000) + "\"\n3,three\n", 100_000, Some(3)),
+        (long(90_000), 100_000, Some(2)),
+        (long(200_000), 100_000, None),
+        (long(17 << 20), 16 << 20, None),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let (world, disk) = (World::new(), Disk::new());
+        let rows = CsvFile::<Row>::open(&path);
+        let rows = match longest {
+            100_000 => rows.longest_row(longest),
+            _ => rows,
+        };
+        let job = Pipeline::source(rows).sink(disk.sink());
+        match outcome(&mut start(&world, job).unwrap()).unwrap() {
+            Ok(report) => assert_eq!(Some(report.written), written),
+            Err(error) => {
+                let told = format!(
+                    "cannot read the row at line 3 of {}: it has more than {longest} bytes: allow more with `longest_row`, or a quote is not closed",
+                    path.display()
+                );
+                assert!(
+                    written.is_none() && error.to_string().contains(&told),
+                    "{error}"
+                );
+                let one = Row {
+                    number: 1,
+                    text: "one".to_owned(),
+                };
+                assert_eq!(disk.written(), [one]);
+            }
+        }
+    }
+}
+
 /// What has no end has no lines, and is not taken into memory to find that out.
 #[cfg(unix)]
 #[test]
