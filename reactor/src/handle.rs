@@ -58,9 +58,11 @@ thread_local! {
 
 impl Handle {
     pub(crate) fn new(inner: Inner) -> Handle {
-        let references = AtomicUsize::new(1);
-        let counted = Box::new(Counted { references, inner });
-        Handle(NonNull::from(Box::leak(counted)))
+        let counted = Counted {
+            references: AtomicUsize::new(1),
+            inner,
+        };
+        Handle(NonNull::from(Box::leak(Box::new(counted))))
     }
 
     pub(crate) fn is(&self, other: &Handle) -> bool {
