@@ -343,10 +343,15 @@ where
     /// load hang, those who find nothing from then on would else wait for it as well.
     fn refresh(self: &Arc<Self>, key: K, end: u64) {
         let mut state = self.join(key, None);
-        let mut end = (self.sleep_until)(self.start + Duration::from_nanos(end));
+        let shared = Arc::clone(self);
+        let mut sleep = None;
         (self.spawn)(Box::pin(poll_fn(move |cx| match state.poll(cx) {
             Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => end.as_mut().poll(cx),
+            Poll::Pending => {
+                let end = shared.start + Duration::from_nanos(end);
+                let sleep = sleep.get_or_insert_with(|| (shared.sleep_until)(end));
+                sleep.as_mut().poll(cx)
+            }
         })));
     }
 

@@ -288,6 +288,7 @@ fn l03_an_entry_is_loaded_ahead_of_its_end_while_it_is_served() {
     shelf.advance(1);
     assert_eq!(shelf.now(1), Some(Ok(Some(10))));
     assert_eq!(shelf.now(1), Some(Ok(Some(10))), "one load is enough");
+    assert_eq!(shelf.world.sleeps(), 0, "a look-up waits for no clock");
     shelf.world.run();
     assert_eq!(shelf.loads.live(), [1]);
     shelf.loads.answer(1, Answer::Output(11));
