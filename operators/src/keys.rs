@@ -173,11 +173,13 @@ where
         }
     }
 
-    /// A record no longer waits.
+    /// A record no longer waits. Places are in order, so that of one behind thousands is found at once.
     fn discount(&mut self, place: Place) {
         self.waiting -= 1;
-        let mut places = self.places.iter_mut();
-        if let Some((_, count)) = places.find(|(other, _)| *other == place) {
+        let found = self
+            .places
+            .binary_search_by_key(&place, |(place, _)| *place);
+        if let Some((_, count)) = found.ok().and_then(|at| self.places.get_mut(at)) {
             *count -= 1;
         }
         while self.places.front().is_some_and(|(_, count)| *count == 0) {
