@@ -59,7 +59,7 @@ enum At {
     Call,
     /// A record has passed, and is dropped with its future. Should that panic, it changes nothing any more.
     Drop,
-    /// The stage's books: a record whose request is waited for is entered.
+    /// The stage's clock and its books: a record's time is limited, or one whose request is waited for is entered.
     Entry,
 }
 
@@ -185,7 +185,10 @@ where
         let cx = &mut Context::from_waker(of_request);
         let mut stays = None;
         let mut take = |record, time| {
-            let deadline = timeout.and_then(|limit| self.alarm.after(limit));
+            let deadline = timeout.and_then(|limit| {
+                run.at = At::Entry;
+                self.alarm.after(limit)
+            });
             run.at = At::Call;
             let begun = run.begun.insert(Begun {
                 record,

@@ -289,20 +289,22 @@ impl Timer for Clockless {
     }
 }
 
-/// The clock is asked when a request has to be waited for, among records that are taken in together.
+/// The clock is asked when a record has a time limit, and when a request has to be waited for, among records that are taken in together.
 #[test]
 fn a_clock_that_panics_ends_the_stage_and_is_nobody_elses_panic() {
-    let world = World::new();
-    let wait = |_| pending::<Result<u64, Infallible>>();
-    let records = futures_lite::stream::iter(0_u64..3);
-    let options = AsyncOptions::unordered();
-    let stage = records.async_map(&Clockless(world.clone()), "wait", wait, options);
-    let mut out = Tap::new(stage);
-    world.run();
-    let error = out.next_now().unwrap().unwrap_err();
-    assert_eq!(error.record(), None);
-    assert!(matches!(error.cause(), Cause::Panicked(_)), "{error}");
-    assert!(out.is_over());
+    let options = AsyncOptions::unordered;
+    for options in [options(), options().timeout(ms(10))] {
+        let world = World::new();
+        let wait = |_| pending::<Result<u64, Infallible>>();
+        let records = futures_lite::stream::iter(0_u64..3);
+        let stage = records.async_map(&Clockless(world.clone()), "wait", wait, options);
+        let mut out = Tap::new(stage);
+        world.run();
+        let error = out.next_now().unwrap().unwrap_err();
+        assert_eq!(error.record(), None);
+        assert!(matches!(error.cause(), Cause::Panicked(_)), "{error}");
+        assert!(out.is_over());
+    }
 }
 
 #[test]
