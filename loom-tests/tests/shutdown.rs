@@ -74,6 +74,23 @@ fn a_task_in_a_worker_s_queue_against_the_end() {
     });
 }
 
+/// A task that rests for good, and one that waits behind it, at any moment of the end.
+#[test]
+fn a_task_that_comes_to_rest_against_the_end() {
+    model(|| {
+        let setting = Setting::new();
+        let workers = setting.start(1);
+        let (handle, token) = (workers.handle(), setting.token.clone());
+        drop(handle.spawn(async move {
+            let _held = token;
+            std::future::pending::<()>().await;
+        }));
+        drop(handle);
+        workers.shutdown();
+        setting.end();
+    });
+}
+
 /// Two workers, asleep in the driver and beside it, awake, or falling asleep: the end reaches both.
 #[test]
 fn two_sleepers_against_the_end() {

@@ -9,6 +9,7 @@
 //! twin: task-relaxed-transitions
 //! twin: task-references-late
 //! twin: task-reference-to-no-poll
+//! twin: owned-list-unlooked
 
 #![cfg(loom)]
 
@@ -297,10 +298,9 @@ fn two_cancellations() {
 }
 
 /// A spawn that races with the closing of the list ends cancelled or is cancelled by the closing; nothing is forgotten.
-#[test]
-fn spawning_against_a_shutdown() {
-    model(|| {
-        let scheduler = TestScheduler::new();
+fn spawning_against_a_shutdown(scheduler: fn() -> TestScheduler) {
+    model(move || {
+        let scheduler = scheduler();
         let world = World::new();
         let spawning = thread::spawn({
             let (scheduler, token) = (scheduler.clone(), Token::Future);
@@ -319,6 +319,60 @@ fn spawning_against_a_shutdown() {
             ((1, 0), 0, 1)
         );
     });
+}
+
+#[test]
+fn spawning_against_a_shutdown_listed_at_once() {
+    spawning_against_a_shutdown(TestScheduler::new);
+}
+
+#[test]
+fn spawning_against_a_shutdown_listed_at_rest() {
+    spawning_against_a_shutdown(TestScheduler::listing_at_rest);
+}
+
+/// The end of the first poll, which lists the task, against the closing of the list, and against a wake that comes first: a task that is at rest is in the
+/// list or dropped.
+fn coming_to_rest_against_a_shutdown(wakes_itself: bool) {
+    model(move || {
+        let scheduler = TestScheduler::listing_at_rest();
+        let world = World::new();
+        let running = thread::spawn({
+            let (scheduler, token) = (scheduler.clone(), Token::Future);
+            move || {
+                let handle = scheduler.spawn(async move {
+                    let _held = token;
+                    std::future::poll_fn(|cx| {
+                        if wakes_itself {
+                            cx.waker().wake_by_ref();
+                        }
+                        Poll::<()>::Pending
+                    })
+                    .await;
+                });
+                scheduler.run_one();
+                handle
+            }
+        });
+        scheduler.shutdown();
+        let handle = running.join().unwrap();
+        assert!(handle.is_finished(), "a task was forgotten");
+        drop(handle);
+        assert_eq!(
+            (world.dropped(), scheduler.alive(), scheduler.holders()),
+            ((1, 0), 0, 1)
+        );
+    });
+}
+
+#[test]
+fn coming_to_rest_against_the_end() {
+    coming_to_rest_against_a_shutdown(false);
+}
+
+#[test]
+fn a_yield_against_the_end() {
+    coming_to_rest_against_a_shutdown(true);
 }
 
 /// Hands out more wakers, at its first poll, than there are other references to its task.

@@ -28,6 +28,7 @@ mod injector;
 mod lifo;
 mod local;
 mod lookout;
+mod main_waker;
 mod meter;
 mod metrics;
 #[cfg(any(loom, shuttle))]

@@ -17,11 +17,12 @@ use crate::budget;
 use crate::driver::{Driver, Polled, Turns};
 use crate::handle::Handle;
 use crate::injector::Injector;
+use crate::main_waker::MainWaker;
 use crate::metrics::Stats;
 use crate::scheduler::Shutdown;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Arc, AtomicBool, Ordering, fence, thread_local, twin};
-use crate::task::{self, JoinHandle, Owned, Runnable, Schedule};
+use crate::task::{self, JoinHandle, Owned, Runnable, Schedule, Stock};
 use crate::turn::DRIVER_INTERVAL;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::pin;
 use std::ptr;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// How long the thread waits for a turn that another thread has claimed. That happens only when a host lends the
@@ -83,6 +84,8 @@ pub struct LocalScheduler {
     shared: Arc<LocalShared>,
     queue: RefCell<VecDeque<Runnable>>,
     turns: RefCell<Box<dyn Turns>>,
+    /// For the tasks that are spawned inside.
+    stock: Stock<LocalShared>,
     running: Cell<bool>,
     ended: bool,
     not_send: PhantomData<*const ()>,
@@ -116,6 +119,7 @@ impl LocalScheduler {
             shared: Arc::new(shared),
             queue: RefCell::default(),
             turns: RefCell::new(turns),
+            stock: Stock::new(),
             running: Cell::new(false),
             ended: false,
             not_send: PhantomData,
@@ -152,10 +156,7 @@ impl LocalScheduler {
         }
         let _inside = self.enter("block_on");
         let mut future = pin!(future);
-        let main = std::sync::Arc::new(MainWaker {
-            woken: AtomicBool::new(true),
-            shared: self.shared.clone(),
-        });
+        let main = std::sync::Arc::new(MainWaker::new(self.shared.clone()));
         let waker = Waker::from(main.clone());
         let mut cx = Context::from_waker(&waker);
         let (mut polls, most) = (0, DRIVER_INTERVAL as usize);
@@ -335,6 +336,11 @@ impl LocalShared {
         }
     }
 
+    /// Calls `f` with the scheduler, if this thread is inside it.
+    fn with_own<R>(&self, f: impl FnOnce(Option<&LocalScheduler>) -> R) -> R {
+        with_local(|local| f(local.filter(|local| ptr::eq(&*local.shared, self))))
+    }
+
     fn is_asleep(&self) -> bool {
         // ORDERING: Relaxed: the driver orders the ringer's swap before the turn that swallowed its bell, and that
         // before ours.
@@ -347,7 +353,7 @@ impl LocalShared {
     }
 
     /// Something was made known to the thread; wakes it if it may not be looking.
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if !twin("local-push-no-fence") {
             // ORDERING: SeqCst fence pairs with the fence in `Asleep::new` (see the module's protocol).
             fence(Ordering::SeqCst);
@@ -370,12 +376,12 @@ impl LocalShared {
 // its `Arc`.
 unsafe impl Schedule for LocalShared {
     fn schedule(&self, task: Runnable) {
-        let left = with_local(|local| match local {
-            Some(local) if ptr::eq(&*local.shared, self) => {
+        let left = self.with_own(|local| match local {
+            Some(local) => {
                 local.queue.borrow_mut().push_back(task);
                 None
             }
-            _ => Some(task),
+            None => Some(task),
         });
         if let Some(task) = left {
             self.inject(task);
@@ -395,7 +401,11 @@ unsafe impl Schedule for LocalShared {
     }
 
     fn is_inside(&self) -> bool {
-        with_local(|local| local.is_some_and(|local| ptr::eq(&*local.shared, self)))
+        self.with_own(|local| local.is_some())
+    }
+
+    fn with_stock<R>(&self, f: impl FnOnce(Option<&Stock<LocalShared>>) -> R) -> R {
+        self.with_own(|local| f(local.map(|local| &local.stock)))
     }
 }
 
@@ -460,36 +470,5 @@ impl Drop for Asleep<'_> {
     fn drop(&mut self) {
         // ORDERING: Relaxed: a pusher that still reads `true` rings once too often; the bell ends the next sleep early.
         self.0.asleep.store(false, Ordering::Relaxed);
-    }
-}
-
-/// The waker of `block_on`'s own future.
-struct MainWaker {
-    woken: AtomicBool,
-    shared: Arc<LocalShared>,
-}
-
-impl MainWaker {
-    fn take(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `wake_by_ref`.
-        self.woken.swap(false, Ordering::Acquire)
-    }
-
-    fn is_woken(&self) -> bool {
-        // ORDERING: Relaxed: before a sleep it is ordered by the fence in `Asleep::new`; `take` acquires.
-        self.woken.load(Ordering::Relaxed)
-    }
-}
-
-impl Wake for MainWaker {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &std::sync::Arc<Self>) {
-        // ORDERING: Release pairs with the Acquire in `take`. The first wake since the last poll rings.
-        if !self.woken.swap(true, Ordering::Release) {
-            self.shared.ring();
-        }
     }
 }

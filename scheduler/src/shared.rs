@@ -10,9 +10,10 @@ use crate::lookout::Lookout;
 use crate::meter::{FRESH, WORTH_HELP};
 use crate::metrics::Stats;
 use crate::park::Parker;
-use crate::ring::Thief;
+use crate::ring::{Thief, ring};
 use crate::sync::{Arc, AtomicBool, Ordering, fence, twin};
 use crate::task::{Header, Owned, Runnable, Schedule, Stock};
+use crate::worker::Worker;
 use crossbeam_utils::CachePadded;
 use std::time::{Duration, Instant};
 
@@ -120,8 +121,26 @@ impl Shared {
             fence(Ordering::SeqCst);
         }
         self.owned.close_and_cancel_all();
+        self.drop_queued();
         for worker in &self.workers {
             worker.parker.unpark(&*self.driver, &self.lookout);
+        }
+    }
+
+    /// Drops what is queued at workers, which is in no list before its first rest. They do so themselves when they end; but
+    /// one may be in a poll that does not.
+    fn drop_queued(&self) {
+        let (taken, _) = ring();
+        for worker in &self.workers {
+            let next = || {
+                worker
+                    .lifo
+                    .take()
+                    .or_else(|| worker.thief.steal_into(&taken))
+            };
+            while let Some(task) = taken.pop().or_else(next) {
+                drop(Worker::task(task));
+            }
         }
     }
 
@@ -178,6 +197,10 @@ impl Shared {
 // SAFETY: every thread may drop these futures, for `Handle::spawn` takes only what is Send; `is_inside` is true on a
 // worker of this scheduler, which holds an `Arc` of it for as long as it runs.
 unsafe impl Schedule for Shared {
+    fn lists_at_rest(&self) -> bool {
+        true
+    }
+
     fn schedule(&self, task: Runnable) {
         context::with_worker(self, |worker| match worker {
             Some(worker) => worker.push(task),

@@ -266,6 +266,36 @@ fn shutdown_reports_what_is_stuck() {
     eventually("the stuck task ends", || stuck.is_finished());
 }
 
+/// Nobody has polled them, and nobody else would drop them before the worker is back, which may be never.
+#[test]
+fn what_waits_behind_a_stuck_worker_is_dropped_by_the_shutdown() {
+    let (scheduler, _posts) = scheduler(1);
+    let handle = scheduler.handle();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let token = Arc::new(());
+    let behind = token.clone();
+    let stuck = scheduler.handle().spawn(async move {
+        let spawn = || {
+            let held = behind.clone();
+            handle.spawn(async move { drop(held) })
+        };
+        let waiting: Vec<_> = (0..5).map(|_| spawn()).collect();
+        drop(behind);
+        begun.send(waiting).unwrap();
+        let _ = blocked.recv();
+    });
+    let waiting = has_begun.recv().unwrap();
+    let report = scheduler.shutdown(Some(Duration::from_millis(50)));
+    assert_eq!(report.workers.len(), 1, "{report}");
+    assert_eq!(Arc::strong_count(&token), 1, "a future is left");
+    for task in waiting {
+        assert!(block_on(task).unwrap_err().is_cancelled());
+    }
+    drop(release);
+    eventually("the stuck task ends", || stuck.is_finished());
+}
+
 #[test]
 fn a_waker_that_outlives_the_scheduler_is_harmless() {
     let (scheduler, _posts) = scheduler(2);

@@ -16,7 +16,6 @@ use std::alloc::Layout;
 use std::any::Any;
 use std::future::Future;
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
-use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
@@ -31,7 +30,7 @@ pub(crate) struct Header {
     pub(super) vtable: &'static Vtable,
     /// Neighbours in the list of owned tasks; under the lock of the list's shard.
     pub(super) links: UnsafeCell<Links>,
-    /// Written once by the list, before the task is shared; it also says which shard the task is in.
+    /// From the list; it also says which shard of it the task is in.
     pub(super) id: Id,
     /// Who waits for the task. Full exactly while `JOIN_WAKER` is set and the task isn't complete.
     pub(super) join_waker: UnsafeCell<MaybeUninit<Waker>>,
@@ -82,21 +81,31 @@ pub(crate) struct Vtable {
 }
 
 /// A task in its first state, with three references that belong to the caller, in a cell that this thread has kept or in a
-/// new one. Its id is not its own yet.
-pub(super) fn allocate<F: Future, S: Schedule>(future: F, scheduler: &Arc<S>) -> NonNull<Header> {
+/// new one.
+pub(super) fn allocate<F: Future, S: Schedule>(
+    future: F,
+    scheduler: &Arc<S>,
+    listed: bool,
+) -> NonNull<Header> {
+    let layout = Layout::new::<Cell<F, S>>();
+    let (id, kept) = scheduler.with_stock(|stock| match stock {
+        Some(stock) => {
+            let kept = match Stock::<S>::keeps(layout) {
+                true => stock.take(layout),
+                false => None,
+            };
+            (stock.number(scheduler.owned()), kept)
+        }
+        None => (scheduler.owned().number(), None),
+    });
     let header = Header {
-        state: State::new(),
+        state: State::new(listed),
         vtable: &Cell::<F, S>::VTABLE,
         links: UnsafeCell::new(Links::new()),
-        id: Id::new(NonZeroU64::MAX),
+        id,
         join_waker: UnsafeCell::new(MaybeUninit::uninit()),
     };
     let stage = Stage::of(future);
-    let layout = Layout::new::<Cell<F, S>>();
-    let kept = match Stock::<S>::keeps(layout) {
-        true => scheduler.with_stock(|stock| stock?.take(layout)),
-        false => None,
-    };
     let Some(blank) = kept else {
         let cell = Box::new(Cell {
             header,
@@ -205,7 +214,8 @@ impl<F: Future, S: Schedule> Cell<F, S> {
                 cell.header.state.acquire(IN_ADVANCE);
             }
             let outcome = match polled {
-                Ok(Poll::Pending) => match cell.header.state.pause(spare) {
+                Ok(Poll::Pending) => match cell.header.state.pause(spare, cell.is_listed_now(task))
+                {
                     Pause::Idle => return,
                     Pause::Reschedule => return Self::reschedule(task),
                     Pause::Cancel => return Self::cancel(task),
@@ -215,6 +225,17 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             };
             Self::finish(task, outcome, spare);
         }
+    }
+
+    /// Takes the task into the list, if that is still to be done. No: the list is closed.
+    ///
+    /// # Safety
+    ///
+    /// The caller has claimed `RUNNING`.
+    #[inline]
+    unsafe fn is_listed_now(&self, task: NonNull<Header>) -> bool {
+        // SAFETY: as the caller promises; whoever has listed it had RUNNING before, and said so when he gave that up.
+        self.header.state.load().is_listed() || unsafe { self.scheduler.owned().list(task) }
     }
 
     /// # Safety
@@ -250,7 +271,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     unsafe fn finish(task: NonNull<Header>, mut outcome: Outcome<F::Output>, spare: usize) {
         // SAFETY: RUNNING makes the stage ours until `complete`. The future is in it, and is dropped once: RUNNING stays
         // set until COMPLETE. The references counted are the caller's, the spare ones and those that were left to them
-        // meanwhile, and, if the task was in it, the list's.
+        // meanwhile, and the list's, if the task is in it or was to be.
         unsafe {
             let cell = Self::of(task);
             let current = polling::enter(task, spare);
@@ -261,15 +282,16 @@ impl<F: Future, S: Schedule> Cell<F, S> {
                     Err(Failure::Panicked(panic)),
                 ));
             }
-            let wanted = cell.header.state.load().has_join_handle();
+            let now = cell.header.state.load();
+            let wanted = now.has_join_handle();
             if wanted {
                 cell.stage
                     .with_mut(|stage| (*stage).outcome = ManuallyDrop::new(outcome));
             } else {
                 discard(outcome);
             }
-            let listed = usize::from(cell.scheduler.owned().remove(task));
-            let references = 1 + listed + current.settle();
+            let of_list = !now.is_listed() || cell.scheduler.owned().remove(task);
+            let references = 1 + usize::from(of_list) + current.settle();
             match cell.header.state.complete(wanted, references) {
                 Complete::Nothing => {}
                 Complete::Deallocate => Self::deallocate(task),

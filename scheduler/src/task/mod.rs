@@ -11,8 +11,7 @@
 //!
 //! | field | read and written by | when |
 //! |---|---|---|
-//! | `vtable`, `scheduler` | read by anybody | always; never written |
-//! | `id` | the list, then read by anybody | written once, before the task is shared |
+//! | `vtable`, `scheduler`, `id` | read by anybody | always; never written |
 //! | `links` | who has the lock of the list's shard | always |
 //! | `future` | who set `RUNNING` | until it sets `COMPLETE` |
 //! | result | who set `RUNNING` | between dropping the future and setting `COMPLETE` |
@@ -77,6 +76,13 @@ use std::future::Future;
 /// memory from being freed too early, the other a future from being dropped on a thread that it must not be seen by. A [stock](Schedule::with_stock)
 /// is given out for one scheduler only.
 pub(crate) unsafe trait Schedule: Send + Sync + Sized + 'static {
+    /// Whether a task is taken into the list when it comes to rest for the first time, and not when it is spawned: who
+    /// ends in his first poll costs no lock. Until then a queue has it, or who polls it; so wherever a `Runnable` of this scheduler may be dropped, its
+    /// [future may be](Schedule::may_drop_here), and when the scheduler has closed its list it drops those in its queues.
+    fn lists_at_rest(&self) -> bool {
+        false
+    }
+
     /// The task was woken, or is to be cancelled, and must be run once. A scheduler that is closed drops it.
     fn schedule(&self, task: Runnable);
 
@@ -106,8 +112,8 @@ pub(crate) unsafe trait Schedule: Send + Sync + Sized + 'static {
 
 /// Makes a task of a future. The caller hands the [`Runnable`] to the scheduler's queue.
 ///
-/// When the list is closed the task is cancelled before this returns: the future is dropped, the handle says "cancelled",
-/// and the `Runnable` does nothing.
+/// When the list is closed the task is cancelled: the future is dropped, the handle says "cancelled". With a scheduler that
+/// [lists at rest](Schedule::lists_at_rest) that is when the `Runnable` is dropped by its queue; with others before this returns, and the `Runnable` does nothing.
 pub(crate) fn spawn<F, S>(future: F, scheduler: &Arc<S>) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + Send + 'static,
@@ -133,12 +139,13 @@ where
     F::Output: 'static,
     S: Schedule,
 {
-    let task = cell::allocate(future, scheduler);
+    let at_rest = scheduler.lists_at_rest();
+    let task = cell::allocate(future, scheduler, !at_rest);
     // SAFETY: the task was born with three references: the list's, the Runnable's (with SCHEDULED set) and the handle's
-    // (with JOIN_HANDLE set), each used once here. Nobody else knows the task before `bind`. If the list is closed, its
+    // (with JOIN_HANDLE set), each used once here, or the first by who has the future. Nobody else knows the task yet. If the list is closed, its
     // reference is still ours and so is the future; we are on the thread that may drop it.
     unsafe {
-        if !scheduler.owned().bind(task) {
+        if !at_rest && !scheduler.owned().list(task) {
             cancel_unborn(task);
         }
         (Runnable::from_raw(task), JoinHandle::new(task))

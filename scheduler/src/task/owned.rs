@@ -1,18 +1,18 @@
 //! The list of a runtime's tasks: what a shutdown goes through, so that no future is forgotten.
 //!
-//! A task enters it when it is spawned and leaves it when it is complete. The list has one reference to each of its
-//! tasks, so a task that is not complete is never freed, even if nobody can wake it any more.
+//! A task enters it at the end of its first poll, or when it is spawned (`Schedule::LISTS_AT_REST`), and leaves it when it is complete. The list has
+//! one reference to each of its tasks, so a task that is not complete is never freed, even if nobody can wake it any more.
 //!
 //! It is an intrusive doubly linked list (the links are in the task: nothing is allocated), in shards with a lock each.
 //! **A thread puts its tasks into one shard**, chosen by the thread: a worker that spawns small tasks and runs them itself
-//! takes a lock that no other worker takes. The shard also counts its tasks' numbers, so that spawning touches no
+//! takes a lock that no other worker takes. The shard also counts its tasks' numbers, and gives them to workers by many, so that spawning touches no
 //! counter that all workers share: a number's remainder by the count of shards says which shard the task is in.
 
 use super::cell::Header;
 use super::id::Id;
 use super::polling::thread_mark;
 use super::runnable::TaskRef;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, twin};
 use crossbeam_utils::CachePadded;
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
@@ -104,21 +104,34 @@ impl Owned {
         }
     }
 
-    /// Numbers a new task and takes it into the list, with one of its references; or says that the list is closed, and
-    /// leaves the reference with the caller. The number is given in both cases.
+    /// A number for a new task, the thread's next, under a lock.
+    pub(super) fn number(&self) -> Id {
+        self.numbers(1).next(self)
+    }
+
+    /// Numbers for so many tasks of this thread.
+    pub(super) fn numbers(&self, count: u64) -> Numbers {
+        let shard = self.shard_of_thread();
+        let mut shard_now = self.shards[shard].lock();
+        let next = shard_now.numbered + 1;
+        shard_now.numbered += count;
+        Numbers {
+            next,
+            left: count,
+            shard: shard as u64,
+        }
+    }
+
+    /// Takes a task into the list, with one of its references; or says that the list is closed, and leaves the reference with
+    /// the caller.
     ///
     /// # Safety
     ///
-    /// The task is alive, nobody else can reach it yet, and its scheduler's list is this one.
-    pub(super) unsafe fn bind(&self, task: NonNull<Header>) -> bool {
-        let index = self.shard_of_thread();
-        let mut shard = self.shards[index].lock();
-        shard.numbered += 1;
-        let number = shard.numbered * self.shards.len() as u64 + index as u64;
-        let id = Id::new(NonZeroU64::new(number).expect("counted from 1"));
-        // SAFETY: nobody else can reach the task yet.
-        unsafe { (*task.as_ptr()).id = id };
-        if shard.closed {
+    /// The task is alive, was given to no list yet, and its number is from this one. The caller has its future.
+    pub(super) unsafe fn list(&self, task: NonNull<Header>) -> bool {
+        // SAFETY: as the caller promises.
+        let mut shard = self.shards[self.shard_of(unsafe { task.as_ref() })].lock();
+        if shard.closed && !twin("owned-list-unlooked") {
             return false;
         }
         // SAFETY: under the lock of the shard that the number names; the task is in no list.
@@ -130,19 +143,52 @@ impl Owned {
     ///
     /// # Safety
     ///
-    /// The task is alive and was given to `bind` of this list.
+    /// The task is alive and was given to `list` of this list.
     pub(super) unsafe fn remove(&self, task: NonNull<Header>) -> bool {
-        // SAFETY: as the caller promises.
-        let id = unsafe { task.as_ref().id };
-        let index = (id.get() % self.shards.len() as u64) as usize;
-        // SAFETY: under the lock of the shard that the number names.
-        unsafe { self.shards[index].lock().unlink(task) }
+        // SAFETY: as the caller promises, under the lock of the shard that the number names.
+        unsafe {
+            self.shards[self.shard_of(task.as_ref())]
+                .lock()
+                .unlink(task)
+        }
+    }
+
+    fn shard_of(&self, task: &Header) -> usize {
+        (task.id.get() % self.shards.len() as u64) as usize
     }
 
     /// Fibonacci hashing of where the thread has its thread-locals; the high bits are the well-mixed ones.
     fn shard_of_thread(&self) -> usize {
         let mixed = (thread_mark() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         mixed as usize & (self.shards.len() - 1)
+    }
+}
+
+/// Numbers that nobody else gives to a task.
+pub(super) struct Numbers {
+    next: u64,
+    left: u64,
+    shard: u64,
+}
+
+impl Numbers {
+    pub(super) const NONE: Numbers = Numbers {
+        next: 0,
+        left: 0,
+        shard: 0,
+    };
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The next of these, which are from `list`.
+    pub(super) fn next(&mut self, list: &Owned) -> Id {
+        debug_assert!(!self.is_empty());
+        let number = self.next * list.shards.len() as u64 + self.shard;
+        self.next += 1;
+        self.left -= 1;
+        Id::new(NonZeroU64::new(number).expect("counted from 1"))
     }
 }
 

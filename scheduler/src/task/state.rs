@@ -2,11 +2,11 @@
 //! many references to it exist.
 //!
 //! ```text
-//!   63                               6     5      4      3      2      1      0
-//!  +----------------------------------+------+------+------+------+------+------+
-//!  |            references            |  JW  |  JH  |  CA  |  CO  |  RU  |  SC  |
-//!  +----------------------------------+------+------+------+------+------+------+
-//!                                      JOIN_  JOIN_  CANCEL COMPL. RUNNG. SCHED.
+//!   63                        7     6      5      4      3      2      1      0
+//!  +---------------------------+------+------+------+------+------+------+------+
+//!  |        references         |  LI  |  JW  |  JH  |  CA  |  CO  |  RU  |  SC  |
+//!  +---------------------------+------+------+------+------+------+------+------+
+//!                               LISTED JOIN_  JOIN_  CANCEL COMPL. RUNNG. SCHED.
 //!                                      WAKER  HANDLE
 //! ```
 //!
@@ -44,8 +44,13 @@ const JOIN_HANDLE: usize = 1 << 4;
 /// set in the transition to `COMPLETE` takes the waker out and wakes it. While it is clear, the slot is the handle's.
 const JOIN_WAKER: usize = 1 << 5;
 
+/// The task was taken into the list of the scheduler's tasks (it may have been taken out since), and the list was given its reference. Set at birth, or by
+/// who ends the first poll that returned `Pending`, which is the first moment at which no queue has the task; never cleared.
+/// While it is clear, the list's reference is that of whoever has the future.
+const LISTED: usize = 1 << 6;
+
 /// One reference, in the bits above the flags.
-const REFERENCE: usize = 1 << 6;
+const REFERENCE: usize = 1 << 7;
 
 /// A count this high can only come from references leaked in a loop. One more could wrap it to zero and free a task in
 /// use, so the process ends, as it does for [`std::sync::Arc`].
@@ -183,6 +188,11 @@ impl Snapshot {
     }
 
     #[inline]
+    pub(super) fn is_listed(self) -> bool {
+        self.is(LISTED)
+    }
+
+    #[inline]
     pub(super) fn has_join_handle(self) -> bool {
         self.is(JOIN_HANDLE)
     }
@@ -195,8 +205,10 @@ impl Snapshot {
 
 impl State {
     /// A task just born: scheduled, with a handle, and three references.
-    pub(super) fn new() -> State {
-        State(AtomicUsize::new(SCHEDULED | JOIN_HANDLE | FIRST_REFERENCES))
+    pub(super) fn new(listed: bool) -> State {
+        let listed = if listed { LISTED } else { 0 };
+        let flags = SCHEDULED | JOIN_HANDLE | listed;
+        State(AtomicUsize::new(flags | FIRST_REFERENCES))
     }
 
     #[inline]
@@ -228,11 +240,16 @@ impl State {
         })
     }
 
-    /// The poll returned `Pending`, and gives back the references that were counted in advance and are `spare`.
+    /// The poll returned `Pending`, and gives back the references that were counted in advance and are `spare`. The task is `listed`, or it
+    /// is cancelled.
     #[inline]
-    pub(super) fn pause(&self, spare: usize) -> Pause {
+    pub(super) fn pause(&self, spare: usize, listed: bool) -> Pause {
         self.update(|now| {
             let now = now.fewer(spare);
+            if !listed {
+                return (now, Pause::Cancel);
+            }
+            let now = now.with(LISTED);
             if now.is(CANCELLED) {
                 return (now, Pause::Cancel);
             }

@@ -1,4 +1,4 @@
-//! Cells of tasks that are gone, kept by their worker for its next ones.
+//! What a worker has at hand for its next tasks: cells of those that are gone, and numbers.
 //!
 //! A worker that spawns small tasks, and runs them itself, would ask the allocator for a cell and give it back for each, and
 //! count a reference to the scheduler up and down, in a line that all workers share. So it keeps some: the memory **with the
@@ -13,9 +13,11 @@
 //! scheduler's: no cycle.
 
 use super::cell::Header;
+use super::id::Id;
+use super::owned::{Numbers, Owned};
 use crate::sync::Arc;
 use std::alloc::{Layout, dealloc};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
@@ -30,11 +32,16 @@ const LARGEST: usize = 512;
 /// All cells have it but those of futures that are aligned to more, which are freed.
 const ALIGN: usize = align_of::<Header>();
 
-/// A thread's cells, by their sizes.
+/// Numbers that are taken at once: so many that the lock which that takes costs little for each task.
+const NUMBERS: u64 = if cfg!(any(loom, shuttle)) { 2 } else { 256 };
+
+/// A thread's cells, by their sizes, and numbers for its tasks.
 pub(crate) struct Stock<S> {
     /// The first of each size, in units of `ALIGN`.
     shelves: [Cell<Option<NonNull<Blank<S>>>>; LARGEST / ALIGN + 1],
     len: Cell<usize>,
+    /// For the tasks that are spawned next.
+    numbers: RefCell<Numbers>,
 }
 
 /// The front of a cell whose task is gone: that of `cell::Cell`, whose scheduler stays where it was.
@@ -59,7 +66,17 @@ impl<S> Stock<S> {
         Stock {
             shelves: [const { Cell::new(None) }; LARGEST / ALIGN + 1],
             len: Cell::new(0),
+            numbers: RefCell::new(Numbers::NONE),
         }
+    }
+
+    /// A number for the thread's next task. They are from `list`, always the same one.
+    pub(super) fn number(&self, list: &Owned) -> Id {
+        let mut numbers = self.numbers.borrow_mut();
+        if numbers.is_empty() {
+            *numbers = list.numbers(NUMBERS);
+        }
+        numbers.next(list)
     }
 
     /// Whether cells of this layout are kept at all.

@@ -21,31 +21,38 @@ pub(super) struct Queue {
     rescheduled: Mutex<usize>,
     inside: bool,
     home: Option<ThreadId>,
+    lists_at_rest: bool,
 }
 
 impl TestScheduler {
     /// A scheduler whose wakes by value take the way of a foreign thread.
     pub fn new() -> TestScheduler {
-        TestScheduler::with(false, None)
+        TestScheduler::with(false, None, false)
+    }
+
+    /// One that lists tasks when they come to rest.
+    pub fn listing_at_rest() -> TestScheduler {
+        TestScheduler::with(false, None, true)
     }
 
     /// One that says that every thread is inside it. The caller keeps it alive.
     pub fn inside() -> TestScheduler {
-        TestScheduler::with(true, None)
+        TestScheduler::with(true, None, false)
     }
 
     /// One for futures that must not leave the calling thread.
     pub fn local() -> TestScheduler {
-        TestScheduler::with(false, Some(std::thread::current().id()))
+        TestScheduler::with(false, Some(std::thread::current().id()), false)
     }
 
-    fn with(inside: bool, home: Option<ThreadId>) -> TestScheduler {
+    fn with(inside: bool, home: Option<ThreadId>, lists_at_rest: bool) -> TestScheduler {
         TestScheduler(Arc::new(Queue {
             tasks: Mutex::new(Some(VecDeque::new())),
             owned: Owned::new(),
             rescheduled: Mutex::new(0),
             inside,
             home,
+            lists_at_rest,
         }))
     }
 
@@ -99,7 +106,7 @@ impl TestScheduler {
         *self.0.rescheduled.lock()
     }
 
-    /// How many tasks are not complete.
+    /// How many tasks are in the list: those that are not complete, and have come to rest where that is when they are listed.
     pub fn alive(&self) -> usize {
         self.0.owned.len()
     }
@@ -142,6 +149,10 @@ impl Queue {
 
 // SAFETY: `inside` is set only where the test keeps the scheduler alive to its end; `home` is compared truly.
 unsafe impl Schedule for Queue {
+    fn lists_at_rest(&self) -> bool {
+        self.lists_at_rest
+    }
+
     fn schedule(&self, task: Runnable) {
         self.push(task);
     }

@@ -51,41 +51,42 @@ fn permutations(visit: &mut dyn FnMut(&[Step])) {
 #[test]
 fn every_order_of_steps_drops_future_and_result_once() {
     permutations(&mut |steps| {
-        let scheduler = TestScheduler::new();
-        let (futures, results) = (Counter::default(), Counter::default());
-        let slot = WakerSlot::default();
-        let (future, output) = (futures.token(), results.token());
-        let wait = after_polls(1, &slot);
-        let handle = scheduler.spawn(async move {
-            let _future = future;
-            wait.await;
-            output
-        });
-        let mut abort_handle = Some(handle.abort_handle());
-        let mut handle = Some(handle);
-        // The first poll, so that there is a waker; the steps begin with the task at rest.
-        scheduler.run_all();
-        let mut waker = Some(slot.take());
-        for step in steps {
-            match step {
-                Step::Run => scheduler.run_all(),
-                Step::Wake => waker.iter().for_each(Waker::wake_by_ref),
-                Step::DropWaker => waker = None,
-                Step::DropHandle => handle = None,
-                Step::DropAbortHandle => abort_handle = None,
-                Step::Abort => abort_handle.iter().for_each(AbortHandle::abort),
-                Step::Join => {
-                    // A poll after the result was returned panics; here each handle is joined once.
-                    let _ = handle.as_mut().map(poll_once);
+        for scheduler in [TestScheduler::new(), TestScheduler::listing_at_rest()] {
+            let (futures, results) = (Counter::default(), Counter::default());
+            let slot = WakerSlot::default();
+            let (future, output) = (futures.token(), results.token());
+            let wait = after_polls(1, &slot);
+            let handle = scheduler.spawn(async move {
+                let _future = future;
+                wait.await;
+                output
+            });
+            let mut abort_handle = Some(handle.abort_handle());
+            let mut handle = Some(handle);
+            // The first poll, so that there is a waker; the steps begin with the task at rest.
+            scheduler.run_all();
+            let mut waker = Some(slot.take());
+            for step in steps {
+                match step {
+                    Step::Run => scheduler.run_all(),
+                    Step::Wake => waker.iter().for_each(Waker::wake_by_ref),
+                    Step::DropWaker => waker = None,
+                    Step::DropHandle => handle = None,
+                    Step::DropAbortHandle => abort_handle = None,
+                    Step::Abort => abort_handle.iter().for_each(AbortHandle::abort),
+                    Step::Join => {
+                        // A poll after the result was returned panics; here each handle is joined once.
+                        let _ = handle.as_mut().map(poll_once);
+                    }
+                    Step::Shutdown => scheduler.shutdown(),
                 }
-                Step::Shutdown => scheduler.shutdown(),
             }
+            drop(slot);
+            assert_eq!(futures.get(), 1, "{steps:?}");
+            assert_eq!(results.get(), 1, "{steps:?}");
+            assert_eq!(scheduler.alive(), 0, "{steps:?}");
+            assert_eq!(scheduler.holders(), 1, "{steps:?}");
         }
-        drop(slot);
-        assert_eq!(futures.get(), 1, "{steps:?}");
-        assert_eq!(results.get(), 1, "{steps:?}");
-        assert_eq!(scheduler.alive(), 0, "{steps:?}");
-        assert_eq!(scheduler.holders(), 1, "{steps:?}");
     });
 }
 
@@ -93,7 +94,10 @@ fn every_order_of_steps_drops_future_and_result_once() {
 fn threads_wake_run_abort_and_drop_at_once() {
     let rounds = if cfg!(miri) { 20 } else { 2_000 };
     for round in 0..rounds {
-        let scheduler = TestScheduler::new();
+        let scheduler = match round % 2 {
+            0 => TestScheduler::new(),
+            _ => TestScheduler::listing_at_rest(),
+        };
         let drops = Counter::default();
         let slot = WakerSlot::default();
         let (token, wait) = (drops.token(), after_polls(2, &slot));
