@@ -10,6 +10,7 @@
 //! | `program` | that program: the kernel asks it what a disk would be asked (FUSE) |
 //! | `ring` | stuck workers, ends in the middle, and what they must not leave |
 //! | `tiers` | which tier served, and how they are restricted |
+//! | `whole` | files that are read whole, and what turns out not to be one |
 
 #[path = "fs/ahead.rs"]
 mod ahead;
@@ -27,6 +28,8 @@ mod program;
 mod ring;
 #[path = "fs/tiers.rs"]
 mod tiers;
+#[path = "fs/whole.rs"]
+mod whole;
 
 use peu::Runtime;
 use peu::fs::Tiers;

@@ -6,9 +6,10 @@
 mod filter;
 
 use filter::forbid;
-use peu_reactor::file::{Answer, Call, Tiers};
+use peu_reactor::file::{Answer, Call, Tiers, Whole};
 use peu_reactor::{Offload, Reactor};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{io, thread};
@@ -131,4 +132,41 @@ fn a_kernel_that_refuses_later_means_threads() {
             reactor.close();
         });
     });
+}
+
+/// Whole files, where the system forbids to open them without waiting, or can't now: another way is named, and leads to them.
+#[test]
+fn what_may_not_be_opened_now_is_opened_otherwise() {
+    for error in [libc::ENOSYS, libc::EPERM, libc::EINTR, libc::EAGAIN] {
+        for is_known in [false, true] {
+            let reads = thread::spawn(move || {
+                let builder = Reactor::builder().offload(Arc::new(Threads));
+                let build = || builder.file_tiers(Tiers::ALL).build().unwrap();
+                let reactor = if is_known {
+                    forbid(libc::SYS_openat2, error);
+                    build()
+                } else {
+                    let reactor = build();
+                    forbid(libc::SYS_openat2, error);
+                    reactor
+                };
+                read_whole(&reactor, "Cargo.toml")
+            });
+            let expected = std::fs::read("Cargo.toml").unwrap();
+            assert!(reads.join().unwrap() == expected, "{error} {is_known}");
+        }
+    }
+}
+
+/// By whichever way is named.
+fn read_whole(reactor: &Reactor, path: &str) -> Vec<u8> {
+    match reactor.files().read_whole(path.as_ref()) {
+        Whole::Done(contents) => contents,
+        Whole::Rest(file, mut buffer, filled) => {
+            let rest = &mut buffer[filled..];
+            file.read_exact_at(rest, filled as u64).unwrap();
+            buffer
+        }
+        Whole::Unread(mut unread) => unread.read(path.as_ref()).unwrap(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::work::{failed, on_path, perform, take_turns, uninterrupted};
 use crate::Handle;
-use peu_reactor::file::{Answer, Call, Nature, Whole};
+use peu_reactor::file::{Answer, Call, Nature, Unread, Whole};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,9 +25,10 @@ use std::sync::Arc;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    match read_now(path.as_ref()).await {
-        Some(contents) => Ok(contents),
-        None => on_path("read", path, |path| fs::read(path)).await,
+    let path = path.as_ref();
+    match read_here(path).await {
+        Ok(contents) => Ok(contents),
+        Err(mut unread) => on_path("read", path, move |path| unread.read(path)).await,
     }
 }
 
@@ -45,18 +46,19 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
     })
 }
 
-/// Reads what is in memory, and lets another tier add what is not. None: it is to be read elsewhere as a whole.
-async fn read_now(path: &Path) -> Option<Vec<u8>> {
+/// Reads what is in memory, and lets another tier add what is not. `Err`: a thread is to read it as a whole.
+async fn read_here(path: &Path) -> Result<Vec<u8>, Unread> {
     take_turns().await;
     let runtime = Handle::current();
-    match runtime.reactor().files().read_file_now(path)? {
-        Whole::Done(contents) => Some(contents),
+    match runtime.reactor().files().read_whole(path) {
+        Whole::Done(contents) => Ok(contents),
         Whole::Rest(file, buffer, filled) => {
             let call = Call::read(Arc::new(file), buffer, filled, Some(0));
-            let call = call.of_nature(Nature::Here);
-            let (call, answer) = perform(&runtime, call).await.ok()?;
-            all_of(call.into_buffer(), &answer)
+            let read = perform(&runtime, call.of_nature(Nature::Here)).await;
+            let contents = read.map(|(call, answer)| all_of(call.into_buffer(), &answer));
+            contents.ok().flatten().ok_or_else(Unread::default)
         }
+        Whole::Unread(unread) => Err(unread),
     }
 }
 

@@ -319,6 +319,10 @@ impl Path {
         &self.0
     }
 
+    pub(super) fn is_absolute(&self) -> bool {
+        self.0.to_bytes().starts_with(b"/")
+    }
+
     fn as_path(&self) -> &std::path::Path {
         std::path::Path::new(OsStr::from_bytes(self.0.to_bytes()))
     }

@@ -25,10 +25,12 @@ pub(crate) mod ring;
 pub(crate) mod stage;
 pub(crate) mod submit;
 mod tiers;
+mod whole;
 
 pub use call::{Answer, Call, OpenOptions};
-pub use now::{Folder, History, LONGEST_NOW, Nature, Now, Whole};
+pub use now::{Folder, History, LONGEST_NOW, Nature, Now};
 pub use tiers::{ParseTiersError, Tiers};
+pub use whole::{Unread, Whole};
 
 use crate::metrics::Counter;
 use crate::os;
@@ -75,6 +77,11 @@ pub struct Files {
     tiers: Tiers,
     reads_now: bool,
     opens_now: bool,
+    /// What came of opening whole files without waiting, and of doing so in one walk: see `whole.rs`.
+    whole: History,
+    one_walk: History,
+    /// Set when it was found so.
+    root_is_here: OnceLock<()>,
     mounts: now::Mounts,
     /// Made when it is first needed. The error's number, where it can't be made.
     ring: OnceLock<Result<ring::Ring, i32>>,
@@ -93,6 +100,9 @@ impl Files {
             tiers,
             reads_now: now && os::can_read_now(),
             opens_now: now && os::can_open_now(),
+            whole: History::default(),
+            one_walk: History::default(),
+            root_is_here: OnceLock::new(),
             mounts: now::Mounts::default(),
             ring: OnceLock::new(),
             done_now: Counter::default(),

@@ -141,7 +141,7 @@ impl Files {
             return None;
         }
         let (path, flags) = (Path::new(path).ok()?, options.flags().ok()?);
-        let (file, about) = self.open_cached(&path, flags)?;
+        let (file, about) = self.open_cached(&path, flags).ok()?;
         os::without_nonblocking(&file, flags).ok()?;
         self.done_now.add(1);
         let nature = if about.is_file {
@@ -152,44 +152,19 @@ impl Files {
         Some((file, nature))
     }
 
-    /// Reads a whole file of up to 256 KiB without waiting for a disk. `None`: it is to be opened elsewhere, and fails there if
-    /// it can't be.
-    ///
-    /// # Cost
-    /// Seven system calls, one more than it takes with the standard library.
-    pub fn read_file_now(&self, path: &std::path::Path) -> Option<Whole> {
-        if !self.opens_now || !self.reads_now {
-            return None;
-        }
-        let (file, about) =
-            self.open_cached(&Path::new(path).ok()?, libc::O_RDONLY | libc::O_CLOEXEC)?;
-        // Files that the kernel makes up say that they are empty. One that is longer is not read here, and may be said to
-        // be longer than the memory.
-        let size = about.size.and_then(|size| usize::try_from(size).ok());
-        let size = size.filter(|size| (1..=LONGEST_NOW).contains(size))?;
-        let mut buffer = vec![0; size];
-        match self.read_now(file.as_fd(), &History::default(), &mut buffer, Some(0)) {
-            Now::Done(count) => {
-                buffer.truncate(count);
-                Some(Whole::Done(buffer))
-            }
-            Now::Rest(filled) => {
-                os::without_nonblocking(&file, libc::O_RDONLY).ok()?;
-                Some(Whole::Rest(file, buffer, filled))
-            }
-        }
-    }
-
-    /// Opens what is a regular file or a directory, with `O_NONBLOCK`.
-    fn open_cached(&self, path: &Path, flags: i32) -> Option<(File, os::About)> {
+    /// Opens what is a regular file or a directory, with `O_NONBLOCK`. `WouldBlock`: the way to it is not in memory.
+    pub(super) fn open_cached(&self, path: &Path, flags: i32) -> io::Result<(File, os::About)> {
         let (_seen, about) = self.look(path, true)?;
         if !about.is_file_or_directory {
-            return None;
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let file = os::open_cached(path.as_c_str(), flags).ok()?;
+        let file = os::open_cached(path.as_c_str(), flags)?;
         // Another may be there by now, and a pipe, opened so, would seem to be at its end.
-        let about = os::look(file.as_fd()).ok()?;
-        about.is_file_or_directory.then_some((file, about))
+        let about = os::look(file.as_fd())?;
+        match about.is_file_or_directory {
+            true => Ok((file, about)),
+            false => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Looks at what is at a path, without waiting for a disk. `None`: elsewhere, as for an open.
@@ -200,7 +175,7 @@ impl Files {
         if !self.opens_now {
             return None;
         }
-        let (seen, _) = self.look(&Path::new(path).ok()?, follow_link)?;
+        let (seen, _) = self.look(&Path::new(path).ok()?, follow_link).ok()?;
         let about = seen.metadata().ok()?;
         self.done_now.add(1);
         Some(about)
@@ -253,15 +228,15 @@ impl Files {
     }
 
     /// A descriptor to look by, and what memory knows.
-    fn look(&self, path: &Path, follow_link: bool) -> Option<(File, os::About)> {
+    fn look(&self, path: &Path, follow_link: bool) -> io::Result<(File, os::About)> {
         let seen = os::peek_cached(path.as_c_str(), follow_link);
-        let seen = seen.inspect_err(|_| self.missed.add(1)).ok()?;
-        let about = os::look(seen.as_fd()).ok()?;
+        let seen = seen.inspect_err(|_| self.missed.add(1))?;
+        let about = os::look(seen.as_fd())?;
         if !self.is_on_this_machine(&seen, &about) {
             self.refused.add(1);
-            return None;
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        Some((seen, about))
+        Ok((seen, about))
     }
 
     /// What an open file is. Nobody is waited for, but a server of 9p that is to be asked each time.
@@ -282,6 +257,25 @@ impl Files {
     fn is_on_this_machine(&self, file: &File, about: &os::About) -> bool {
         self.mounts
             .is_local(about.mount, || os::is_on_this_machine(file.as_fd()))
+    }
+
+    /// Whether the way to a path begins on this machine: in the root of the process, or in its folder, which may change at any time.
+    pub(super) fn begins_here(&self, path: &Path) -> bool {
+        let is_absolute = path.is_absolute();
+        if is_absolute && self.root_is_here.get().is_some() {
+            return true;
+        }
+        let ask = || {
+            let start = if is_absolute { c"/" } else { c"." };
+            os::is_on_this_machine(os::peek_cached(start, true)?.as_fd())
+        };
+        let about = os::look_at_start(is_absolute);
+        let is_here = about.is_ok_and(|about| self.mounts.is_local(about.mount, ask));
+        if is_absolute && is_here {
+            // Who was faster has found the same.
+            let _ = self.root_is_here.set(());
+        }
+        is_here
     }
 }
 
@@ -346,16 +340,6 @@ impl Mounts {
     }
 }
 
-/// How far [`Files::read_file_now`] came.
-#[derive(Debug)]
-#[must_use = "a rest must be read elsewhere"]
-pub enum Whole {
-    /// The file's contents.
-    Done(Vec<u8>),
-    /// The file, a buffer as large as it, and how much of it is filled.
-    Rest(File, Vec<u8>, usize),
-}
-
 /// How far [`Files::read_now`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "a rest must be read elsewhere"]
@@ -382,7 +366,7 @@ impl History {
         }
     }
 
-    fn is_worth_a_try(&self) -> bool {
+    pub(super) fn is_worth_a_try(&self) -> bool {
         let state = self.get();
         if state > MISSES && state != NEVER {
             self.set(state - 1);
@@ -390,14 +374,14 @@ impl History {
         state <= MISSES
     }
 
-    fn hit(&self) {
+    pub(super) fn hit(&self) {
         // Readers of a file that is in memory, on many cores, must not write to one cache line.
         if self.get() != 0 {
             self.set(0);
         }
     }
 
-    fn missed(&self) {
+    pub(super) fn missed(&self) {
         let misses = self.get().saturating_add(1);
         self.set(if misses < MISSES {
             misses

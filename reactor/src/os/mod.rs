@@ -40,8 +40,8 @@ pub(crate) use clock::Clock;
 pub(crate) use descriptor::{set_blocking, set_nonblocking};
 pub(crate) use mounts::is_on_this_machine;
 pub(crate) use open::{
-    About, can_open_now, look, open, open_cached, opened, peek_cached, peek_cached_in,
-    without_nonblocking,
+    About, WHOLE_FLAGS, can_open_now, look, look_at_start, open, open_cached, open_whole, opened,
+    peek_cached, peek_cached_in, wait_for_writer, without_nonblocking,
 };
 pub(crate) use pidfd::pidfd;
 pub(crate) use read_now::{can_read_now, read_now};

@@ -39,13 +39,20 @@ pub(crate) unsafe fn opened(number: u32) -> File {
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    can_open_now, look, open_cached, peek_cached, peek_cached_in, without_nonblocking,
+    can_open_now, look, look_at_start, open_cached, open_whole, peek_cached, peek_cached_in,
+    wait_for_writer, without_nonblocking,
 };
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) use none::{
-    can_open_now, look, open_cached, peek_cached, peek_cached_in, without_nonblocking,
+    can_open_now, look, look_at_start, open_cached, open_whole, peek_cached, peek_cached_in,
+    wait_for_writer, without_nonblocking,
 };
+
+/// How a file is opened that is to be read as a whole, whatever it turns out to be: a pipe at once, a terminal without becoming
+/// the process's own.
+pub(crate) const WHOLE_FLAGS: i32 =
+    libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// What memory knows about a file.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +63,8 @@ pub(crate) struct About {
     pub(crate) size: Option<u64>,
     pub(crate) is_file: bool,
     pub(crate) is_file_or_directory: bool,
+    /// With a name, or without.
+    pub(crate) is_pipe: bool,
 }
 
 #[cfg(target_os = "linux")]
@@ -78,27 +87,41 @@ mod linux {
     /// Opens a file if the way to it is in memory. It has the flag `O_NONBLOCK`, because otherwise opening what has just
     /// become a pipe would wait for its other end. `WouldBlock`, or another error: open it elsewhere.
     pub(crate) fn open_cached(path: &CStr, flags: i32) -> io::Result<File> {
-        resolve_cached(None, path, flags | libc::O_NONBLOCK)
+        resolve(None, path, flags | libc::O_NONBLOCK, libc::RESOLVE_CACHED)
+    }
+
+    /// Opens what is to be read as a whole, if the way to it is in memory and enters no other file system than that where it
+    /// begins; else `WouldBlock`.
+    pub(crate) fn open_whole(path: &CStr) -> io::Result<File> {
+        let resolve_how = libc::RESOLVE_CACHED | libc::RESOLVE_NO_XDEV;
+        resolve(None, path, WHOLE_FLAGS, resolve_how)
     }
 
     /// A descriptor by which one can look at what is at a path, but not read it.
     pub(crate) fn peek_cached(path: &CStr, follow: bool) -> io::Result<File> {
         let flags = if follow { 0 } else { libc::O_NOFOLLOW };
-        resolve_cached(None, path, libc::O_PATH | libc::O_CLOEXEC | flags)
+        let flags = libc::O_PATH | libc::O_CLOEXEC | flags;
+        resolve(None, path, flags, libc::RESOLVE_CACHED)
     }
 
     /// The same for what has a name in a folder, if it is on the same file system. A link is not followed.
     pub(crate) fn peek_cached_in(folder: &File, name: &CStr) -> io::Result<File> {
         let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
-        resolve_cached(Some(folder), name, flags)
+        let resolve_how = libc::RESOLVE_CACHED | libc::RESOLVE_NO_XDEV;
+        resolve(Some(folder), name, flags, resolve_how)
     }
 
-    /// In a folder, no other file system is entered.
-    fn resolve_cached(folder: Option<&File>, path: &CStr, flags: i32) -> io::Result<File> {
+    /// Opens what is at a path, from a folder on or from that of the process. Not again if a signal interrupts it.
+    fn resolve(
+        folder: Option<&File>,
+        path: &CStr,
+        flags: i32,
+        resolve_how: u64,
+    ) -> io::Result<File> {
         // SAFETY: all zeroes are a valid value of this struct of integers.
         let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
         how.flags = flags as u64;
-        how.resolve = libc::RESOLVE_CACHED | folder.map_or(0, |_| libc::RESOLVE_NO_XDEV);
+        how.resolve = resolve_how;
         let folder = folder.map_or(libc::AT_FDCWD, |folder| folder.as_raw_fd());
         // SAFETY: `path` ends with a zero, `how` is of the size that is told, and both outlive the call, as does the folder's borrow.
         let number = unsafe {
@@ -120,20 +143,24 @@ mod linux {
     /// Looks at an open file without asking a server, if it has one. The size is not asked for: CIFS would wait until what was
     /// written is on the server.
     pub(crate) fn look(file: BorrowedFd<'_>) -> io::Result<About> {
+        statx(file.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+    }
+
+    /// Looks at where ways begin: at the root of the process, or at its folder.
+    pub(crate) fn look_at_start(root: bool) -> io::Result<About> {
+        match root {
+            true => statx(libc::AT_FDCWD, c"/", 0),
+            false => statx(libc::AT_FDCWD, c"", libc::AT_EMPTY_PATH),
+        }
+    }
+
+    fn statx(start: i32, path: &CStr, flags: i32) -> io::Result<About> {
         let mut seen = MaybeUninit::<libc::statx>::zeroed();
-        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let flags = flags | libc::AT_STATX_DONT_SYNC;
         let wanted = libc::STATX_TYPE | UNIQUE_MOUNT;
-        // SAFETY: the path is empty and ends with a zero, the call writes into the struct that it is given, and the borrow
-        // keeps the descriptor open.
-        let result = unsafe {
-            libc::statx(
-                file.as_raw_fd(),
-                c"".as_ptr(),
-                flags,
-                wanted,
-                seen.as_mut_ptr(),
-            )
-        };
+        // SAFETY: the path ends with a zero, and the call writes into the struct that it is given. It reads no memory through
+        // the descriptor, which callers borrow.
+        let result = unsafe { libc::statx(start, path.as_ptr(), flags, wanted, seen.as_mut_ptr()) };
         if result == -1 {
             return Err(io::Error::last_os_error());
         }
@@ -147,7 +174,23 @@ mod linux {
             size: (seen.stx_mask & libc::STATX_SIZE != 0).then_some(seen.stx_size),
             is_file: kind == libc::S_IFREG,
             is_file_or_directory: kind == libc::S_IFREG || kind == libc::S_IFDIR,
+            is_pipe: kind == libc::S_IFIFO,
         })
+    }
+
+    /// Waits until a pipe that was opened with `O_NONBLOCK`, to read, has had a writer since then who has written something, or is
+    /// gone. Not until there is a writer: of who only opens it the system says nothing, and there is nothing to read.
+    pub(crate) fn wait_for_writer(pipe: &File) -> io::Result<()> {
+        let mut wanted = libc::pollfd {
+            fd: pipe.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: it is given one struct, which outlives the call, and whose descriptor the borrow keeps open.
+        match unsafe { libc::poll(&mut wanted, 1, -1) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     }
 
     /// Takes `O_NONBLOCK` from a file that was opened with `flags` and it.
@@ -171,6 +214,18 @@ mod none {
 
     pub(crate) fn open_cached(_: &CStr, _: i32) -> io::Result<File> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn open_whole(_: &CStr) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn look_at_start(_: bool) -> io::Result<About> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn wait_for_writer(_: &File) -> io::Result<()> {
+        Ok(())
     }
 
     pub(crate) fn peek_cached(_: &CStr, _: bool) -> io::Result<File> {
