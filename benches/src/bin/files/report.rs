@@ -93,9 +93,8 @@ pub(crate) fn page(all: &[Result], system: &str) -> String {
     let rounds: Vec<usize> = all.iter().map(|result| result.wall.len()).collect();
     let mut page = format!(
         "# What work on files costs\n\n`cargo xtask files` writes this page; how it measures, is told in [README.md](README.md). \
-         Seen on {system}.\n\nMedians of {} to {} rounds.\n\n",
-        rounds.iter().min().unwrap_or(&0),
-        rounds.iter().max().unwrap_or(&0)
+         Seen on {system}.\n\nMedians of {}.\n\n",
+        counted(&rounds)
     );
     page += "## What is asked of the policy\n\nWall time of `peu` divided by that of the fastest of those named, in the same round: the \
              median, and the quartiles in brackets.\n\n| case | beside | the fastest | ratio | at most | |\n|---|---|---|---:|---:|---|\n";
@@ -104,6 +103,13 @@ pub(crate) fn page(all: &[Result], system: &str) -> String {
     }
     page += "\n## Microseconds per operation: wall time / CPU time of the process\n\nSequential reads: per MiB.\n\n";
     page + &figures(&cases)
+}
+
+fn counted(rounds: &[usize]) -> String {
+    match (rounds.iter().min(), rounds.iter().max()) {
+        (Some(few), Some(many)) if few != many => format!("{few} to {many} rounds"),
+        (few, _) => format!("{} rounds", few.unwrap_or(&0)),
+    }
 }
 
 fn goals(results: &Results<'_>) -> String {

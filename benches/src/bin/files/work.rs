@@ -85,6 +85,9 @@ impl Files {
         files: usize,
         entries: usize,
     ) -> io::Result<Files> {
+        fs::create_dir_all(folder)?;
+        // As a service's paths are: absolute.
+        let folder = &folder.canonicalize()?;
         let whole = folder.join("whole");
         let tree = folder.join(format!("tree-{entries}"));
         fs::create_dir_all(&whole)?;
