@@ -282,8 +282,11 @@ fn registered<P: Into<OwnedFd>, T: AsFd + From<OwnedFd>>(
         .transpose()
 }
 
+/// What is read at once of what a child has said: mostly all of it. A full pipe has four times as much.
+const PIECE: usize = 16 * 1024;
+
 async fn read_all(pipe: Option<PipeReader>) -> io::Result<Vec<u8>> {
-    let (mut all, mut buffer) = (Vec::new(), vec![0; 16 * 1024]);
+    let (mut all, mut buffer) = (Vec::new(), vec![0; PIECE]);
     if let Some(pipe) = pipe {
         loop {
             match pipe.read_with(|mut pipe| pipe.read(&mut buffer)).await? {
