@@ -13,7 +13,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 /// References that a poll has to give away: more than it will, and so few that they don't matter to what the count can hold, which is
-/// 2^57 of them, or 2^25 where a word has 32 bits. Who takes more has them counted one by one.
+/// 2^56 of them, or 2^24 where a word has 32 bits. Who takes more has them counted one by one.
 pub(super) const IN_ADVANCE: usize = 1 << (usize::BITS / 2 - 2);
 
 /// The task that a thread polls or drops.
