@@ -230,6 +230,10 @@ impl Inner {
         self.offload.is_some()
     }
 
+    pub(crate) fn threads(&self) -> Option<Arc<dyn Offload>> {
+        self.offload.clone()
+    }
+
     pub(crate) fn unpark(&self) {
         if self.parking.unpark() {
             self.ring();

@@ -5,12 +5,14 @@ use super::now::LONGEST_NOW;
 use super::ring::{PATIENCE, Pushed, Ring};
 use super::stage::{Landed, Landing, Over, Pending};
 use super::{Files, Tiers};
+use crate::builder::Offload;
 use crate::events::{Event, Key};
 use crate::place::Place;
 use crate::reactor::{Inner, Reactor};
 use crate::{error, turn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Reactor {
@@ -76,11 +78,18 @@ impl Reactor {
     pub async fn perform(&self, call: Call) -> (Call, io::Result<Answer>) {
         let place = Place::new();
         let answer = place.clone();
-        let key = self.submit_call(call, move |call, outcome| answer.leave((call, outcome)));
+        let opens = matches!(call.what(), What::Open { .. });
+        let threads = opens.then(|| self.inner().threads()).flatten();
+        let key = self.submit_call(call, move |call, outcome| {
+            answer.leave(Left {
+                answered: Some((call, outcome)),
+                threads,
+            });
+        });
         let mut pending = CancelOnDrop { reactor: self, key };
-        let answered = place.take().await;
+        let mut left = place.take().await;
         pending.key = None;
-        answered
+        left.answered.take().expect("only this takes it")
     }
 
     /// Tells the kernel of the calls that wait for the next turn. For a thread that goes to sleep elsewhere than in one, and
@@ -130,6 +139,25 @@ impl Reactor {
         } else {
             self.offload(job)
         };
+    }
+}
+
+/// What a call has brought, until somebody takes it.
+struct Left {
+    answered: Option<(Call, io::Result<Answer>)>,
+    /// Of a call that opens a file.
+    threads: Option<Arc<dyn Offload>>,
+}
+
+/// A file of which nobody will hear may be a server's: no turn, and no task that drops a future, is to wait until it is closed.
+/// Threads that refuse have ended, or are none: then it is closed here.
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some((_, Ok(Answer::File(file)))) = self.answered.take()
+            && let Some(threads) = &self.threads
+        {
+            let _ = threads.offload(Box::new(move || drop(file)));
+        }
     }
 }
 
