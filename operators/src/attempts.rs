@@ -106,8 +106,13 @@ where
     }
 
     pub(crate) fn poll_request(&mut self, request: usize) -> Outcome<Out> {
-        let outcome = caught(|| self.advance(request));
-        outcome.unwrap_or_else(|message| self.panicked(request, Which::First, message))
+        // Stored where it stays. What a catch returns is copied more than once, in pieces of other sizes than it was written in, and
+        // the processor waits for each.
+        let mut outcome = Outcome::Unfinished;
+        match caught(|| outcome = self.advance(request)) {
+            Ok(()) => outcome,
+            Err(message) => self.panicked(request, Which::First, message),
+        }
     }
 
     /// One of a request's calls has panicked. Another is not needed any more.

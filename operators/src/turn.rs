@@ -75,6 +75,12 @@ where
             return false;
         };
         self.turns_left -= 1;
+        // The most frequent, by itself: its outcome need not be moved to where those of all others come together.
+        if let Event::Request(request) = event {
+            let outcome = self.poll_request(request);
+            self.update(request, outcome);
+            return true;
+        }
         let (request, outcome) = self.execute(event);
         self.update(request, outcome);
         true
