@@ -93,6 +93,7 @@ impl<Out, Time, M> Order<Out, Time, M> {
     }
 
     /// The outcome of the record in this place is known. It comes back if nothing keeps it from leaving: then it is gone from here.
+    #[inline]
     #[must_use]
     pub(crate) fn settle(
         &mut self,

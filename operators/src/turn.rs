@@ -377,8 +377,12 @@ where
         let place = self.requests.place(request);
         let line = self.requests.remove(request);
         self.reopen();
-        if let Some(verdict) = self.order.settle(place, verdict) {
-            self.depart(Departure::Record(verdict));
+        match self.order.settle(place, verdict) {
+            Some(Verdict::Output(output, time)) => {
+                self.outgoing.push_back(Element::Record(output, time));
+            }
+            Some(verdict) => self.depart(Departure::Record(verdict)),
+            None => {}
         }
         self.emit();
         self.leave(line);
@@ -435,7 +439,14 @@ where
     }
 
     /// Lets leave what may.
+    #[inline]
     pub(crate) fn emit(&mut self) {
+        if self.order.has_next() {
+            self.emit_all();
+        }
+    }
+
+    fn emit_all(&mut self) {
         while self.order.has_next()
             && !self.is_over()
             && let Some(departure) = self.order.next()
@@ -444,7 +455,6 @@ where
         }
     }
 
-    #[inline]
     fn depart(&mut self, departure: Departure<Out, Time, M>) {
         match departure {
             Departure::Record(Verdict::Output(output, time)) => {

@@ -198,6 +198,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Handle>>> = const { RefCell::new(None) };
 }
 
+#[inline]
 fn inside() -> Option<Rc<Handle>> {
     CURRENT
         .try_with(|current| current.borrow().clone())
