@@ -11,8 +11,8 @@
 //!   is counted until its thread gives it back. To count what was taken on leaving would not do: handles may be sent to other threads
 //!   and dropped there meanwhile, and bring the count to zero while this one still has some.
 //! - What is current on a thread has a reference of its own beside the spare ones, so it is alive, whether or not any handle is left, and whatever becomes of
-//!   the guard: one that is forgotten keeps the reactor.
-//! - All that a thread has taken or counted it gives back when what is current changes. Whoever brings the count to zero frees, and nobody else can have a
+//!   the guard: one that is forgotten keeps the reactor until the thread ends.
+//! - All that a thread has taken or counted it gives back when what is current changes, and when it ends. Whoever brings the count to zero frees, and nobody else can have a
 //!   reference then.
 
 use crate::reactor::Inner;
@@ -54,6 +54,17 @@ pub(crate) struct Stay {
 
 thread_local! {
     static CURRENT: Cell<Stay> = const { Cell::new(Stay::NOWHERE) };
+    /// By itself, so that what is looked at for each handle needs no destructor.
+    static AT_END: AtEnd = const { AtEnd };
+}
+
+/// Leaves what its thread is inside of: a worker's guard is forgotten.
+struct AtEnd;
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        Stay::NOWHERE.restore();
+    }
 }
 
 impl Handle {
@@ -86,6 +97,8 @@ impl Handle {
             of: self.0.as_ptr(),
             spare: IN_ADVANCE,
         };
+        // The first look has it dropped when the thread ends. One that is ending leaves by the guard.
+        let _ = AT_END.try_with(|_| ());
         CURRENT.with(|current| current.replace(inside))
     }
 
@@ -275,6 +288,23 @@ mod tests {
         assert!(current.is(&outer));
         drop(outer);
         assert!(!current.is_closed(), "it is alive");
+    }
+
+    #[test]
+    fn a_thread_that_ends_inside_leaves() {
+        let reactor = Reactor::new().unwrap();
+        let (entered, ended) = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                std::mem::forget(reactor.enter());
+                let handle = Reactor::current().unwrap();
+                let inside = references(&reactor);
+                drop(handle);
+                inside
+            });
+            // Not the scope's end, which does not wait for thread-locals.
+            (thread.join().unwrap(), references(&reactor))
+        });
+        assert_eq!((entered, ended), (2 + IN_ADVANCE, 1));
     }
 
     #[test]
