@@ -54,7 +54,10 @@ pub(crate) struct Stay {
 
 thread_local! {
     static CURRENT: Cell<Stay> = const { Cell::new(Stay::NOWHERE) };
-    /// By itself, so that what is looked at for each handle needs no destructor.
+}
+
+// By itself, so that what is looked at for each handle needs no destructor.
+thread_local! {
     static AT_END: AtEnd = const { AtEnd };
 }
 
