@@ -251,6 +251,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn handles_inside_are_not_counted_one_by_one() {
         let reactor = Reactor::new().unwrap();
         let entered = reactor.enter();
@@ -268,6 +269,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn handles_that_come_from_elsewhere_are_given_back_now_and_then() {
         let reactor = Reactor::new().unwrap();
         let handles: Vec<_> = (0..10 * IN_ADVANCE).map(|_| reactor.clone()).collect();
@@ -280,6 +282,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn guards_that_are_dropped_in_the_wrong_order_free_nothing_in_use() {
         let (outer, inner) = (Reactor::new().unwrap(), Reactor::new().unwrap());
         let (left_first, left_last) = (outer.enter(), inner.enter());
@@ -294,6 +297,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn a_thread_that_ends_inside_leaves() {
         let reactor = Reactor::new().unwrap();
         let (entered, ended) = std::thread::scope(|scope| {
@@ -311,6 +315,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn a_guard_that_is_forgotten_keeps_the_reactor() {
         let reactor = Reactor::new().unwrap();
         std::mem::forget(reactor.enter());
