@@ -2,8 +2,11 @@
 //! however often the job is killed. Some come twice then; none is missing.
 
 mod example;
+#[path = "example/random.rs"]
+mod random;
 
 use example::example;
+use random::Random;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -464,18 +467,4 @@ fn post(stream: &mut impl BufRead) -> std::io::Result<Value> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     Ok(serde_json::from_slice(&body)?)
-}
-
-/// Knuth's linear congruential generator: the same troubles in each run, as far as the kernel's scheduler allows.
-struct Random(u64);
-
-impl Random {
-    /// From 1 to `most`.
-    fn up_to(&mut self, most: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        1 + (self.0 >> 33) % most
-    }
 }
