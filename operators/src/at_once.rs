@@ -175,13 +175,13 @@ where
 
     /// Takes records, one by one, until one does not pass. What is not ready stays in the next slot, and so does what panicked.
     fn stretch(&mut self, run: &mut Run<T, Time>) -> End<T, Time, M, Out> {
-        let slot = FIRST_REQUEST + self.requests.next_slot();
-        let [of_input, of_request] = self.signals.wakers([INPUT, slot]);
+        let (request, future) = self.requests.next_future();
+        let tokens = [INPUT, FIRST_REQUEST + request];
+        let [of_input, of_request] = self.signals.wakers(tokens);
         let Some(stream) = self.input.stream() else {
             return End::Came(Poll::Ready(None));
         };
         let (retry, timeout) = (&mut self.policies.retry, self.bounds.timeout);
-        let future = self.requests.next_future();
         let cx = &mut Context::from_waker(of_request);
         let mut stays = None;
         let mut take = |record, time| {

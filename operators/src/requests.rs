@@ -48,7 +48,7 @@ struct Slot<T, Time, Fut, Out> {
     /// None: the slot is free.
     entered: Option<Entered<T, Time>>,
     number: u64,
-    /// The line of its key, or `NONE`.
+    /// The line of its key, or `NONE`: an `Option` has no room for that in the number, and each request 8 bytes more.
     line: usize,
     /// How many attempts were begun.
     attempts: u32,
@@ -104,8 +104,10 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         number: u64,
         deadline: Option<Instant>,
     ) -> usize {
-        let request = self.next_slot();
-        self.free.pop();
+        let request = match self.free.pop() {
+            Some(request) => request,
+            None => self.add_slot(),
+        };
         let slot = &mut self.slots[request];
         slot.entered = Some(entered);
         slot.number = number;
@@ -119,18 +121,18 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         request
     }
 
-    /// The slot that the next request gets.
-    pub(crate) fn next_slot(&mut self) -> usize {
-        match self.free.last() {
+    /// The slot that the next request gets, and where its future may be made and polled, before it is known whether there is to
+    /// be a request.
+    pub(crate) fn next_future(&mut self) -> (usize, &mut Pin<Box<Option<Fut>>>) {
+        let request = match self.free.last() {
             Some(request) => *request,
-            None => self.add_slot(),
-        }
-    }
-
-    /// Where the future of the next request may be made and polled, before it is known whether there is to be one.
-    pub(crate) fn next_future(&mut self) -> &mut Pin<Box<Option<Fut>>> {
-        let request = self.next_slot();
-        &mut self.slots[request].future
+            None => {
+                let request = self.add_slot();
+                self.free.push(request);
+                request
+            }
+        };
+        (request, &mut self.slots[request].future)
     }
 
     /// Adds a request, the youngest, whose first attempt has begun in its slot.
@@ -147,6 +149,7 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
         request
     }
 
+    /// A slot more, which is nobody's yet.
     #[cold]
     fn add_slot(&mut self) -> usize {
         self.slots.push(Slot {
@@ -166,9 +169,7 @@ impl<T, Time, Fut, Out> Requests<T, Time, Fut, Out> {
             older: NONE,
             younger: NONE,
         });
-        let request = self.slots.len() - 1;
-        self.free.push(request);
-        request
+        self.slots.len() - 1
     }
 
     /// Ends a back-off, if there is one, and counts the attempt that begins; its future follows with `start`.
