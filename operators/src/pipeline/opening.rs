@@ -87,9 +87,17 @@ impl Opening {
 
     /// The state that the operator had in the checkpoint; none if the job begins anew.
     pub(super) fn state<S: DeserializeOwned>(&mut self, name: &Arc<str>) -> Option<S> {
+        self.state_and_bytes(name).map(|(state, _)| state)
+    }
+
+    /// As [`state`](Self::state), with the bytes that say the same.
+    pub(super) fn state_and_bytes<S: DeserializeOwned>(
+        &mut self,
+        name: &Arc<str>,
+    ) -> Option<(S, Vec<u8>)> {
         let bytes = self.states.as_mut()?.remove(&**name)?;
         match read(&bytes) {
-            Ok(state) => Some(state),
+            Ok(state) => Some((state, bytes)),
             Err(error) => {
                 self.trouble.push(Trouble::State(Arc::clone(name), error));
                 None

@@ -3,7 +3,7 @@
 use super::checkpoint::Requests;
 use super::host::Host;
 use super::metrics::Tally;
-use super::opening::{Opening, Trouble, name_of};
+use super::opening::{Opening, name_of};
 use super::operator::{Ask, Operator, Step};
 use crate::element::{Element, EventTime, Mark};
 use crate::error::{BoxError, Cause, StageError};
@@ -164,7 +164,7 @@ impl<S: Source> Operator for FromSource<S> {
             None => format!("a source of {item}"),
         };
         let name = opening.enter_unnamed("source", what);
-        let from: Option<Saved<S::Position>> = opening.state(&name);
+        let from: Option<(Saved<S::Position>, _)> = opening.state_and_bytes(&name);
         opening.sources.push(Arc::clone(&name));
         let opened = Opened {
             name,
@@ -174,14 +174,10 @@ impl<S: Source> Operator for FromSource<S> {
         };
         opening.tally(&opened.name, &opened.tally);
         match from {
-            Some((true, position)) => {
-                if let Err(error) = opened.end(position) {
-                    let name = Arc::clone(&opened.name);
-                    opening.trouble.push(Trouble::State(name, error.into()));
-                }
-            }
+            // Every checkpoint from now on says that too.
+            Some(((true, _), bytes)) => opening.requests.source_ended(&opened.name, bytes),
             from => {
-                let position = from.map(|(_, position)| position);
+                let position = from.map(|((_, position), _)| position);
                 self.source.open(&opening.host, position);
                 self.opened = Some(opened);
             }
