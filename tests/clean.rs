@@ -397,6 +397,27 @@ fn a_file_that_is_no_table_of_flights_is_named() {
 }
 
 #[test]
+fn behind_a_quote_that_is_not_closed_the_file_and_the_row_are_named() {
+    let mut january = January::read();
+    january.days = january.days.into_iter().take(1).collect();
+    let (day, rows) = january.days.first_key_value().unwrap();
+    let job = Job::new();
+    january.scatter(&job.path("in"));
+    let file = job.path("in").join(format!("{day}.csv"));
+    let mut text = fs::read(&file).unwrap();
+    text.extend(b"\"2013");
+    text.extend(b",1\n".repeat(6 << 20));
+    fs::write(&file, text).unwrap();
+    let output = job.command(2, 1_000).output().unwrap();
+    let (code, said) = (output.status.code(), self::text(&output));
+    assert_eq!(code, Some(1), "{said}");
+    let row = rows.len() + 1;
+    let expected = format!("in/{day}.csv: row {row}: it has more than 16777216 bytes");
+    assert!(said.contains(&expected), "{said}");
+    assert!(!job.path("out").exists());
+}
+
+#[test]
 fn values_are_repaired_and_not_guessed() {
     let cases = [
         (Kind::Code, " ua ", "UA"),

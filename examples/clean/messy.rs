@@ -2,11 +2,12 @@
 //! order, spelled in any way; a row may have too few or too many of them; and bytes that are no text become `\u{fffd}`, which
 //! no rule lets pass.
 //!
-//! What can't be made sense of, a file that has not all columns, ends the job: it belongs to somebody's attention.
+//! What can't be made sense of ends the job, for it belongs to somebody's attention: a file that has not all columns, and a row of
+//! more than 16 MiB, which is what there is behind a quote that nobody has closed.
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +21,16 @@ use crate::repair::{Kind, column_name, repair};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
+/// Far more than any row that somebody meant to write.
+const LONGEST: u64 = 16 << 20;
+
+/// How much is read at a time: by so much a row's bound may be missed.
+const PIECE: usize = 8 * 1024;
+
 /// A file, row by row.
 pub(crate) struct MessyFile {
     path: PathBuf,
-    opened: Option<(csv::Reader<File>, Arc<Header>)>,
+    opened: Option<(csv::Reader<Bounded>, Arc<Header>)>,
 }
 
 /// What all rows of a file have in common.
@@ -47,12 +54,15 @@ impl MessyFile {
         ReadAhead::new(MessyFile { path, opened: None })
     }
 
-    fn begin(&self) -> Result<(csv::Reader<File>, Arc<Header>), BoxError> {
+    fn begin(&self) -> Result<(csv::Reader<Bounded>, Arc<Header>), BoxError> {
+        let file = File::open(&self.path)?;
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter(&self.path)?)
             .flexible(true)
-            .from_path(&self.path)?;
-        let columns = reader.byte_headers()?.iter();
+            .buffer_capacity(PIECE)
+            .from_reader(Bounded { file, read: 0 });
+        let columns = reader.byte_headers().map_err(|error| in_row(0, &error))?;
+        let columns = columns.iter();
         let columns: StringRecord = columns
             .map(|name| column_name(&String::from_utf8_lossy(name)))
             .collect();
@@ -75,10 +85,44 @@ impl MessyFile {
     }
 }
 
+fn in_row(number: u64, error: &csv::Error) -> BoxError {
+    match number {
+        0 => format!("its header: {error}").into(),
+        _ => format!("row {number}: {error}").into(),
+    }
+}
+
+/// A file of which each row has a bound.
+struct Bounded {
+    file: File,
+    /// How much was read since the row began, and before it with what it begins in.
+    read: u64,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read += count as u64;
+        if self.read <= LONGEST + PIECE as u64 {
+            return Ok(count);
+        }
+        Err(io::Error::other(format!(
+            "it has more than {LONGEST} bytes: is a quote not closed?"
+        )))
+    }
+}
+
+impl Seek for Bounded {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 /// That of which there are most in the first line.
 fn delimiter(path: &Path) -> io::Result<u8> {
     let mut first = Vec::new();
-    BufReader::new(File::open(path)?).read_until(b'\n', &mut first)?;
+    let mut file = BufReader::new(File::open(path)?).take(LONGEST);
+    file.read_until(b'\n', &mut first)?;
     let count = |delimiter: &u8| first.iter().filter(|byte| *byte == delimiter).count();
     let candidates = [b',', b';', b'\t'];
     Ok(candidates.into_iter().max_by_key(count).unwrap_or(b','))
@@ -106,15 +150,17 @@ impl Reader for MessyFile {
         let Some((reader, header)) = &mut self.opened else {
             return Ok(None);
         };
+        reader.get_mut().read = 0;
+        let number = reader.position().record();
         let mut record = ByteRecord::new();
         match reader.read_byte_record(&mut record) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
-            Err(error) => return Err(self.error(error)),
+            Err(error) => return Err(self.error(in_row(number, &error))),
         }
         let row = MessyRow {
             header: Arc::clone(header),
-            number: record.position().map_or(0, csv::Position::record),
+            number,
             values: StringRecord::from_byte_record_lossy(record),
         };
         let next = reader.position();
