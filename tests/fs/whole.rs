@@ -1,6 +1,6 @@
 //! Files that are read whole: of every length and kind, in memory and not, and what can't be read so.
 
-use crate::{assert_error, errno_of, on_each_tier};
+use crate::{SETS, assert_error, errno_of, folder, on_each_tier, runtime};
 use peu::fs;
 use std::fs::Permissions;
 use std::io::ErrorKind::{InvalidInput, PermissionDenied};
@@ -46,10 +46,8 @@ fn what_cannot_be_read_is_told_with_the_path() {
     on_each_tier(async |folder| {
         let file = folder.join("file");
         std::fs::write(&file, "x").unwrap();
-        let (knot, closed) = (folder.join("knot"), folder.join("closed"));
+        let knot = folder.join("knot");
         symlink(&knot, &knot).unwrap();
-        std::fs::write(&closed, "x").unwrap();
-        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         let long = folder.join("n".repeat(256));
         for (path, number) in [
             (folder.join("missing"), 2),
@@ -63,14 +61,44 @@ fn what_cannot_be_read_is_told_with_the_path() {
             let told = format!("cannot read {}: ", path.display());
             assert!(error.to_string().starts_with(&told), "{error}");
         }
-        // Root may read it.
-        if std::fs::read(&closed).is_err() {
-            let read = fs::read(&closed).await;
-            assert_error(read, PermissionDenied, "cannot read", &closed);
-        }
         let path = PathBuf::from("a\0b");
         assert_error(fs::read(&path).await, InvalidInput, "cannot read", &path);
     });
+}
+
+/// Root may read everything. So this is done by a thread that is somebody else's, as are those that it starts: the kernel has the user
+/// for each.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_may_not_be_read_is_told_with_the_path() {
+    for tiers in SETS {
+        let folder = folder();
+        let closed = folder.path().join("closed");
+        std::fs::write(&closed, "x").unwrap();
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let test = move || {
+            if std::fs::read(&closed).is_ok() {
+                become_nobody();
+            }
+            assert!(std::fs::read(&closed).is_err(), "there is nothing to show");
+            runtime(tiers).block_on(async {
+                let read = fs::read(&closed).await;
+                assert_error(read, PermissionDenied, "cannot read", &closed);
+            });
+        };
+        std::thread::spawn(test).join().unwrap();
+    }
+}
+
+/// This thread, and each that it starts from now on.
+#[cfg(target_os = "linux")]
+fn become_nobody() {
+    use rustix::process::{DumpableBehavior, Uid, set_dumpable_behavior};
+    // The usual number of the user who owns nothing.
+    rustix::thread::set_thread_uid(Uid::from_raw(65_534)).unwrap();
+    // The kernel takes the whole process for one with secrets now, which hinders sanitizers at its end.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
 }
 
 fn pipe(folder: &Path, name: &str) -> Option<PathBuf> {
