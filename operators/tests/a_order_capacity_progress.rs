@@ -3,8 +3,8 @@
 mod kit;
 
 use futures_core::Stream;
-use kit::{Answer, Bench, Calls, Feed, Tap, World, ms};
-use peu_operators::{AsyncOptions, OnError, StreamExt as _};
+use kit::{Answer, Bench, Calls, Feed, Refused, Tap, World, ms};
+use peu_operators::{AsyncOptions, OnError, Retry, StagePolicies, StreamExt as _};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -248,6 +248,73 @@ fn a09_stages_chain_in_any_order_and_pass_the_first_error_on() {
     assert_eq!(world.tasks(), 0);
 }
 
+/// Records whose last digit is their key.
+const KEYED: [u64; 6] = [1, 2, 11, 3, 12, 21];
+
+fn last_digit(record: &u64) -> u64 {
+    record % 10
+}
+
+/// What comes out of two stages in a row. The first has all its answers before the second has any; of the requests in flight the
+/// youngest is answered first.
+fn chained<P, Q>(first: AsyncOptions<P>, second: AsyncOptions<Q>) -> Vec<u64>
+where
+    P: StagePolicies<u64, u64, Refused>,
+    Q: StagePolicies<u64, u64, Refused>,
+{
+    let world = World::new();
+    let calls = [Calls::new(), Calls::new()];
+    let [f, g] = calls.clone();
+    let stage = futures_lite::stream::iter(KEYED)
+        .async_map(&world, "first", move |n| f.call(n), first)
+        .try_async_map(&world, "second", move |n| g.call(n), second);
+    let (mut out, mut outputs) = (Tap::new(stage), Vec::new());
+    loop {
+        world.run();
+        while let Some(output) = out.next_now() {
+            outputs.push(output.unwrap());
+            world.run();
+        }
+        let youngest = |calls: &Calls| Some((calls.clone(), calls.live().pop()?));
+        let Some((calls, record)) = calls.iter().find_map(youngest) else {
+            assert!(out.is_over());
+            assert_eq!(world.tasks(), 0);
+            return outputs;
+        };
+        calls.answer(record, Answer::Output(record));
+    }
+}
+
+/// A stage with these options, and behind it one of each mode.
+fn check_behind<P: StagePolicies<u64, u64, Refused>>(
+    first: impl Fn() -> AsyncOptions<P>,
+    emitted: [u64; 6],
+    by_key: [u64; 6],
+) {
+    assert_eq!(chained(first(), AsyncOptions::ordered()), emitted);
+    let mut reversed = emitted;
+    reversed.reverse();
+    assert_eq!(chained(first(), AsyncOptions::unordered()), reversed);
+    let keyed = AsyncOptions::key_ordered(last_digit);
+    assert_eq!(chained(first(), keyed), by_key);
+}
+
+#[test]
+fn a09_stages_of_all_modes_chain_in_any_order() {
+    // The last is what a stage by key makes of the one before: the youngest key first, and each key in its order.
+    check_behind(AsyncOptions::ordered, KEYED, [3, 2, 12, 1, 11, 21]);
+    check_behind(
+        AsyncOptions::unordered,
+        [21, 12, 3, 11, 2, 1],
+        [3, 12, 2, 21, 11, 1],
+    );
+    check_behind(
+        || AsyncOptions::key_ordered(last_digit),
+        [3, 2, 12, 1, 11, 21],
+        [1, 11, 21, 2, 12, 3],
+    );
+}
+
 #[test]
 fn a10_the_end_of_input_drains_in_the_modes_order() {
     let cases = [
@@ -342,6 +409,21 @@ fn a12_a_consumer_that_stops_reading_does_not_stop_requests() {
     bench.complete(5);
     bench.complete(6);
     assert_eq!(bench.take_all(), [50, 60]);
+}
+
+#[test]
+fn a12_attempts_go_on_up_to_the_capacity_while_nobody_reads() {
+    let options = AsyncOptions::unordered().capacity(2);
+    let mut bench = Bench::new(options.retry(Retry::fixed(ms(10))));
+    bench.push(1..=3);
+    bench.answer(1, Answer::Refused);
+    bench.advance(10);
+    assert_eq!(bench.calls.made(), [1, 2, 1], "its back-off has ended");
+    bench.complete(1);
+    bench.complete(2);
+    assert_eq!(bench.calls.made(), [1, 2, 1], "both places are taken");
+    assert_eq!(bench.take_all(), [10, 20]);
+    assert_eq!(bench.calls.made(), [1, 2, 1, 3]);
 }
 
 /// A future that wakes itself `left` times before it is ready.

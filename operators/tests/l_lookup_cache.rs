@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A cache from numbers to ten times the number, whose loads are scripted. 0 stands for "there is none".
 struct Shelf {
@@ -570,9 +571,17 @@ impl Versions {
 }
 
 fn table(world: &World, versions: &Versions) -> Result<Table<u64, u64>, Refused> {
+    table_by(Reload::every(ms(100)), world, versions)
+}
+
+fn table_by(
+    reload: Reload,
+    world: &World,
+    versions: &Versions,
+) -> Result<Table<u64, u64>, Refused> {
     let source = versions.clone();
     let load = move || source.clone().load();
-    let mut loading = Box::pin(Table::load(world, Reload::every(ms(100)), load));
+    let mut loading = Box::pin(Table::load(world, reload, load));
     let loaded = loading
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
@@ -614,6 +623,23 @@ fn l04_a_table_is_loaded_as_a_whole_and_swapped_when_it_is_time_to() {
         (0, 0),
         "the last handle ends it"
     );
+}
+
+/// The clock on the wall is the real one, and only says how long it is until then.
+#[test]
+fn l04_a_table_is_loaded_again_at_a_time_of_day() {
+    let (world, versions) = (World::new(), Versions::default());
+    versions.then(Ok(1));
+    versions.then(Ok(2));
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let in_an_hour = Duration::from_secs((since_1970.as_secs() + 3_600) % 86_400);
+    let table = table_by(Reload::daily_at(in_an_hour), &world, &versions).expect("a table");
+    for (loads, version) in [(1, 1), (2, 2)] {
+        world.advance(Duration::from_secs(1_800));
+        world.run();
+        assert_eq!(table.metrics().loads, loads);
+        assert_eq!(table.get(&1), Some(version));
+    }
 }
 
 #[test]

@@ -90,6 +90,41 @@ fn a09_downstream_is_ready_before_upstream_starts() {
     drop(running);
 }
 
+/// A record is its time, and has as many outputs as its last digit says; every other is waited for.
+#[test]
+fn a07_all_outputs_of_a_record_have_its_time() {
+    for options in [AsyncOptions::ordered(), AsyncOptions::unordered()] {
+        let world = World::new();
+        let outputs = |n: u64| async move {
+            if n % 2 == 1 {
+                futures_lite::future::yield_now().await;
+            }
+            Ok::<_, Infallible>(vec![n / 10; (n % 10) as usize])
+        };
+        let (sink, counts) = collect();
+        let job = Pipeline::source(iterate([2_u64, 13, 10, 21, 35, 40]))
+            .event_time(
+                |n: &u64| EventTime::from_millis(*n as i64),
+                Watermarks::ascending().every(ms(0)),
+            )
+            .async_flat_map("flat", outputs, options)
+            .key_by(|tens| *tens)
+            .aggregate(
+                Windows::tumbling(ms(10)),
+                |count: &mut u64, _| *count += 1,
+                |late| panic!("{late} is late"),
+            )
+            .map(|window| (window.start.as_millis(), window.key, window.value))
+            .sink(sink);
+        let mut running = start(&world, job).unwrap();
+        outcome(&mut running).unwrap().unwrap();
+        assert_eq!(
+            counts.take(),
+            [(0, 0, 2), (10, 1, 3), (20, 2, 1), (30, 3, 5)]
+        );
+    }
+}
+
 #[test]
 fn a10_the_end_of_input_drains_every_stage() {
     let (world, log, disk) = (World::new(), Log::new(), Disk::new());

@@ -258,6 +258,12 @@ fn s01_requests_in_flight_are_bounded_and_a_full_buffer_takes_no_input() {
 }
 
 #[test]
+#[should_panic(expected = "room for more records than a request has, 2, and not for 2")]
+fn s01_room_for_no_more_records_than_a_request_has_is_refused() {
+    let _ = pairs().buffered(2);
+}
+
+#[test]
 fn s02_failed_entries_return_to_the_head_in_their_order_after_a_back_off() {
     let options = AsyncSinkOptions::new(4, ms(1_000)).retry(Retry::fixed(ms(10)));
     let process = Process::new(options.in_flight(2));

@@ -5,8 +5,8 @@ mod kit;
 use futures_lite::future::block_on;
 use kit::{Answer, Bench, World, ms};
 use peu_operators::{
-    AsyncOptions, BatchOptions, Batcher, Cache, CacheOptions, FixedLimit, MetricsCollector,
-    OnError, Reload, Table,
+    AsyncOptions, BatchOptions, Batcher, Cache, CacheOptions, DeadLetters, Failure, FixedLimit,
+    MetricsCollector, OnError, Reload, Retry, Table,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -44,6 +44,37 @@ fn x11_metrics_and_latencies_as_prometheus_text() {
         r#"peu_stage_latency_seconds_bucket{le="0.065536",stage="look-up"} 0"#,
         r#"peu_stage_latency_seconds_bucket{le="0.131072",stage="look-up"} 2"#,
         r#"peu_stage_latency_seconds_bucket{le="+Inf",stage="look-up"} 2"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+/// Of what the contract asks for, all that is not in the test above.
+#[test]
+fn x11_what_waits_is_tried_again_and_is_given_up_is_counted_as_text() {
+    let options = AsyncOptions::key_ordered(|n: &u64| n % 10)
+        .timeout(ms(50))
+        .retry(Retry::fixed(ms(10)).max_retries(1))
+        .on_error(DeadLetters(|_: Failure<u64>| {}));
+    let bench = Bench::new(options);
+    let stages = [("look-up", bench.out.stream().monitor())];
+    bench.push([1, 11, 21, 2, 3]);
+    bench.answer(2, Answer::Refused);
+    bench.advance(10);
+    bench.answer(2, Answer::Refused);
+    bench.complete(3);
+    bench.advance(40);
+    let text = scrape(MetricsCollector::new().stages(&stages));
+    for line in [
+        // 1, 2, 3, 2 again, and 11 when 1 had timed out.
+        r#"peu_stage_attempts_total{stage="look-up"} 5"#,
+        r#"peu_stage_retries_total{stage="look-up"} 1"#,
+        r#"peu_stage_timed_out_total{stage="look-up"} 1"#,
+        r#"peu_stage_dead_letters_total{stage="look-up"} 2"#,
+        r#"peu_stage_in_flight{stage="look-up"} 1"#,
+        r#"peu_stage_queued{stage="look-up"} 1"#,
+        r#"peu_stage_waiting{stage="look-up"} 1"#,
+        r#"peu_stage_latency_seconds_count{stage="look-up"} 3"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
