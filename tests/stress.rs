@@ -11,7 +11,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `actions` | what a task may do: sleep, yield, wait, read, hang up on others, block, panic |
+//! | `actions` | what a task may do: sleep, yield, wait, read, hang up on others, use a file, start a child, block, panic |
 //! | `tree` | tasks that start tasks, and leave them in every way there is |
 //! | `world` | what all tasks share: the count of the living, and threads that wake them from outside |
 //! | `storm` | many trees on one runtime, with a local one beside it |

@@ -4,7 +4,9 @@ use crate::random::Random;
 use crate::world::{Letter, World};
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use peu::fs;
 use peu::net::{TcpListener, TcpStream, UnixStream};
+use peu::process::Command;
 use peu::reactor::operation::Read;
 use peu::task::{JoinError, JoinSet, yield_now};
 use peu::time::{sleep, timeout};
@@ -22,7 +24,7 @@ const LONGEST_NAP: usize = 3000;
 
 /// Does one thing.
 pub(crate) async fn act(random: &mut Random, world: &Arc<World>) {
-    match random.below(10) {
+    match random.below(12) {
         0 => step_aside(random).await,
         1 => nap(random).await,
         2 => world.wait_for_stranger().await,
@@ -32,6 +34,8 @@ pub(crate) async fn act(random: &mut Random, world: &Arc<World>) {
         6 => operate(random, world).await,
         7 => hang_up(random, world).await,
         8 => panic(world).await,
+        9 => keep(random, world).await,
+        10 => start_child(random).await,
         _ => compute(random),
     }
 }
@@ -190,6 +194,29 @@ async fn operate(random: &mut Random, world: &Arc<World>) {
     }
     drop(there);
     letter.answered().await;
+}
+
+/// A file that is written, read and removed, or left in the middle of that.
+async fn keep(random: &mut Random, world: &Arc<World>) {
+    let path = world.new_file();
+    let bytes = vec![7; random.below(20_000)];
+    fs::write(&path, bytes.clone()).await.expect("room for it");
+    if random.one_in(3) {
+        drop(timeout(random.micros(100), fs::read(&path)).await);
+    }
+    assert!(fs::read(&path).await.expect("it is there") == bytes);
+    fs::remove_file(&path).await.expect("it is there still");
+}
+
+/// A child that is waited for, killed, or left. Killed when it is dropped, it outlives no runtime.
+async fn start_child(random: &mut Random) {
+    let mut command = Command::new("true");
+    let mut child = command.kill_on_drop(true).spawn().expect("a process");
+    match random.below(3) {
+        0 => assert!(child.wait().await.expect("it is ours").success()),
+        1 => child.kill().await.expect("it is ours"),
+        _ => {}
+    }
 }
 
 /// A panic that stays within its task. Not by `panic!`, which would print it.

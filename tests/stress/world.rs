@@ -1,19 +1,23 @@
-//! What all tasks of a test share: the count of those that live, and strangers, threads of no runtime, who wake them.
+//! What all tasks of a test share: the count of those that live, a folder, and strangers, threads of no runtime, who wake them.
 
 use crate::census::until;
 use crate::random::Random;
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
+use tempfile::TempDir;
 
 /// How many wakers are kept beyond their tasks before the oldest are let go.
 const MOST_KEPT: usize = 500;
 
-#[derive(Default)]
 pub(crate) struct World {
     living: AtomicUsize,
+    /// Of those that were aborted with a file the files are still there.
+    folder: TempDir,
+    files: AtomicUsize,
     mail: Mutex<Mail>,
     has_mail: Condvar,
     /// Wakers that outlive their tasks and runtimes.
@@ -32,7 +36,14 @@ impl World {
         count: usize,
         random: &mut Random,
     ) -> (Arc<World>, Vec<JoinHandle<()>>) {
-        let world = Arc::new(World::default());
+        let world = Arc::new(World {
+            living: AtomicUsize::new(0),
+            folder: tempfile::tempdir().expect("a folder for what is left"),
+            files: AtomicUsize::new(0),
+            mail: Mutex::default(),
+            has_mail: Condvar::new(),
+            kept: Mutex::default(),
+        });
         let strangers = (0..count)
             .map(|_| {
                 let (world, random) = (world.clone(), random.fork());
@@ -46,6 +57,12 @@ impl World {
     pub(crate) fn enter(self: &Arc<Self>) -> Living {
         self.living.fetch_add(1, Ordering::Relaxed);
         Living(self.clone())
+    }
+
+    /// A name for a file, which no other has.
+    pub(crate) fn new_file(&self) -> PathBuf {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        self.folder.path().join(number.to_string())
     }
 
     /// Waits until nobody lives any more.
