@@ -17,6 +17,7 @@ use std::error::Error;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -293,6 +294,62 @@ fn s06_after_a_crash_each_record_is_in_the_file_once_and_the_name_comes_last() {
     finish(json_job(&folder));
     assert!(folder.read("rows.jsonl") == expected_json());
     assert!(!folder.path("rows.jsonl.part").exists());
+}
+
+/// In a process of its own, of which `strace` tells what it asks the system for. Where there is none, or it may not, nothing is shown.
+#[test]
+#[cfg(target_os = "linux")]
+fn s06_a_file_is_on_the_disk_before_the_checkpoint_and_that_before_the_name() {
+    const FOLDER: &str = "PEU_FILES_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let path = |name| Path::new(&folder).join(name);
+        let world = World::new();
+        let job = Pipeline::source(iterate(0..10)).sink(JsonLines::create(path("rows.jsonl")));
+        let mut running = start(&world, job.checkpoint(every(ms(100)), path("state"))).unwrap();
+        world.run();
+        outcome(&mut running).unwrap().unwrap();
+        return;
+    }
+    let folder = Folder::new();
+    let name = "s06_a_file_is_on_the_disk_before_the_checkpoint_and_that_before_the_name";
+    let traced = Command::new("strace")
+        .args(["-f", "-y", "-e", "trace=fsync,fdatasync,/^rename"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--test-threads=1"])
+        .env(FOLDER, folder.path(""))
+        .output();
+    let Some(traced) = traced.ok().filter(|traced| !traced.stdout.is_empty()) else {
+        eprintln!(
+            "no strace that may look: in which order files are synced and renamed is not shown"
+        );
+        return;
+    };
+    let calls = String::from_utf8(traced.stderr).unwrap();
+    assert!(traced.status.success(), "{calls}");
+    let calls: Vec<&str> = calls.lines().collect();
+    // The first from this place on.
+    let find = |from: usize, call: &str, of: &str, whole: bool| {
+        let end = if whole { ">)" } else { "" };
+        let of = format!("{}{end}", folder.path(of).display());
+        let is_it = |told: &&str| told.contains(call) && told.contains(of.trim_end_matches('/'));
+        let found = calls[from..].iter().position(is_it);
+        found.unwrap_or_else(|| panic!("no {call} of {of} behind {from}: {calls:#?}")) + from
+    };
+    let synced = find(0, "sync(", "rows.jsonl.part", true);
+    let checkpoint = find(synced, "rename", "state/checkpoint-", false);
+    let before = calls[checkpoint - 1];
+    assert!(
+        before.contains("sync(") && before.contains("/state/"),
+        "{calls:#?}"
+    );
+    let kept = find(checkpoint, "sync(", "state", true);
+    let renamed = find(kept, "rename", "rows.jsonl.part", false);
+    let first = find(0, "rename", "rows.jsonl.part", false);
+    assert_eq!(first, renamed, "{calls:#?}");
+    assert!(
+        calls[renamed + 1].contains("sync("),
+        "its folder: {calls:#?}"
+    );
 }
 
 #[test]
