@@ -81,10 +81,11 @@
 //! [`Restored`] tells. One of another pipeline is refused, and the difference named: the operators' names and kinds, the types of
 //! their records, and the files that are read and written.
 //!
-//! Types are compared by their names, as text. So a type that was renamed, or has moved to another module, is another; and one whose
-//! fields have changed is the same. If its bytes no longer fit, the job does not begin; but they may fit by chance, as when
-//! two fields of one type change places, and then records are misread. Give a record type a new name when you change its fields, and
-//! let the job that knows the old ones come to its end first.
+//! Types are compared by their names, as text, and by what their `Deserialize` asks for: the fields of structs and the variants of enums,
+//! in their order, with their names and types. So a type that was renamed, or has moved to another module, or whose fields have changed
+//! in any way, is another: let the job that knows the old one come to its end first. A `Deserialize` that was written by hand is seen
+//! up to where it refuses a made-up value, 1 or an empty text. Should a change behind that leave bytes that fit by chance, records are
+//! misread: give such a type a new name when you change it.
 //!
 //! Records that a stage holds are written by `postcard`, without names: their types may be any that `serde` reads back from that, which
 //! leaves out `#[serde(flatten)]`, `untagged` and `skip_serializing_if`.
@@ -101,6 +102,7 @@ mod dead_letters;
 mod drive;
 mod error;
 mod event_time;
+mod form;
 mod host;
 mod identity;
 mod interval_join;

@@ -1,6 +1,7 @@
 //! What operators are given when they are opened: their names, their states, the runtime, and a place for their tasks.
 
 use super::checkpoint::{Part, Requests, read};
+use super::form::form_of;
 use super::host::Host;
 use super::metrics::{OperatorMonitor, Tally};
 use crate::error::BoxError;
@@ -69,6 +70,7 @@ impl Opening {
         self.parts.push(Part {
             name: name.to_string(),
             what,
+            form: Vec::new(),
         });
         name
     }
@@ -95,6 +97,9 @@ impl Opening {
         &mut self,
         name: &Arc<str>,
     ) -> Option<(S, Vec<u8>)> {
+        if let Some(part) = self.parts.iter_mut().rfind(|part| *part.name == **name) {
+            part.form = form_of::<S>();
+        }
         let bytes = self.states.as_mut()?.remove(&**name)?;
         match read(&bytes) {
             Ok(state) => Some((state, bytes)),

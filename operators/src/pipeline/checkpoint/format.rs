@@ -16,7 +16,7 @@ use std::fmt::{self, Display, Formatter};
 
 const MAGIC: [u8; 8] = *b"peu-ckpt";
 /// Grows when the body, or a state in it, changes its form.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER: usize = 22;
 
 /// Why bytes are no checkpoint.
@@ -110,7 +110,7 @@ impl Display for Damage {
 
 #[cfg(test)]
 mod tests {
-    use super::{Checkpoint, Damage, decode, encode, with_header};
+    use super::{Checkpoint, Damage, decode, encode, read, with_header};
     use crate::pipeline::checkpoint::Part;
 
     fn checkpoint() -> Checkpoint {
@@ -120,6 +120,7 @@ mod tests {
             parts: vec![Part {
                 name: "source".to_owned(),
                 what: "a source of u64".to_owned(),
+                form: vec!["(bool, u64)".to_owned()],
             }],
             states: [("source".to_owned(), vec![1, 2, 3])].into(),
         }
@@ -132,13 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn c07_a_state_of_which_something_is_left_over_is_refused() {
+        assert_eq!(read::<u8>(&[7]).unwrap(), 7);
+        let error = read::<u8>(&[7, 8, 9]).unwrap_err().to_string();
+        assert_eq!(error, "2 of its 3 bytes are left over");
+    }
+
+    #[test]
     fn c06_another_version_is_told_from_damage_and_whose_job_it_is() {
         // The body of another version is nothing that this one can know.
-        for (version, body) in [(1, &b"of old"[..]), (3, b"")] {
+        for (version, body) in [(2, &b"of old"[..]), (4, b"")] {
             let damage = decode(&with_header(version, body)).unwrap_err();
             assert_eq!(damage, Damage::Version(version));
             let told = damage.to_string();
-            let versions = format!("it is of version {version}, and this program reads version 2");
+            let versions = format!("it is of version {version}, and this program reads version 3");
             assert!(told.starts_with(&versions), "{told}");
             assert!(told.contains("let the program that made it"), "{told}");
         }

@@ -41,7 +41,7 @@
 //! States are written by `postcard`, which is compact because it writes no names: a record type may be any that `serde`
 //! can write and read again without them, which leaves out `#[serde(flatten)]`, `untagged` and `skip_serializing_if`. Nor does it
 //! write types, so a state is read as whatever type asks for it. What finds that the program has changed is the list of parts, which is
-//! compared as text, and that no byte of a state may be left over.
+//! compared as text, with the fields and variants that their states are made of (`form.rs`), and that no byte of a state may be left over.
 
 mod error;
 mod format;
@@ -74,6 +74,26 @@ pub(super) struct Part {
     pub(super) name: String,
     /// Its kind, the types of its records, and what it reads or writes, as text.
     pub(super) what: String,
+    /// What its state is made of.
+    pub(super) form: Vec<String>,
+}
+
+/// Of what the states of a part are made of, what is different.
+fn difference_in_form(theirs: &Part, ours: &Part) -> String {
+    let only_in = |one: &Part, other: &Part| {
+        let entries = one.form.iter().filter(|entry| !other.form.contains(entry));
+        let entries: Vec<&str> = entries.map(String::as_str).collect();
+        match entries.is_empty() {
+            true => "less".to_owned(),
+            false => entries.join(", "),
+        }
+    };
+    format!(
+        "its `{}` keeps {}, and that of this pipeline {}",
+        theirs.name,
+        only_in(theirs, ours),
+        only_in(ours, theirs)
+    )
 }
 
 /// What has to change for a checkpoint of `theirs` to be one of `ours`. Empty: nothing.
@@ -90,6 +110,9 @@ pub(super) fn differences(theirs: &[Part], ours: &[Part]) -> Vec<String> {
                 "its `{}` is {}, and that of this pipeline {}",
                 part.name, part.what, own.what
             )),
+            Some(own) if own.form != part.form => {
+                differences.push(difference_in_form(part, &own));
+            }
             Some(_) => {}
         }
     }
